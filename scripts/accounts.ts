@@ -1,0 +1,77 @@
+// Which account a server process runs as, and whether that account can reach a path. PostgreSQL and RabbitMQ refuse
+// root or should not have it, so root hands them to an account that exists already; no account is ever created.
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { readFileSync, statSync } from 'node:fs';
+
+/** `undefined` ids: as oneself. */
+export interface Account {
+  name: string;
+  uid?: number;
+  gid?: number;
+}
+
+export const isRoot = process.getuid?.() === 0;
+
+/** The first of `names` that exists, for root; anybody else stays who they are. */
+export function unprivilegedAccount(names: readonly string[]): Account {
+  if (!isRoot) return { name: 'the current user' };
+  const entries = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'));
+  for (const name of names) {
+    const entry = entries.find(([login]) => login === name);
+    if (entry) return { name, uid: Number(entry[2]) >>> 0, gid: Number(entry[3]) >>> 0 };
+  }
+  throw new Error(`None of the accounts ${names.join(', ')} exists here, and root must not run this server itself`);
+}
+
+/** Root runs a server as the owner of the data it finds. */
+export function ownerOf(path: string): Account | undefined {
+  const { uid, gid } = statSync(path);
+  return isRoot && uid !== 0 ? { name: `user ${uid}`, uid, gid } : undefined;
+}
+
+/** Asks the system instead of computing it from mode bits, which know nothing of ACLs or mounts. */
+export function canEnter(account: Account, folder: string): boolean {
+  if (account.uid === undefined) return true;
+  const { status } = spawnSync('/bin/sh', ['-c', 'test -r "$1" && test -x "$1" && cd "$1"', 'sh', folder], {
+    ...asAccount(account),
+    cwd: '/',
+    stdio: 'ignore',
+  });
+  return status === 0;
+}
+
+export function asAccount({ uid, gid }: Account): { uid?: number; gid?: number } {
+  return { ...(uid !== undefined && { uid }), ...(gid !== undefined && { gid }) };
+}
+
+/**
+ * Starts a server in a session of its own, so that the terminal's Ctrl-C reaches only us and we stop it in order.
+ * @throws what made the start impossible, such as a file that the account may not execute
+ */
+export async function spawnServer(command: string, args: string[], options: SpawnOptions): Promise<ChildProcess> {
+  const child = spawn(command, args, { detached: true, ...options });
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', reject);
+  });
+  child.unref();
+  return child;
+}
+
+/** @returns whether the process ended within `timeoutMs` */
+export function ended(child: ChildProcess, timeoutMs: number): Promise<boolean> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    const onExit = () => {
+      clearTimeout(timer);
+      resolve(true);
+    };
+    const timer = setTimeout(() => {
+      child.off('exit', onExit);
+      resolve(false);
+    }, timeoutMs);
+    child.once('exit', onExit);
+  });
+}

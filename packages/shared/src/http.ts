@@ -1,7 +1,7 @@
 // The HTTP edge every process shares: request ids, access log, problem details (RFC 9457), health, and a server
 // that can be closed without dropping a request. What a service's own routes look like is in api.ts.
 import { randomUUID } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { DomainError, type ErrorKind, unavailable } from './errors.ts';
@@ -29,6 +29,7 @@ export const problemTitles: Record<number, string> = {
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
   422: 'Unprocessable Content',
+  431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   502: 'Bad Gateway',
   503: 'Service Unavailable',
@@ -51,11 +52,22 @@ export function requestIdOf(request: Request): string {
   return String(request.headers[requestIdHeader]);
 }
 
-/** One line per request when its response is over. The path is logged without its query, which may hold an email. */
+/** A path segment that our APIs could have made; anything else may be an email or a phone somebody put in the path. */
+const plainSegment = /^[\w.-]{0,64}$/;
+
+/** The path for a log line: without its query, and with `*` for every segment that is not plain. */
+function loggablePath(path: string): string {
+  return path
+    .split('/')
+    .map((segment) => (plainSegment.test(segment) ? segment : '*'))
+    .join('/');
+}
+
+/** One line per request when its response is over. */
 export function logAccess(log: Logger) {
   return (request: Request, response: Response, next: NextFunction): void => {
     const start = performance.now();
-    const path = request.path;
+    const path = loggablePath(request.path);
     response.once('close', () => {
       if (path.startsWith('/health') && response.statusCode === 200) return;
       log.info(
@@ -190,6 +202,8 @@ interface ServeOptions {
   headersTimeoutMs: number;
   requestTimeoutMs: number;
   maxConnections?: number;
+  /** To listen to what express never sees, such as `clientError`; called before the server listens. */
+  configure?(server: Server): void;
 }
 
 export interface RunningServer {
@@ -202,6 +216,7 @@ export interface RunningServer {
 /** @throws the listen error, for example with code EADDRINUSE */
 export async function serve(app: Express, options: ServeOptions): Promise<RunningServer> {
   let closing = false;
+  const inFlight = new Set<ServerResponse>();
   const server: Server = createServer(
     {
       keepAliveTimeout: options.keepAliveTimeoutMs,
@@ -210,11 +225,14 @@ export async function serve(app: Express, options: ServeOptions): Promise<Runnin
       connectionsCheckingInterval: 1_000,
     },
     (request, response) => {
+      inFlight.add(response);
+      response.once('close', () => inFlight.delete(response));
       if (closing) response.setHeader('Connection', 'close');
       app(request, response);
     },
   );
   if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
+  options.configure?.(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port, options.host, resolve);
@@ -225,10 +243,13 @@ export async function serve(app: Express, options: ServeOptions): Promise<Runnin
     url: `http://127.0.0.1:${port}`,
     close: async (timeoutMs) => {
       closing = true;
+      // A kept-alive connection whose request is in flight would stay open, and be served, after its response.
+      for (const response of inFlight) if (!response.headersSent) response.setHeader('Connection', 'close');
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
+      const sweep = setInterval(() => server.closeIdleConnections(), 50);
       const deadline = setTimeout(() => server.closeAllConnections(), timeoutMs);
       await closed;
+      clearInterval(sweep);
       clearTimeout(deadline);
     },
   };

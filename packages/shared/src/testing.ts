@@ -1,0 +1,115 @@
+// What tests of all packages share: an own database per test file, the brokers of the run, waiting for an outcome,
+// and a small HTTP client. The servers are chosen and started once per run by test/global-setup.ts.
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { provision, unprovision } from './provision.ts';
+
+export interface TestDatabase {
+  /** For the service's own role, which owns the schema of that name. */
+  urlFor(service: string): string;
+  adminUrl: string;
+  drop(): Promise<void>;
+}
+
+/** A database and roles of its own, so that test files run side by side; call `drop` in afterAll. */
+export async function createTestDatabase(
+  services: readonly string[] = ['users', 'promotions', 'subscriptions'],
+): Promise<TestDatabase> {
+  const cluster = required('TEST_DATABASE_URL');
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  const place = { database: name, services, rolePrefix: name };
+  const { adminUrl, urls } = await provision(cluster, place);
+  return {
+    adminUrl,
+    urlFor: (service) => {
+      const url = urls[service];
+      if (url === undefined) throw new Error(`${service} was not provisioned in this test's database`);
+      return url;
+    },
+    drop: () => unprovision(cluster, place),
+  };
+}
+
+export function amqpUrl(): string {
+  return required('TEST_AMQP_URL');
+}
+
+/** For AMQP_PREFIX: keeps the queues of this test file apart from all others on the broker. */
+export function uniquePrefix(): string {
+  return `test-${randomBytes(6).toString('hex')}.`;
+}
+
+/** Runs rabbitmqctl on the broker of the run, for example `rabbitmqctl('stop_app')`; throws where there is no access. */
+export async function rabbitmqctl(...args: string[]): Promise<string> {
+  const script = `${required('TEST_RABBITMQCTL')} "$@"`;
+  const { stdout } = await promisify(execFile)('/bin/sh', ['-c', script, 'sh', ...args]);
+  return stdout;
+}
+
+/** Repeats `assertion` until it passes; after `timeoutMs` its last failure is thrown. */
+export async function eventually<Result>(
+  assertion: () => Result | Promise<Result>,
+  { timeoutMs = 10_000, everyMs = 25 } = {},
+): Promise<Result> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await assertion();
+    } catch (error) {
+      if (Date.now() >= deadline) throw error;
+      await sleep(everyMs);
+    }
+  }
+}
+
+export interface Answer<Body> {
+  status: number;
+  headers: Headers;
+  /** Parsed if it is JSON, else text. */
+  body: Body;
+}
+
+export interface RequestOptions {
+  /** Sent as JSON; a string is sent as it is. */
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a test reads the wire, whose shape is what it checks
+type Wire = any;
+
+export interface Client {
+  get<Body = Wire>(path: string, headers?: Record<string, string>): Promise<Answer<Body>>;
+  post<Body = Wire>(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<Body>>;
+  patch<Body = Wire>(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<Body>>;
+  request<Body = Wire>(method: string, path: string, options?: RequestOptions): Promise<Answer<Body>>;
+}
+
+/** Redirects are answers too and not followed. */
+export function client(baseUrl: string): Client {
+  const request: Client['request'] = async (method, path, { body, headers = {} } = {}) => {
+    const response = await fetch(new URL(path, baseUrl), {
+      method,
+      redirect: 'manual',
+      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const isJson = /[/+]json\b/.test(response.headers.get('content-type') ?? '');
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  };
+  return {
+    request,
+    get: (path, headers = {}) => request('GET', path, { headers }),
+    post: (path, body, headers = {}) => request('POST', path, { body, headers }),
+    patch: (path, body, headers = {}) => request('PATCH', path, { body, headers }),
+  };
+}
+
+function required(name: string): string {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set: run tests by "npm test", whose global setup starts the servers`);
+  return value;
+}

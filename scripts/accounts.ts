@@ -1,7 +1,7 @@
 // Which account a server process runs as, and whether that account can reach a path. PostgreSQL and RabbitMQ refuse
 // root or should not have it, so root hands them to an account that exists already; no account is ever created.
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
-import { readFileSync, statSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
 /** `undefined` ids: as oneself. */
 export interface Account {
@@ -44,6 +44,23 @@ export function canEnter(account: Account, folder: string): boolean {
 
 export function asAccount({ uid, gid }: Account): { uid?: number; gid?: number } {
   return { ...(uid !== undefined && { uid }), ...(gid !== undefined && { gid }) };
+}
+
+/** Makes `folder` anew, for the account alone. */
+export function privateFolder(folder: string, account: Account): void {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  giveTo(account, folder);
+}
+
+/** Writes a file that only the account reads. */
+export function privateFile(path: string, content: string, account: Account): void {
+  writeFileSync(path, content, { mode: 0o600 });
+  giveTo(account, path);
+}
+
+function giveTo({ uid, gid }: Account, path: string): void {
+  if (uid !== undefined && gid !== undefined) chownSync(path, uid, gid);
 }
 
 /**

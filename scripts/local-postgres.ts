@@ -4,7 +4,6 @@
 import { type ChildProcess, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
-  chownSync,
   closeSync,
   existsSync,
   openSync,
@@ -15,13 +14,12 @@ import {
   rmSync,
   statSync,
   truncateSync,
-  writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Account, asAccount, ended, spawnServer } from './accounts.ts';
+import { type Account, asAccount, ended, privateFile, privateFolder, spawnServer } from './accounts.ts';
 import { freePort } from './ports.ts';
-import { preparePlace, privateFolder } from './postgres-place.ts';
+import { preparePlace } from './postgres-place.ts';
 
 interface Options {
   dataDir: string;
@@ -90,8 +88,7 @@ function createCluster(cluster: Cluster, durable: boolean): void {
   const stage = `${dataDir}.new`;
   const password = join(stage, passwordFile);
   privateFolder(stage, account);
-  writeFileSync(password, randomBytes(24).toString('base64url'), { mode: 0o600 });
-  if (account.uid !== undefined && account.gid !== undefined) chownSync(password, account.uid, account.gid);
+  privateFile(password, randomBytes(24).toString('base64url'), account);
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
   const sync = durable ? [] : ['--no-sync'];
   const access = ['--username=postgres', `--pwfile=${password}`, '--auth=scram-sha-256'];

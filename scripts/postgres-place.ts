@@ -3,7 +3,7 @@
 // the data kept below /var/lib/promopulse, which belongs to root and is open to enter.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { type Account, canEnter, isRoot, ownerOf, unprivilegedAccount } from './accounts.ts';
@@ -82,11 +82,4 @@ function copyWhole(source: string, target: string): void {
     rmSync(partial, { recursive: true });
     if (!existsSync(target)) throw error;
   }
-}
-
-/** Makes `folder` anew, for the account alone. */
-export function privateFolder(folder: string, { uid, gid }: Account): void {
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if (uid !== undefined && gid !== undefined) chownSync(folder, uid, gid);
 }

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { connect } from 'amqplib';
 import { provision, unprovision } from './provision.ts';
 
 export interface TestDatabase {
@@ -34,6 +35,14 @@ export async function createTestDatabase(
 
 export function amqpUrl(): string {
   return required('TEST_AMQP_URL');
+}
+
+/** Connects once. @returns the version of the broker that answers at `url` */
+export async function brokerVersion(url: string): Promise<string> {
+  const model = await connect(url, { timeout: 5_000 });
+  const { version } = model.connection.serverProperties;
+  await model.close();
+  return version;
 }
 
 /** For AMQP_PREFIX: keeps the queues of this test file apart from all others on the broker. */

@@ -1,7 +1,7 @@
 // The HTTP edge every process shares: request ids, access log, problem details (RFC 9457), health, and a server
 // that can be closed without dropping a request. What a service's own routes look like is in api.ts.
 import { randomUUID } from 'node:crypto';
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { DomainError, type ErrorKind, unavailable } from './errors.ts';
@@ -214,7 +214,7 @@ export interface RunningServer {
 }
 
 /** @throws the listen error, for example with code EADDRINUSE */
-export async function serve(app: Express, options: ServeOptions): Promise<RunningServer> {
+export async function serve(app: RequestListener, options: ServeOptions): Promise<RunningServer> {
   let closing = false;
   const inFlight = new Set<ServerResponse>();
   const server: Server = createServer(

@@ -2,7 +2,7 @@
 // errors quote values (SQL literals, bodies), so only their class, code and stack frames are logged.
 import { type DestinationStream, type Logger, pino } from 'pino';
 
-export type { Logger } from 'pino';
+export type { DestinationStream, Logger } from 'pino';
 
 /** Classes whose message is written by our own code or by the runtime about our code, never about data. */
 const speakingErrors = new Set(['DomainError', 'ConfigError', 'TypeError', 'ReferenceError', 'AssertionError']);

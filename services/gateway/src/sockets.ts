@@ -1,0 +1,54 @@
+// Answers for what never becomes a request: bytes node's parser refuses, requests that arrive too slowly, CONNECT.
+// Each gets one problem document and then its connection is closed, by us if the client does not do it.
+import { randomUUID } from 'node:crypto';
+import type { Server, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { problem, problemTitles } from '@promopulse/shared/http';
+import type { Logger } from '@promopulse/shared/logger';
+
+const lingerMs = 500;
+
+type Refusal = readonly [status: number, code: string, detail: string];
+
+/** Parser error codes that are not a plain 400. */
+const refusals: Record<string, Refusal> = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive'],
+  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The headers are larger than 16 KiB'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'chunk_extensions_too_large', 'The chunk extensions are too large'],
+};
+const malformed: Refusal = [400, 'malformed_request', 'The request is not valid HTTP'];
+
+export function answerOnSockets(server: Server, log: Logger): void {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // The parser goes on reading while the socket lingers, and fails again.
+    if (socket.writableEnded) return;
+    const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
+    if (!socket.writable || response?.headersSent) {
+      socket.destroy();
+      return;
+    }
+    refuse(socket, log, ...(refusals[error.code ?? ''] ?? malformed));
+  });
+  server.on('connect', (_request, socket) => {
+    refuse(socket, log, 405, 'method_not_allowed', 'Method Not Allowed');
+  });
+}
+
+function refuse(socket: Duplex, log: Logger, status: number, code: string, detail: string): void {
+  const requestId = randomUUID();
+  log.info({ request_id: requestId, status, code }, 'refused before it was a request');
+  const body = JSON.stringify(problem(status, detail, requestId, { code }));
+  const head = [
+    `HTTP/1.1 ${status} ${problemTitles[status]}`,
+    'Content-Type: application/problem+json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${requestId}`,
+    'X-Content-Type-Options: nosniff',
+    ...(status === 405 ? ['Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'] : []),
+    'Connection: close',
+  ];
+  socket.on('error', () => socket.destroy());
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Closing while the client still sends would reset the connection and could cost it the answer.
+  setTimeout(() => socket.destroy(), lingerMs).unref();
+}

@@ -1,0 +1,206 @@
+// A service's routes as data: one table makes the express router and the OpenAPI document, so that neither can
+// say something the other does not do. Input is checked by zod before a handler runs; what it throws is answered
+// by http.ts.
+import { isUtf8 } from 'node:buffer';
+import express, { type Request, Router } from 'express';
+import { z } from 'zod';
+import { createDocument, type ZodOpenApiPathsObject } from 'zod-openapi';
+import { DomainError, type FieldError, invalidInput } from './errors.ts';
+import { problemTitles, requestIdOf } from './http.ts';
+
+interface Input<Params, Query, Body> {
+  params: Params;
+  query: Query;
+  body: Body;
+  requestId: string;
+}
+
+export interface Answer {
+  status: number;
+  body: unknown;
+  headers?: Record<string, string>;
+}
+
+type Method = 'get' | 'post' | 'patch';
+
+interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> {
+  method: Method;
+  /** OpenAPI notation: `/users/{id}`. */
+  path: string;
+  operationId: string;
+  summary: string;
+  description?: string;
+  params?: Params;
+  query?: Query;
+  body?: Body;
+  /** An example body, shown in the interactive docs. */
+  example?: unknown;
+  success: { status: number; description: string; schema: z.ZodType; headers?: Record<string, string> };
+  /** Status of every error the route answers → what it means there. */
+  errors: Record<number, string>;
+  handle(input: Input<z.infer<Params>, z.infer<Query>, z.infer<Body>>): Promise<Answer>;
+}
+
+type Nothing = z.ZodObject<Record<never, never>, z.core.$strict>;
+export type Route = RouteDefinition<z.ZodType, z.ZodType, z.ZodType>;
+
+/** Declares a route with the types of its parsed input. */
+export function route<
+  Params extends z.ZodType = Nothing,
+  Query extends z.ZodType = Nothing,
+  Body extends z.ZodType = z.ZodUndefined,
+>(definition: RouteDefinition<Params, Query, Body>): Route {
+  return definition as unknown as Route;
+}
+
+const nothing = z.strictObject({});
+const jsonBody = express.json({
+  limit: 65_536,
+  type: ['application/json', 'application/*+json'],
+  verify: (_request, _response, buffer) => {
+    if (!isUtf8(buffer)) throw new Error('not UTF-8');
+  },
+});
+
+/** The router of a table of routes; a known path with another method answers 405 with `Allow`. */
+export function createRouter(routes: readonly Route[]): Router {
+  const router = Router({ caseSensitive: true });
+  for (const definition of routes) {
+    const steps = definition.body ? [requireJson, jsonBody] : [];
+    router[definition.method](expressPath(definition.path), ...steps, async (request, response) => {
+      const answer = await definition.handle({
+        params: parse(definition.params ?? nothing, request.params),
+        query: parse(definition.query ?? nothing, { ...request.query }),
+        body: definition.body ? parse(definition.body, request.body, 'body') : undefined,
+        requestId: requestIdOf(request),
+      });
+      response
+        .status(answer.status)
+        .set(answer.headers ?? {})
+        .json(answer.body);
+    });
+  }
+  for (const [path, methods] of methodsByPath(routes)) {
+    router.all(expressPath(path), () => {
+      throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
+        headers: { Allow: methods.map((method) => method.toUpperCase()).join(', ') },
+      });
+    });
+  }
+  return router;
+}
+
+function requireJson(request: Request, _response: unknown, next: () => void): void {
+  const hasBody =
+    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
+  if (hasBody && !request.is(['application/json', 'application/*+json'])) {
+    throw new DomainError('unsupported_media_type', 'unsupported_media_type', 'Content-Type must be application/json');
+  }
+  next();
+}
+
+/**
+ * Checks input against a schema.
+ * @throws DomainError of kind `invalid` that names every field and the rule it breaks
+ */
+function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, whole = 'request'): z.infer<Schema> {
+  const result = schema.safeParse(input, { reportInput: true });
+  if (result.success) return result.data;
+  throw invalidInput(result.error.issues.flatMap((issue) => explain(issue, whole)));
+}
+
+function explain(issue: z.core.$ZodIssue, whole: string): FieldError[] {
+  const path = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ field: path ? `${path}.${key}` : key, rule: 'is not a known field' }));
+  }
+  if (path === '' && issue.code === 'invalid_type') {
+    return [{ field: whole, rule: issue.input === undefined ? 'is required' : 'must be a JSON object' }];
+  }
+  return [{ field: path || whole, rule: issue.message }];
+}
+
+function expressPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ':$1');
+}
+
+function methodsByPath(routes: readonly Route[]): Map<string, Method[]> {
+  const paths = new Map<string, Method[]>();
+  for (const { path, method } of routes) paths.set(path, [...(paths.get(path) ?? []), method]);
+  return paths;
+}
+
+export const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.string(),
+    errors: z.array(z.object({ field: z.string(), rule: z.string() })).optional(),
+    request_id: z.string(),
+  })
+  .meta({ id: 'Problem', description: 'RFC 9457 problem details' });
+
+/** The OpenAPI 3.1 document of a table of routes. */
+export function describeApi(
+  routes: readonly Route[],
+  info: { title: string; version: string; description?: string },
+): object {
+  const paths: ZodOpenApiPathsObject = {};
+  for (const definition of routes) {
+    const { success } = definition;
+    paths[definition.path] = {
+      ...paths[definition.path],
+      [definition.method]: {
+        operationId: definition.operationId,
+        summary: definition.summary,
+        ...(definition.description && { description: definition.description }),
+        tags: [info.title],
+        requestParams: {
+          ...(definition.params && { path: definition.params as z.ZodObject }),
+          ...(definition.query && { query: definition.query as z.ZodObject }),
+        },
+        ...(definition.body && {
+          requestBody: {
+            required: true,
+            content: {
+              'application/json': {
+                schema: definition.body,
+                ...(definition.example !== undefined && { example: definition.example }),
+              },
+            },
+          },
+        }),
+        responses: {
+          [success.status]: {
+            description: success.description,
+            content: { 'application/json': { schema: success.schema } },
+            ...(success.headers && {
+              headers: Object.fromEntries(
+                Object.entries(success.headers).map(([name, description]) => [
+                  name,
+                  { description, schema: { type: 'string' as const } },
+                ]),
+              ),
+            }),
+          },
+          ...Object.fromEntries(
+            Object.entries(definition.errors).map(([status, description]) => [
+              status,
+              problemResponse(status, description),
+            ]),
+          ),
+        },
+      },
+    };
+  }
+  return createDocument({ openapi: '3.1.1', info, paths });
+}
+
+function problemResponse(status: string, description: string) {
+  return {
+    description: `${problemTitles[Number(status)]}: ${description}`,
+    content: { 'application/problem+json': { schema: problemSchema } },
+  };
+}

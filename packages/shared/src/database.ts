@@ -1,0 +1,235 @@
+// One service's Postgres: MikroORM for everything, and its own pg pool for the few hot statements that are worth
+// preparing (MikroORM inlines literals into every text, so the server plans each one anew).
+import { Migrator } from '@mikro-orm/migrations';
+import { type EntityManager, type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
+import { z } from 'zod';
+import { type DomainError, unavailable } from './errors.ts';
+import type { Logger } from './logger.ts';
+
+export const databaseConfig = {
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
+  /** Connections of this process; one of them leads the relay. On two cores 8 to 16 for all services are enough. */
+  DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(5),
+};
+
+/** The part of node-postgres that is used here (https://node-postgres.com). */
+export interface PgClient {
+  query<Row>(statement: {
+    name?: string;
+    text: string;
+    values?: readonly unknown[];
+  }): Promise<{ rows: Row[]; rowCount: number | null }>;
+  /** @param destroy true closes the connection instead of giving it back */
+  release(destroy?: boolean): void;
+}
+interface PgPool extends Pick<PgClient, 'query'> {
+  connect(): Promise<PgClient>;
+}
+
+/** A statement worth preparing: `name` is unique per service, `text` never changes. */
+export interface Statement {
+  name: string;
+  text: string;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: MikroORM's own type for a list of entities of any kind
+export type Entities = EntitySchema<any>[];
+
+export interface DatabaseOptions {
+  url: string;
+  schema: string;
+  entities: Entities;
+  /** Absolute path of the folder of migrations. */
+  migrations: string;
+  poolMax?: number;
+}
+
+export interface Database {
+  schema: string;
+  /** A fresh entity manager for one unit of work outside a transaction. */
+  em(): EntityManager;
+  /** Runs one transaction; once it is committed, whoever asked by `onCommit` is told. */
+  transaction<Result>(work: (em: EntityManager) => Promise<Result>): Promise<Result>;
+  /** Runs a prepared statement. */
+  run<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+  /** Runs a prepared statement that records an event: like a transaction of its own. */
+  write<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+  onCommit(listener: () => void): void;
+  /** A connection of its own, for session locks. Give it back with `release`. */
+  connect(): Promise<PgClient>;
+  close(): Promise<void>;
+}
+
+/** MikroORM's options for a service's schema; also what the migration command starts from. */
+export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: DatabaseOptions): Options {
+  return {
+    clientUrl: url,
+    schema,
+    entities,
+    extensions: [Migrator],
+    migrations: {
+      path: migrations,
+      pathTs: migrations,
+      schema,
+      tableName: 'mikro_orm_migrations',
+      snapshot: false,
+      emit: 'ts',
+    },
+    pool: { max: poolMax },
+    forceUtcTimezone: true,
+    logger: () => undefined,
+    driverOptions: {
+      options: `-c search_path="${schema}"`,
+      application_name: `promopulse-${schema}`,
+      connectionTimeoutMillis: 2_000,
+      statement_timeout: 2_000,
+      lock_timeout: 1_000,
+      idle_in_transaction_session_timeout: 5_000,
+      keepAlive: true,
+    },
+  };
+}
+
+/** Opens the pool lazily: succeeds while the server is down. */
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const orm = new MikroORM(ormOptions(options));
+  const pool = (await orm.em.getConnection().getNativeClient()) as PgPool;
+  const listeners: (() => void)[] = [];
+  const committed = (): void => {
+    for (const listener of listeners) listener();
+  };
+  const run = async <Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]> =>
+    (await pool.query<Row>({ ...statement, values })).rows;
+  return {
+    schema: options.schema,
+    em: () => orm.em.fork(),
+    transaction: async (work) => {
+      const result = await orm.em.fork().transactional(work);
+      committed();
+      return result;
+    },
+    run,
+    write: async <Row>(statement: Statement, values: readonly unknown[]) => {
+      const rows = await run<Row>(statement, values);
+      committed();
+      return rows;
+    },
+    onCommit: (listener) => listeners.push(listener),
+    connect: () => pool.connect(),
+    close: () => orm.close(),
+  };
+}
+
+/**
+ * Takes a session-level advisory lock that only one process of all replicas can hold, on a connection of its own.
+ * It is held until `release(true)`, or until the connection dies.
+ * @returns undefined when another holds it
+ */
+export async function tryLock(database: Database, name: string): Promise<PgClient | undefined> {
+  const client = await database.connect();
+  try {
+    const { rows } = await client.query<{ locked: boolean }>({
+      text: 'select pg_try_advisory_lock(hashtextextended($1, 0)) as locked',
+      values: [`promopulse.${database.schema}.${name}`],
+    });
+    if (rows[0]?.locked) return client;
+    client.release();
+    return undefined;
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
+}
+
+const waitForDatabaseMs = 30_000;
+
+/**
+ * Applies what is pending, once, whatever the number of replicas. Waits up to 30 s for a server that is not there yet.
+ * @returns the names of the migrations applied by this call
+ */
+export function migrate(options: DatabaseOptions, log: Logger): Promise<string[]> {
+  return withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name));
+}
+
+/** Reverts the migration applied last. @returns its name, or undefined when there is none */
+export function revert(options: DatabaseOptions, log: Logger): Promise<string | undefined> {
+  return withMigrationLock(options, log, async (orm) => {
+    const executed = await orm.migrator.getExecuted();
+    return executed.length > 0 ? (await orm.migrator.down())[0]?.name : undefined;
+  });
+}
+
+/** MikroORM's migrator takes no lock, so a session advisory lock on a second connection goes around it. */
+async function withMigrationLock<Result>(
+  options: DatabaseOptions,
+  log: Logger,
+  work: (orm: MikroORM) => Promise<Result>,
+): Promise<Result> {
+  const patient = ormOptions({ ...options, poolMax: 2 });
+  const timeouts = { statement_timeout: 0, lock_timeout: 60_000, idle_in_transaction_session_timeout: 0 };
+  const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
+  try {
+    const pool = (await orm.em.getConnection().getNativeClient()) as PgPool;
+    const client = await connectPatiently(pool, log);
+    try {
+      await client.query({
+        text: 'select pg_advisory_lock(hashtextextended($1, 0))',
+        values: [`promopulse.${options.schema}.migrations`],
+      });
+      return await work(orm);
+    } finally {
+      client.release(true);
+    }
+  } finally {
+    await orm.close();
+  }
+}
+
+async function connectPatiently(pool: PgPool, log: Logger): Promise<PgClient> {
+  const deadline = Date.now() + waitForDatabaseMs;
+  for (;;) {
+    try {
+      return await pool.connect();
+    } catch (error) {
+      if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
+      log.warn({ err: error }, 'waiting for the database');
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+  }
+}
+
+/** SQLSTATE classes and codes that say "not now" (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
+const passingStates = /^(08|53|57P|40|58)|^(57014|55P03|25P03|25006)$/;
+const passingSystemCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+/** node-postgres gives these no code. */
+const passingMessages =
+  /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection error|Cannot use a pool after|Query read timeout)/;
+
+/** Whether a database error is about the server's state at the moment (down, full, locked, shutting down), not about the statement. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };
+  if (typeof code === 'string' && (passingSystemCodes.has(code) || passingStates.test(code))) return code !== '57P04';
+  if (typeof message === 'string' && passingMessages.test(message)) return true;
+  return cause !== undefined && cause !== error && isDatabaseUnavailable(cause);
+}
+
+/** For `answerErrors`: a database that cannot answer now is a 503, not a 500. */
+export function translateDatabaseError(error: unknown): DomainError | undefined {
+  return isDatabaseUnavailable(error) ? unavailable('The database cannot answer right now', 1, error) : undefined;
+}
+
+/** The constraint a unique violation hit (SQLSTATE 23505), else undefined. Never look at the message: it quotes values. */
+export function violatedConstraint(error: unknown): string | undefined {
+  const { code, constraint } = (error ?? {}) as { code?: unknown; constraint?: unknown };
+  return code === '23505' && typeof constraint === 'string' ? constraint : undefined;
+}

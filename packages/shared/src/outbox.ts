@@ -1,0 +1,249 @@
+// Transactional outbox and its relay. The promise: an event is published if and only if its change was committed.
+// A row is written in the change's own transaction; the relay publishes it with a confirm and only then marks it,
+// so a crash anywhere between publishes it again and never loses it.
+// One relay leads per schema (a session advisory lock): rows go out in id order, and for one aggregate that is the
+// order of its versions. During a change of leader a row may go out twice or late; consumers compare versions.
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { defineEntity, type EntityManager, p } from '@mikro-orm/postgresql';
+import type { Broker, OutgoingMessage } from './broker.ts';
+import { type Database, isDatabaseUnavailable, type PgClient, tryLock } from './database.ts';
+import { type EventDataOf, type EventName, eventData, eventType, isConsumed } from './events.ts';
+import type { Logger } from './logger.ts';
+
+/** Part of every service's entities. A row waits while `published_at` is null. */
+export const OutboxMessage = defineEntity({
+  name: 'OutboxMessage',
+  tableName: 'outbox',
+  properties: {
+    id: p.bigint().primary().autoincrement(),
+    event_id: p.uuid(),
+    name: p.string().length(100),
+    subject: p.string().length(100),
+    data: p.json(),
+    request_id: p.string().length(128).nullable(),
+    reply_to: p.string().length(255).nullable(),
+    created_at: p.datetime().defaultRaw('now()'),
+    published_at: p.datetime().nullable(),
+  },
+  indexes: [{ name: 'outbox_waiting_index', properties: ['id'], where: 'published_at is null' }],
+});
+
+interface Cause {
+  requestId: string;
+  /** Address of `Broker.replyAddress()`, told once a consumer has applied the event. */
+  replyTo?: string | undefined;
+  /** Chosen by the caller when somebody must wait for the reply. */
+  eventId?: string;
+}
+
+/**
+ * Writes an event into the outbox, in the transaction of `em`.
+ * @throws ZodError when the data is not what the contract in events.ts says
+ */
+export async function recordEvent<Name extends EventName>(
+  em: EntityManager,
+  name: Name,
+  subject: number,
+  data: EventDataOf<Name>,
+  { requestId, replyTo, eventId = randomUUID() }: Cause,
+): Promise<void> {
+  await em.insert(OutboxMessage, {
+    event_id: eventId,
+    name,
+    subject: String(subject),
+    data: eventData[name].parse(data),
+    request_id: requestId,
+    reply_to: replyTo ?? null,
+  });
+}
+
+interface RelayOptions {
+  database: Database;
+  broker: Broker;
+  log: Logger;
+  /** Rows per batch: one wait for all their confirms. */
+  batchSize?: number;
+  /** Milliseconds between looks at the table when nobody wakes the relay (another replica's writes). */
+  pollMs?: number;
+  heartbeatMs?: number;
+  /** Published rows are kept this long, in seconds, for people to look at. */
+  retentionSeconds?: number;
+}
+
+export interface Backlog {
+  /** Rows not yet published. */
+  waiting: number;
+  /** Age of the oldest of them in seconds, 0 when there is none. */
+  oldest_seconds: number;
+}
+
+export interface Relay {
+  wake(): void;
+  backlog(): Promise<Backlog>;
+  /** Publishes what is left for up to `timeoutMs` milliseconds, then gives up the lead. */
+  stop(timeoutMs: number): Promise<void>;
+}
+
+const statements = {
+  waiting: {
+    name: 'outbox_waiting',
+    text: `select id, event_id, name, subject, data, request_id, reply_to, created_at
+           from outbox where published_at is null order by id limit $1`,
+  },
+  mark: { name: 'outbox_mark', text: 'update outbox set published_at = now() where id = any($1::bigint[])' },
+  horizon: {
+    name: 'outbox_horizon',
+    text: 'select now() as now, coalesce(min(created_at), now()) as horizon from outbox where published_at is null',
+  },
+  backlog: {
+    name: 'outbox_backlog',
+    text: `select count(*)::int as waiting,
+                  coalesce(extract(epoch from now() - min(created_at)), 0)::float as oldest_seconds
+           from outbox where published_at is null`,
+  },
+  prune: {
+    name: 'outbox_prune',
+    text: `delete from outbox where id in (
+             select id from outbox where published_at < now() - make_interval(secs => $1) order by id limit 1000)`,
+  },
+};
+
+interface WaitingRow {
+  id: string;
+  event_id: string;
+  name: EventName;
+  subject: string;
+  data: unknown;
+  request_id: string | null;
+  reply_to: string | null;
+  created_at: Date;
+}
+
+const pruneEveryMs = 10_000;
+const leaderRetryMs = 500;
+const longestPauseMs = 2_000;
+
+export function startRelay(options: RelayOptions): Relay {
+  const {
+    database,
+    broker,
+    log,
+    batchSize = 200,
+    pollMs = 100,
+    heartbeatMs = 1_000,
+    retentionSeconds = 86_400,
+  } = options;
+  const source = `/promopulse/${database.schema}`;
+  let stopping = false;
+  let flushUntil = 0;
+  let awake = new AbortController();
+  const wake = (): void => awake.abort();
+  database.onCommit(wake);
+
+  /** Sleeps `ms`, or until somebody wakes the relay. */
+  async function pause(ms: number): Promise<void> {
+    if (!awake.signal.aborted) await sleep(ms, undefined, { signal: awake.signal }).catch(() => undefined);
+    awake = new AbortController();
+  }
+
+  async function compete(): Promise<void> {
+    while (!stopping) {
+      const lead = await tryLock(database, 'relay').catch((error: unknown) => {
+        if (!isDatabaseUnavailable(error)) log.error({ err: error }, 'relay cannot compete for the lead');
+        return undefined;
+      });
+      if (!lead) {
+        await pause(leaderRetryMs);
+        continue;
+      }
+      try {
+        await leadUntilStopped(lead);
+      } catch (error) {
+        log.warn({ err: error }, 'relay lost the lead');
+        await sleep(leaderRetryMs);
+      } finally {
+        lead.release(true); // ends the session and with it the lock
+      }
+    }
+  }
+
+  async function leadUntilStopped(lead: PgClient): Promise<void> {
+    let failures = 0;
+    let nextHeartbeat = 0;
+    let nextPrune = Date.now() + pruneEveryMs;
+    for (;;) {
+      const { found, published } = await publishBatch(lead);
+      failures = found > published ? failures + 1 : 0;
+      if (stopping && (found === 0 || Date.now() > flushUntil)) return;
+      if (Date.now() >= nextHeartbeat) {
+        await sendHeartbeat(lead);
+        nextHeartbeat = Date.now() + heartbeatMs;
+      }
+      if (Date.now() >= nextPrune) {
+        await lead.query({ ...statements.prune, values: [retentionSeconds] });
+        nextPrune = Date.now() + pruneEveryMs;
+      }
+      if (found < batchSize || failures > 0) await pause(Math.min(pollMs * 2 ** failures, longestPauseMs));
+    }
+  }
+
+  async function publishBatch(lead: PgClient): Promise<{ found: number; published: number }> {
+    const { rows } = await lead.query<WaitingRow>({ ...statements.waiting, values: [batchSize] });
+    if (rows.length === 0) return { found: 0, published: 0 };
+    const outcomes = await broker.publish(rows.map((row) => toMessage(row, source)));
+    const confirmed = rows.filter((_, index) => outcomes[index] === 'confirmed').map(({ id }) => id);
+    if (confirmed.length > 0) await lead.query({ ...statements.mark, values: [confirmed] });
+    return { found: rows.length, published: confirmed.length };
+  }
+
+  /** Says through the same exchange and queue: whatever this service committed before `horizon` has gone out before this. */
+  async function sendHeartbeat(lead: PgClient): Promise<void> {
+    const { rows } = await lead.query<{ now: Date; horizon: Date }>(statements.horizon);
+    const { now, horizon } = rows[0] as { now: Date; horizon: Date };
+    const heartbeat = {
+      event_id: randomUUID(),
+      name: 'relay.heartbeat' as const,
+      subject: database.schema,
+      data: { service: database.schema, horizon: horizon.toISOString() },
+      request_id: null,
+      reply_to: null,
+      created_at: now,
+    };
+    // Not mandatory: without a listener a heartbeat has nothing to tell.
+    await broker.publish([{ ...toMessage(heartbeat, source), mandatory: false }]);
+  }
+
+  const competing = compete();
+  return {
+    wake,
+    backlog: async () => (await database.run<Backlog>(statements.backlog, []))[0] as Backlog,
+    stop: async (timeoutMs) => {
+      flushUntil = Date.now() + timeoutMs;
+      stopping = true;
+      wake();
+      await competing;
+    },
+  };
+}
+
+function toMessage(row: Omit<WaitingRow, 'id'>, source: string): OutgoingMessage {
+  const event = {
+    specversion: '1.0',
+    id: row.event_id,
+    source,
+    type: eventType(row.name),
+    subject: row.subject,
+    time: row.created_at.toISOString(),
+    datacontenttype: 'application/json',
+    ...(row.request_id && { requestid: row.request_id }),
+    data: row.data,
+  };
+  return {
+    id: row.event_id,
+    routingKey: row.name,
+    body: JSON.stringify(event),
+    mandatory: isConsumed(row.name),
+    replyTo: row.reply_to ?? undefined,
+  };
+}

@@ -1,0 +1,211 @@
+// How a service lives: configuration, migrations, database, broker, routes, relay, consumers, server; stopped in the
+// reverse order, so that requests in flight finish and what they committed is still published.
+import type { DestinationStream } from 'pino';
+import { z } from 'zod';
+import { createRouter, describeApi, type Route } from './api.ts';
+import type { Broker, Consumer } from './broker.ts';
+import { type ConfigError, type Environment, loadConfig, processConfig } from './config.ts';
+import {
+  type Database,
+  type DatabaseOptions,
+  databaseConfig,
+  type Entities,
+  isDatabaseUnavailable,
+  migrate,
+  openDatabase,
+  translateDatabaseError,
+} from './database.ts';
+import {
+  answerErrors,
+  assignRequestId,
+  bareApp,
+  healthRoutes,
+  logAccess,
+  notFoundRoute,
+  type RunningServer,
+  serve,
+} from './http.ts';
+import { createLogger, describeError, type Logger } from './logger.ts';
+import { startRelay } from './outbox.ts';
+import { connectRabbit } from './rabbit-broker.ts';
+
+const serviceConfig = {
+  ...processConfig,
+  ...databaseConfig,
+  AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// URL' }),
+  /** Put before every exchange and queue name, so that several meshes can share a broker. */
+  AMQP_PREFIX: z.string().default(''),
+};
+
+export interface ServiceContext<Config> {
+  config: Config;
+  database: Database;
+  broker: Broker;
+  log: Logger;
+}
+
+/** What a service adds to the common frame. */
+export interface ServiceParts {
+  routes: readonly Route[];
+  /** Routes for its neighbours: not in the OpenAPI document, not reachable through the gateway. */
+  internalRoutes?: readonly Route[];
+  consumers?: readonly Consumer[];
+  /** Shown in `/health`. */
+  health?(): Promise<object>;
+  /** Begins background work; what it returns is called at the stop. */
+  start?(): () => Promise<void>;
+}
+
+export interface ServiceDefinition<Shape extends z.ZodRawShape = z.ZodRawShape> {
+  /** Also its schema in Postgres. */
+  name: string;
+  title: string;
+  version: string;
+  defaultPort: number;
+  /** The environment it reads besides the common one. */
+  config: Shape;
+  entities: Entities;
+  /** Absolute path of its migrations. */
+  migrations: string;
+  parts(context: ServiceContext<z.infer<z.ZodObject<Shape>>>): ServiceParts;
+}
+
+interface StartOptions {
+  /** A transport to use in place of RabbitMQ; AMQP_URL is then not read. The caller closes it. */
+  broker?: Broker;
+  logDestination?: DestinationStream;
+}
+
+export interface RunningService {
+  url: string;
+  port: number;
+  close(): Promise<void>;
+}
+
+/** Declares a service with the type of its own configuration. */
+export function defineService<Shape extends z.ZodRawShape>(definition: ServiceDefinition<Shape>): ServiceDefinition {
+  return definition as unknown as ServiceDefinition;
+}
+
+/** What a service's migrations and its own start agree on. */
+export function databaseOptionsOf(definition: ServiceDefinition, url: string, poolMax?: number): DatabaseOptions {
+  const { name: schema, entities, migrations } = definition;
+  return { url, schema, entities, migrations, ...(poolMax !== undefined && { poolMax }) };
+}
+
+/** @throws ConfigError, the database's error when it stays away for 30 s, or the listen error (EADDRINUSE) */
+export async function startService(
+  definition: ServiceDefinition,
+  env: Environment,
+  options: StartOptions = {},
+): Promise<RunningService> {
+  const { PORT, AMQP_URL, ...common } = serviceConfig;
+  const schema = z.object({
+    ...common,
+    PORT: PORT.default(definition.defaultPort),
+    ...(!options.broker && { AMQP_URL }),
+    ...definition.config,
+  });
+  const config = loadConfig(schema, env) as z.infer<z.ZodObject<typeof serviceConfig>>;
+  const log = createLogger({
+    service: definition.name,
+    level: config.LOG_LEVEL,
+    ...(options.logDestination && { destination: options.logDestination }),
+  });
+  const started: ((deadline: number) => Promise<unknown>)[] = [];
+  const close = async (): Promise<void> => {
+    const deadline = Date.now() + config.SHUTDOWN_TIMEOUT_MS;
+    for (const stop of started.splice(0).reverse()) {
+      await stop(deadline).catch((error: unknown) => log.error({ err: error }, 'a part did not stop cleanly'));
+    }
+  };
+  try {
+    const databaseOptions = databaseOptionsOf(definition, config.DATABASE_URL, config.DATABASE_POOL_MAX);
+    const applied = await migrate(databaseOptions, log);
+    if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
+    const database = await openDatabase(databaseOptions);
+    started.push(() => database.close());
+
+    const broker = options.broker ?? connectRabbit(config.AMQP_URL, brokerOptions(config.AMQP_PREFIX, log));
+    if (!options.broker) started.push((deadline) => broker.close(Math.max(0, deadline - Date.now())));
+
+    const parts = definition.parts({ config, database, broker, log });
+    const relay = startRelay({ database, broker, log });
+    started.push((deadline) => relay.stop(Math.max(0, Math.min(2_000, deadline - Date.now()))));
+    for (const consumer of parts.consumers ?? []) broker.consume(consumer);
+    if (parts.start) started.push(parts.start());
+
+    let stopping = false;
+    const app = bareApp();
+    app.use(assignRequestId, logAccess(log));
+    app.use(
+      healthRoutes({
+        info: { app: `PromoPulse ${definition.title}`, version: definition.version, environment: config.ENVIRONMENT },
+        details: async () => ({
+          broker: broker.isConnected() ? 'connected' : 'disconnected',
+          outbox: await relay.backlog(),
+          ...(await parts.health?.()),
+        }),
+        isReady: async () => !stopping && (await database.run({ name: 'ready', text: 'select 1' }, [])).length === 1,
+      }),
+    );
+    const document = describeApi(parts.routes, { title: definition.title, version: definition.version });
+    app.get('/openapi.json', (_request, response) => void response.json(document));
+    app.use(createRouter([...parts.routes, ...(parts.internalRoutes ?? [])]));
+    app.use(notFoundRoute, answerErrors(log, translateDatabaseError));
+    const server: RunningServer = await serve(app, {
+      host: config.HOST,
+      port: config.PORT,
+      keepAliveTimeoutMs: 65_000, // longer than the gateway keeps an idle connection, so that it never meets a closing one
+      headersTimeoutMs: 10_000,
+      requestTimeoutMs: 15_000,
+    });
+    started.push((deadline) => {
+      stopping = true;
+      return server.close(Math.max(0, deadline - Date.now() - 2_000));
+    });
+    log.info({ port: server.port, version: definition.version }, 'listening');
+    return { url: server.url, port: server.port, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Five attempts over about three seconds for an unknown fault; a database that is away is waited for. */
+export function brokerOptions(prefix: string, log: Logger) {
+  return {
+    prefix,
+    log,
+    retry: { attempts: 5, delayMs: 200, maxDelayMs: 5_000, isTransient: isDatabaseUnavailable },
+  };
+}
+
+/**
+ * The body of every main.ts: starts, stops on SIGTERM or SIGINT (a second signal ends at once), and says in one
+ * plain message why it could not start.
+ */
+export async function runProcess(name: string, start: () => Promise<{ close(): Promise<void> }>): Promise<void> {
+  try {
+    const running = await start();
+    let stopping = false;
+    const stop = async (): Promise<void> => {
+      if (stopping) process.exit(1);
+      stopping = true;
+      await running.close();
+      process.exit(0);
+    };
+    process.on('SIGTERM', () => void stop());
+    process.on('SIGINT', () => void stop());
+  } catch (error) {
+    process.stderr.write(`${name} cannot start. ${startFailure(error)}\n`);
+    process.exit(1);
+  }
+}
+
+function startFailure(error: unknown): string {
+  const { name, message, code } = error as { name?: string; message?: string; code?: string };
+  if (name === ('ConfigError' satisfies ConfigError['name'])) return String(message);
+  if (code === 'EADDRINUSE') return 'Its port is taken: set PORT to a free one.';
+  return JSON.stringify(describeError(error));
+}

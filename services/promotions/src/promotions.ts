@@ -1,0 +1,106 @@
+// The use cases of promotions. A change locks its row, asks the rules, and records its event in one transaction.
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import type { Database } from '@promopulse/shared/database';
+import { notFound } from '@promopulse/shared/errors';
+import type { PromotionStatus } from '@promopulse/shared/events';
+import { recordEvent } from '@promopulse/shared/outbox';
+import { Promotion } from './entities.ts';
+import { promotionState } from './presentation.ts';
+import { findPromotion, listPromotions, type PromotionRow } from './queries.ts';
+import { type Field, refuseEdit, refusePeriod, refuseTransition } from './rules.ts';
+
+export interface NewPromotion {
+  name: string;
+  description?: string | null | undefined;
+  start_at: Date;
+  end_at: Date;
+}
+export type PromotionChanges = { [Name in Field]?: NewPromotion[Name] | undefined };
+
+/** What a status change tells its event: see propagation.ts. */
+export interface StatusEvent {
+  requestId: string;
+  eventId: string;
+  replyTo: string | undefined;
+}
+
+export function createPromotions(database: Database) {
+  /** @throws ruleViolation when the period ends before it starts */
+  async function createPromotion(input: NewPromotion, requestId: string): Promise<Promotion> {
+    const refusal = refusePeriod(input.start_at, input.end_at);
+    if (refusal) throw refusal;
+    return await database.transaction(async (em) => {
+      const promotion = em.create(Promotion, { ...input, description: input.description ?? null });
+      await em.flush();
+      await recordEvent(em, 'promotion.created', promotion.id, promotionState(promotion), { requestId });
+      return promotion;
+    });
+  }
+
+  /** Only the fields given are changed, all or none. @throws notFound, or ruleViolation by status or period */
+  async function updatePromotion(id: number, changes: PromotionChanges, requestId: string): Promise<Promotion> {
+    const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
+    return await database.transaction(async (em) => {
+      const promotion = await lockPromotion(em, id);
+      const refusal =
+        refuseEdit(promotion.status, Object.keys(given) as Field[]) ??
+        refusePeriod(changes.start_at ?? promotion.start_at, changes.end_at ?? promotion.end_at);
+      if (refusal) throw refusal;
+      const { version } = promotion;
+      Object.assign(promotion, given);
+      await em.flush();
+      if (promotion.version !== version) {
+        await recordEvent(em, 'promotion.updated', id, promotionState(promotion), { requestId });
+      }
+      return promotion;
+    });
+  }
+
+  /**
+   * Moves a promotion to a status; asking for the status it has changes nothing.
+   * @throws notFound, or ruleViolation when the way is not open
+   */
+  async function changeStatus(
+    id: number,
+    status: PromotionStatus,
+    { requestId, eventId, replyTo }: StatusEvent,
+  ): Promise<{ promotion: Promotion; changed: boolean }> {
+    return await database.transaction(async (em) => {
+      const promotion = await lockPromotion(em, id);
+      if (promotion.status === status) return { promotion, changed: false };
+      const refusal = refuseTransition(promotion.status, status);
+      if (refusal) throw refusal;
+      promotion.status = status;
+      await em.flush();
+      await recordEvent(em, 'promotion.status_changed', id, promotionState(promotion), { requestId, eventId, replyTo });
+      return { promotion, changed: true };
+    });
+  }
+
+  /** @throws notFound */
+  async function getPromotion(id: number): Promise<PromotionRow> {
+    const promotion = await findPromotion(database, id);
+    if (!promotion) throw notFound('Promotion not found');
+    return promotion;
+  }
+
+  /** A page by ascending id, for neighbours that rebuild what they know. */
+  async function listPromotionStates(afterId: number, limit: number): Promise<Promotion[]> {
+    return await database.em().find(Promotion, { id: { $gt: afterId } }, { orderBy: { id: 'asc' }, limit });
+  }
+
+  return {
+    createPromotion,
+    updatePromotion,
+    changeStatus,
+    getPromotion,
+    listPromotions: (filter: Parameters<typeof listPromotions>[1]) => listPromotions(database, filter),
+    listPromotionStates,
+  };
+}
+
+async function lockPromotion(em: EntityManager, id: number): Promise<Promotion> {
+  const promotion = await em.findOne(Promotion, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  if (!promotion) throw notFound('Promotion not found');
+  return promotion;
+}

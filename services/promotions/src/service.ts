@@ -1,0 +1,27 @@
+// What the promotions service is.
+import { fileURLToPath } from 'node:url';
+import { defineService } from '@promopulse/shared/service';
+import { z } from 'zod';
+import packageJson from '../package.json' with { type: 'json' };
+import { entities } from './entities.ts';
+import { createPromotions } from './promotions.ts';
+import { createPropagation } from './propagation.ts';
+import { internalPromotionRoutes, promotionRoutes } from './routes.ts';
+
+export const promotions = defineService({
+  name: 'promotions',
+  title: 'Promotions',
+  version: packageJson.version,
+  defaultPort: 8002,
+  config: {
+    /** Longest wait, in milliseconds, of a status change for the subscriptions service to follow. */
+    PROPAGATION_TIMEOUT_MS: z.coerce.number().int().min(0).max(10_000).default(1_000),
+  },
+  entities,
+  migrations: fileURLToPath(new URL('migrations', import.meta.url)),
+  parts: ({ config, database, broker }) => {
+    const useCases = createPromotions(database);
+    const track = createPropagation(broker, config.PROPAGATION_TIMEOUT_MS);
+    return { routes: promotionRoutes(useCases, track), internalRoutes: internalPromotionRoutes(useCases) };
+  },
+});

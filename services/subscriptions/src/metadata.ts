@@ -1,0 +1,34 @@
+// What a subscription's free-form metadata may hold: a JSON object that Postgres can store as jsonb and give back
+// unchanged. Checked by hand because nesting as deep as a body allows would overflow a recursive schema.
+import { isStorable, required } from '@promopulse/shared/fields';
+import { z } from 'zod';
+
+const deepest = 16;
+
+export const metadata = z
+  .custom<Record<string, unknown> | null>(isObjectOrNull, { error: required('must be an object or null'), abort: true })
+  .superRefine((value, context) => {
+    const broken = value === null ? undefined : brokenRule(value, 1, []);
+    if (broken) context.addIssue({ code: 'custom', path: broken.path, message: broken.rule });
+  })
+  .meta({ override: { type: ['object', 'null'], additionalProperties: true } });
+
+function isObjectOrNull(value: unknown): boolean {
+  return typeof value === 'object' && !Array.isArray(value);
+}
+
+function brokenRule(value: unknown, depth: number, path: string[]): { path: string[]; rule: string } | undefined {
+  if (typeof value === 'string' && !isStorable(value)) {
+    return { path, rule: 'must be well-formed Unicode without NUL characters' };
+  }
+  if (typeof value === 'number' && !Number.isFinite(value))
+    return { path, rule: 'must be a number within the range of doubles' };
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (depth > deepest) return { path: path.slice(0, 1), rule: `must be nested at most ${deepest} deep` };
+  for (const [key, member] of Object.entries(value)) {
+    if (!isStorable(key)) return { path, rule: 'must have keys of well-formed Unicode without NUL characters' };
+    const broken = brokenRule(member, depth + 1, [...path, key]);
+    if (broken) return broken;
+  }
+  return undefined;
+}

@@ -1,0 +1,5 @@
+// The migration command: current, list, create, up, down.
+import { migrationCommand } from '@promopulse/shared/migrations';
+import { subscriptions } from './service.ts';
+
+await migrationCommand(subscriptions, process.argv.slice(2), process.env);

@@ -1,0 +1,78 @@
+// Asking a neighbour directly, when the projection cannot be believed: one call per id at a time, a short timeout,
+// and a circuit breaker, so that an owner in trouble costs a caller nothing but a 503.
+import { unavailable } from '@promopulse/shared/errors';
+import { promotionStatuses } from '@promopulse/shared/events';
+import CircuitBreaker from 'opossum';
+import { z } from 'zod';
+import type { PromotionState, Source, UserState } from './projections.ts';
+
+const promotionState = z.object({ id: z.int(), status: z.enum(promotionStatuses), version: z.int() });
+const userState = z.object({ id: z.int(), version: z.int() });
+
+interface OwnerOptions {
+  url: string;
+  source: Source;
+  /** Milliseconds for one answer. */
+  timeoutMs: number;
+  /** Milliseconds an open breaker waits before it lets one call try. */
+  resetMs: number;
+}
+
+export interface Owner<State> {
+  /** @returns null when the owner says there is none @throws unavailable when it cannot be asked */
+  get(id: number, requestId: string): Promise<State | null>;
+  /** States with ids above `afterId`, ascending. @throws unavailable */
+  page(afterId: number, limit: number): Promise<State[]>;
+}
+
+export function promotionsOwner(options: Omit<OwnerOptions, 'source'>): Owner<PromotionState> {
+  return createOwner({ ...options, source: 'promotions' }, promotionState);
+}
+
+export function usersOwner(options: Omit<OwnerOptions, 'source'>): Owner<UserState> {
+  return createOwner({ ...options, source: 'users' }, userState);
+}
+
+function createOwner<State>({ url, source, timeoutMs, resetMs }: OwnerOptions, schema: z.ZodType<State>): Owner<State> {
+  const base = `${url.replace(/\/$/, '')}/internal/${source}`;
+  const pageSchema = z.object({ items: z.array(schema) });
+
+  /** 404 is an answer; anything else but 200 is a failure. */
+  async function fetchJson(path: string, requestId: string, ms: number): Promise<unknown> {
+    const response = await fetch(`${base}${path}`, {
+      headers: { 'x-request-id': requestId },
+      signal: AbortSignal.timeout(ms),
+    });
+    if (response.status === 404) return null;
+    if (!response.ok) throw new Error(`${source} answered ${response.status}`);
+    return await response.json();
+  }
+
+  const breaker = new CircuitBreaker(
+    async (id: number, requestId: string): Promise<State | null> => {
+      const body = await fetchJson(`/${id}`, requestId, timeoutMs);
+      return body === null ? null : schema.parse(body);
+    },
+    { timeout: false, volumeThreshold: 5, errorThresholdPercentage: 50, resetTimeout: resetMs, name: source },
+  );
+  const inFlight = new Map<number, Promise<State | null>>();
+
+  return {
+    get: (id, requestId) => {
+      const running = inFlight.get(id);
+      if (running) return running;
+      const call = breaker
+        .fire(id, requestId)
+        .catch((error: unknown) => {
+          throw unavailable(`The ${source} service cannot be asked right now`, Math.ceil(resetMs / 1000), error);
+        })
+        .finally(() => inFlight.delete(id));
+      inFlight.set(id, call);
+      return call;
+    },
+    page: async (afterId, limit) => {
+      const body = await fetchJson(`?after_id=${afterId}&limit=${limit}`, 'reconciliation', timeoutMs * 10);
+      return pageSchema.parse(body).items;
+    },
+  };
+}

@@ -1,0 +1,49 @@
+// What the subscriptions service is.
+import { fileURLToPath } from 'node:url';
+import { defineService } from '@promopulse/shared/service';
+import { z } from 'zod';
+import packageJson from '../package.json' with { type: 'json' };
+import { projectionConsumer } from './consumers.ts';
+import { entities } from './entities.ts';
+import { promotionsOwner, usersOwner } from './owners.ts';
+import { createProjections } from './projections.ts';
+import { startReconciliation } from './reconciliation.ts';
+import { subscriptionRoutes } from './routes.ts';
+import { createSubscriptions } from './subscriptions.ts';
+
+const milliseconds = (min: number, max: number, fallback: number) =>
+  z.coerce.number().int().min(min).max(max).default(fallback);
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// URL' });
+
+export const subscriptions = defineService({
+  name: 'subscriptions',
+  title: 'Subscriptions',
+  version: packageJson.version,
+  defaultPort: 8003,
+  config: {
+    USERS_URL: httpUrl,
+    PROMOTIONS_URL: httpUrl,
+    /** How old, at most, what is known of an active promotion may be: the bound of invariant 4. */
+    FRESHNESS_LEASE_MS: milliseconds(1_000, 60_000, 5_000),
+    OWNER_TIMEOUT_MS: milliseconds(10, 10_000, 500),
+    BREAKER_RESET_MS: milliseconds(100, 60_000, 2_000),
+    RECONCILE_INTERVAL_MS: milliseconds(1_000, 86_400_000, 600_000),
+  },
+  entities,
+  migrations: fileURLToPath(new URL('migrations', import.meta.url)),
+  parts: ({ config, database, log }) => {
+    const projections = createProjections(database);
+    const asking = { timeoutMs: config.OWNER_TIMEOUT_MS, resetMs: config.BREAKER_RESET_MS };
+    const owners = {
+      users: usersOwner({ ...asking, url: config.USERS_URL }),
+      promotions: promotionsOwner({ ...asking, url: config.PROMOTIONS_URL }),
+    };
+    return {
+      routes: subscriptionRoutes(createSubscriptions(database, projections, owners, config.FRESHNESS_LEASE_MS / 1000)),
+      consumers: [projectionConsumer(projections)],
+      health: async () => ({ projections: Object.fromEntries(await projections.state()) }),
+      start: () =>
+        startReconciliation({ database, projections, owners, intervalMs: config.RECONCILE_INTERVAL_MS, log }),
+    };
+  },
+});

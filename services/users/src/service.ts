@@ -1,0 +1,23 @@
+// What the users service is.
+import { fileURLToPath } from 'node:url';
+import { defineService } from '@promopulse/shared/service';
+import packageJson from '../package.json' with { type: 'json' };
+import { entities } from './entities.ts';
+import { createPersonalData, personalDataConfig } from './personal-data.ts';
+import { internalUserRoutes, userRoutes } from './routes.ts';
+import { createUsers } from './users.ts';
+
+export const users = defineService({
+  name: 'users',
+  title: 'Users',
+  version: packageJson.version,
+  defaultPort: 8001,
+  config: personalDataConfig,
+  entities,
+  migrations: fileURLToPath(new URL('migrations', import.meta.url)),
+  parts: ({ config, database }) => {
+    const personalData = createPersonalData(config);
+    const useCases = createUsers(database, personalData);
+    return { routes: userRoutes(useCases, personalData), internalRoutes: internalUserRoutes(useCases) };
+  },
+});

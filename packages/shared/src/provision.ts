@@ -81,7 +81,8 @@ function replaced(url: string, parts: Partial<Pick<URL, 'pathname' | 'username' 
   return Object.assign(new URL(url), parts).href;
 }
 
-async function withClient<Result>(url: string, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
+/** One connection, for the length of `work`. */
+export async function withClient<Result>(url: string, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined); // a cut connection also fails the query that is waiting on it
   await client.connect();

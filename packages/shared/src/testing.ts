@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { connect } from 'amqplib';
-import { provision, unprovision } from './provision.ts';
+import { provision, unprovision, withClient } from './provision.ts';
 
 export interface TestDatabase {
   /** For the service's own role, which owns the schema of that name. */
@@ -35,6 +35,14 @@ export async function createTestDatabase(
 
 export function amqpUrl(): string {
   return required('TEST_AMQP_URL');
+}
+
+/** Connects once. @returns the version of the server that answers at `url` */
+export function databaseVersion(url: string): Promise<string> {
+  return withClient(url, async (client) => {
+    const { rows } = await client.query<{ server_version: string }>('show server_version');
+    return rows[0]?.server_version ?? 'unknown';
+  });
 }
 
 /** Connects once. @returns the version of the broker that answers at `url` */

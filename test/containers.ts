@@ -1,0 +1,42 @@
+// One container for the length of a test run, by testcontainers.
+import type { StartedTestContainer } from 'testcontainers';
+
+interface ContainerOptions {
+  environment: Record<string, string>;
+  command?: string[];
+  tmpFs?: Record<string, string>;
+}
+
+interface RunningContainer {
+  id: string;
+  /** host:port of the published port. */
+  address: string;
+  stop(): Promise<void>;
+}
+
+/** @throws if no Docker daemon answers or the image can be neither found nor pulled */
+export async function runContainer(
+  image: string,
+  port: number,
+  { environment, command = [], tmpFs = {} }: ContainerOptions,
+): Promise<RunningContainer> {
+  // Ryuk is one more image to pull and a container with the Docker socket. What it is for, cleaning up after a
+  // crash, is done by the teardown and the signal handlers of global-setup.ts for everything but a kill -9.
+  process.env.TESTCONTAINERS_RYUK_DISABLED ??= 'true';
+  const { GenericContainer, getContainerRuntimeClient } = await import('testcontainers');
+  await getContainerRuntimeClient().catch(() => {
+    throw new Error('no Docker daemon answers');
+  });
+  const container: StartedTestContainer = await new GenericContainer(image)
+    .withEnvironment(environment)
+    .withCommand(command)
+    .withTmpFs(tmpFs)
+    .withExposedPorts(port)
+    .withStartupTimeout(120_000)
+    .start();
+  return {
+    id: container.getId(),
+    address: `${container.getHost()}:${container.getMappedPort(port)}`,
+    stop: async () => void (await container.stop()),
+  };
+}

@@ -1,0 +1,6 @@
+// Runs once after all test files: stops what global-setup.ts started.
+import type { TestRun } from './global-setup.ts';
+
+export default async function teardown(): Promise<void> {
+  await (globalThis as TestRun).stopBackends?.();
+}

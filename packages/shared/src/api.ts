@@ -195,7 +195,7 @@ export function describeApi(
       },
     };
   }
-  return createDocument({ openapi: '3.1.1', info, paths });
+  return createDocument({ openapi: '3.1.1', info, paths }, { allowEmptySchema: { custom: true } });
 }
 
 function problemResponse(status: string, description: string) {

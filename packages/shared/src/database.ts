@@ -2,6 +2,7 @@
 // preparing (MikroORM inlines literals into every text, so the server plans each one anew).
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntityManager, type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
+import pg from 'pg';
 import { z } from 'zod';
 import { type DomainError, unavailable } from './errors.ts';
 import type { Logger } from './logger.ts';
@@ -12,23 +13,16 @@ export const databaseConfig = {
   DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(5),
 };
 
-/** The part of node-postgres that is used here (https://node-postgres.com). */
-export interface PgClient {
-  query<Row>(statement: {
-    name?: string;
-    text: string;
-    values?: readonly unknown[];
-  }): Promise<{ rows: Row[]; rowCount: number | null }>;
-  /** @param destroy true closes the connection instead of giving it back */
-  release(destroy?: boolean): void;
-}
-interface PgPool extends Pick<PgClient, 'query'> {
-  connect(): Promise<PgClient>;
+/** A connection of the pool, held for itself. */
+export interface Connection {
+  query<Row>(statement: Statement, values?: readonly unknown[]): Promise<Row[]>;
+  /** Closes the connection, and with it ends the session's locks. */
+  end(): void;
 }
 
-/** A statement worth preparing: `name` is unique per service, `text` never changes. */
+/** With a name, unique per service, the server prepares it once per connection. */
 export interface Statement {
-  name: string;
+  name?: string;
   text: string;
 }
 
@@ -55,8 +49,8 @@ export interface Database {
   /** Runs a prepared statement that records an event: like a transaction of its own. */
   write<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   onCommit(listener: () => void): void;
-  /** A connection of its own, for session locks. Give it back with `release`. */
-  connect(): Promise<PgClient>;
+  /** A connection of its own, for session locks. */
+  connect(): Promise<Connection>;
   close(): Promise<void>;
 }
 
@@ -93,13 +87,12 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
 /** Opens the pool lazily: succeeds while the server is down. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const orm = new MikroORM(ormOptions(options));
-  const pool = (await orm.em.getConnection().getNativeClient()) as PgPool;
+  const pool = await poolOf(orm);
   const listeners: (() => void)[] = [];
   const committed = (): void => {
     for (const listener of listeners) listener();
   };
-  const run = async <Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]> =>
-    (await pool.query<Row>({ ...statement, values })).rows;
+  const run = <Row>(statement: Statement, values: readonly unknown[]) => query<Row>(pool, statement, values);
   return {
     schema: options.schema,
     em: () => orm.em.fork(),
@@ -115,30 +108,47 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       return rows;
     },
     onCommit: (listener) => listeners.push(listener),
-    connect: () => pool.connect(),
+    connect: async () => {
+      const client = await pool.connect();
+      return { query: (statement, values = []) => query(client, statement, values), end: () => client.release(true) };
+    },
     close: () => orm.close(),
   };
 }
 
+function poolOf(orm: MikroORM): Promise<pg.Pool> {
+  return orm.em.getConnection().getNativeClient();
+}
+
+async function query<Row>(
+  on: pg.Pool | pg.PoolClient,
+  statement: Statement,
+  values: readonly unknown[],
+): Promise<Row[]> {
+  // MikroORM's pool leaves times as text for its own hydration; here the driver's own types are wanted.
+  const result = await on.query({ ...statement, values: [...values], types: pg.types });
+  return result.rows as Row[];
+}
+
 /**
  * Takes a session-level advisory lock that only one process of all replicas can hold, on a connection of its own.
- * It is held until `release(true)`, or until the connection dies.
+ * It is held until that connection ends or dies.
  * @returns undefined when another holds it
  */
-export async function tryLock(database: Database, name: string): Promise<PgClient | undefined> {
-  const client = await database.connect();
+export async function tryLock(database: Database, name: string): Promise<Connection | undefined> {
+  const connection = await database.connect();
   try {
-    const { rows } = await client.query<{ locked: boolean }>({
-      text: 'select pg_try_advisory_lock(hashtextextended($1, 0)) as locked',
-      values: [`promopulse.${database.schema}.${name}`],
-    });
-    if (rows[0]?.locked) return client;
-    client.release();
-    return undefined;
+    const rows = await connection.query<{ locked: boolean }>(
+      { text: 'select pg_try_advisory_lock(hashtextextended($1, 0)) as locked' },
+      [`promopulse.${database.schema}.${name}`],
+    );
+    if (rows[0]?.locked) return connection;
   } catch (error) {
-    client.release(true);
+    connection.end();
     throw error;
   }
+  connection.end();
+  return undefined;
 }
 
 const waitForDatabaseMs = 30_000;
@@ -169,7 +179,7 @@ async function withMigrationLock<Result>(
   const timeouts = { statement_timeout: 0, lock_timeout: 60_000, idle_in_transaction_session_timeout: 0 };
   const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
   try {
-    const pool = (await orm.em.getConnection().getNativeClient()) as PgPool;
+    const pool = await poolOf(orm);
     const client = await connectPatiently(pool, log);
     try {
       await client.query({
@@ -185,7 +195,7 @@ async function withMigrationLock<Result>(
   }
 }
 
-async function connectPatiently(pool: PgPool, log: Logger): Promise<PgClient> {
+async function connectPatiently(pool: pg.Pool, log: Logger): Promise<pg.PoolClient> {
   const deadline = Date.now() + waitForDatabaseMs;
   for (;;) {
     try {

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defineEntity, type EntityManager, p } from '@mikro-orm/postgresql';
 import type { Broker, OutgoingMessage } from './broker.ts';
-import { type Database, isDatabaseUnavailable, type PgClient, tryLock } from './database.ts';
+import { type Connection, type Database, isDatabaseUnavailable, tryLock } from './database.ts';
 import { type EventDataOf, type EventName, eventData, eventType, isConsumed } from './events.ts';
 import type { Logger } from './logger.ts';
 
@@ -163,12 +163,12 @@ export function startRelay(options: RelayOptions): Relay {
         log.warn({ err: error }, 'relay lost the lead');
         await sleep(leaderRetryMs);
       } finally {
-        lead.release(true); // ends the session and with it the lock
+        lead.end();
       }
     }
   }
 
-  async function leadUntilStopped(lead: PgClient): Promise<void> {
+  async function leadUntilStopped(lead: Connection): Promise<void> {
     let failures = 0;
     let nextHeartbeat = 0;
     let nextPrune = Date.now() + pruneEveryMs;
@@ -181,26 +181,26 @@ export function startRelay(options: RelayOptions): Relay {
         nextHeartbeat = Date.now() + heartbeatMs;
       }
       if (Date.now() >= nextPrune) {
-        await lead.query({ ...statements.prune, values: [retentionSeconds] });
+        await lead.query(statements.prune, [retentionSeconds]);
         nextPrune = Date.now() + pruneEveryMs;
       }
       if (found < batchSize || failures > 0) await pause(Math.min(pollMs * 2 ** failures, longestPauseMs));
     }
   }
 
-  async function publishBatch(lead: PgClient): Promise<{ found: number; published: number }> {
-    const { rows } = await lead.query<WaitingRow>({ ...statements.waiting, values: [batchSize] });
+  async function publishBatch(lead: Connection): Promise<{ found: number; published: number }> {
+    const rows = await lead.query<WaitingRow>(statements.waiting, [batchSize]);
     if (rows.length === 0) return { found: 0, published: 0 };
     const outcomes = await broker.publish(rows.map((row) => toMessage(row, source)));
     const confirmed = rows.filter((_, index) => outcomes[index] === 'confirmed').map(({ id }) => id);
-    if (confirmed.length > 0) await lead.query({ ...statements.mark, values: [confirmed] });
+    if (confirmed.length > 0) await lead.query(statements.mark, [confirmed]);
     return { found: rows.length, published: confirmed.length };
   }
 
   /** Says through the same exchange and queue: whatever this service committed before `horizon` has gone out before this. */
-  async function sendHeartbeat(lead: PgClient): Promise<void> {
-    const { rows } = await lead.query<{ now: Date; horizon: Date }>(statements.horizon);
-    const { now, horizon } = rows[0] as { now: Date; horizon: Date };
+  async function sendHeartbeat(lead: Connection): Promise<void> {
+    const [row] = await lead.query<{ now: Date; horizon: Date }>(statements.horizon);
+    const { now, horizon } = row as { now: Date; horizon: Date };
     const heartbeat = {
       event_id: randomUUID(),
       name: 'relay.heartbeat' as const,

@@ -35,8 +35,10 @@ export function projectionConsumer(projections: Projections): Consumer {
     handle: async (message) => {
       const event = read(message);
       if (event.name === 'relay.heartbeat') {
+        const source = sources.find((each) => each === event.data.service);
+        if (!source) return; // every service's relay beats, this one's own too
         await unapplied.settledBefore();
-        await projections.applyHeartbeat(event.data.service, new Date(event.data.horizon));
+        await projections.applyHeartbeat(source, new Date(event.data.horizon));
         return;
       }
       unapplied.add(message.id);

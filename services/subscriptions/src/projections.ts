@@ -93,8 +93,8 @@ export function createProjections(database: Database) {
       return (await database.run(statements.users, [ids, versions, deleted])).length;
     },
 
-    applyHeartbeat: async (service: string, horizon: Date): Promise<void> => {
-      await database.run(statements.heartbeat, [service, horizon]);
+    applyHeartbeat: async (source: Source, horizon: Date): Promise<void> => {
+      await database.run(statements.heartbeat, [source, horizon]);
     },
 
     /** An event of this source was set aside: what we hold is not complete until the next reconciliation. */

@@ -62,7 +62,7 @@ async function reconcileWhatIsDue({
       report(log, source, advanced, before?.reconciled ?? false);
     }
   } finally {
-    lock.release(true);
+    lock.end();
   }
 }
 

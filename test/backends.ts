@@ -20,11 +20,6 @@ interface Backend {
   stop(): Promise<void>;
 }
 
-export interface Backends {
-  env: Record<string, string>;
-  stop(): Promise<void>;
-}
-
 /** `keep` is handed every stop as soon as there is something to stop. */
 export async function startBackends(
   say: Say,

@@ -33,6 +33,7 @@ export default async function setup(): Promise<void> {
   }
   try {
     Object.assign(process.env, await starting);
+    if (ending) await new Promise(() => undefined); // no test begins while the handler above stops everything
   } catch (error) {
     await stopAll();
     throw error;

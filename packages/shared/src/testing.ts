@@ -8,6 +8,7 @@ import { connect } from 'amqplib';
 import pg from 'pg';
 import { queues } from './events.ts';
 import { provision, unprovision, withClient } from './provision.ts';
+import { type ServiceDefinition, startService } from './service.ts';
 
 export interface TestDatabase {
   /** For the service's own role, which owns the schema of that name. */

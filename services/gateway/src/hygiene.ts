@@ -81,6 +81,9 @@ function findFault(request: IncomingMessage): DomainError | undefined {
   const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
   if (hosts.length !== 1) return badRequest('There must be exactly one Host header');
   if (!hostAndPort.test(request.headers.host ?? '')) return badRequest('The Host header is not a host and port');
+  if ((request.headers.expect ?? '100-continue').toLowerCase() !== '100-continue') {
+    return badRequest('Only 100-continue can be expected');
+  }
   const targetFault = findTargetFault(url);
   if (targetFault) return badRequest(targetFault);
   if (!methods.has(method)) {

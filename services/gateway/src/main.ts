@@ -23,6 +23,6 @@ async function runGateway(env: NodeJS.ProcessEnv): Promise<void> {
 }
 
 function explain(error: unknown): string {
-  const { code, message } = error as { code?: string; message?: string };
-  return code === 'EADDRINUSE' ? 'Its port is taken: set PORT to a free one.' : String(message);
+  const { code, port, message } = error as { code?: string; port?: number; message?: string };
+  return code === 'EADDRINUSE' ? `PORT ${port} is taken: set PORT to a free one.` : String(message);
 }

@@ -61,22 +61,22 @@ export function mergeParts(parts: readonly Part[], upstreams: readonly Upstream[
 
 /** Two services may mean different things by one name; equal definitions stay one. */
 function renameConflicts(part: Part, taken: Record<string, Group>, prefix: string): Part {
-  let text = JSON.stringify(part);
-  const renamed: [kind: string, from: string, to: string][] = [];
   for (const [kind, group] of Object.entries(part.components)) {
     for (const [name, definition] of Object.entries(group)) {
       const other = taken[kind]?.[name];
       if (other === undefined || JSON.stringify(other) === JSON.stringify(definition)) continue;
-      const to = `${prefix}.${name}`;
-      renamed.push([kind, name, to]);
-      text = text.replaceAll(`"#/components/${kind}/${name}"`, `"#/components/${kind}/${to}"`);
+      // Whatever refers to the renamed one now differs as well, and has its turn in the next round.
+      return renameConflicts(renamed(part, kind, name, `${prefix}.${name}`), taken, prefix);
     }
   }
-  const copy = JSON.parse(text) as Part;
-  for (const [kind, from, to] of renamed) {
-    const { [from]: definition, ...others } = copy.components[kind] as Group;
-    copy.components[kind] = { ...others, [to]: definition as Json };
-  }
+  return part;
+}
+
+function renamed(part: Part, kind: string, from: string, to: string): Part {
+  const reference = (name: string) => `"#/components/${kind}/${name}"`;
+  const copy = JSON.parse(JSON.stringify(part).replaceAll(reference(from), reference(to))) as Part;
+  const { [from]: definition, ...others } = copy.components[kind] as Group;
+  copy.components[kind] = { ...others, [to]: definition as Json };
   return copy;
 }
 

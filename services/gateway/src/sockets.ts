@@ -29,6 +29,9 @@ export function answerOnSockets(server: Server, log: Logger): void {
     }
     refuse(socket, log, ...(refusals[error.code ?? ''] ?? malformed));
   });
+  // node would answer these two by itself, without a body; hygiene answers them.
+  (server as { requireHostHeader?: boolean }).requireHostHeader = false;
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response));
   server.on('connect', (_request, socket) => {
     refuse(socket, log, 405, 'method_not_allowed', 'Method Not Allowed');
   });

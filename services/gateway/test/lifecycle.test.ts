@@ -1,0 +1,162 @@
+// Start and stop: as a process for what an operator sees, in this process for what a client sees.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Agent, get, type IncomingMessage } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { startGateway } from '../src/app.ts';
+import { environmentFor, hang, pause, type Stub, startMesh, startStub, until } from './mesh.ts';
+
+describe('the process', () => {
+  const open: { close(): unknown }[] = [];
+  afterEach(async () => {
+    for (const { close } of open.splice(0).reverse()) await close();
+  });
+
+  test('names every variable that is wrong in one message, and exits with 1', async () => {
+    const { exit } = run({ PROMOTIONS_URL: 'ftp://x', SUBSCRIPTIONS_URL: 'http://a/path', MAX_BODY_BYTES: 'many' });
+    const { code, stderr, stdout } = await exit;
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('USERS_URL is not set');
+    expect(stderr).toContain('PROMOTIONS_URL is not valid: must be an http:// URL');
+    expect(stderr).toContain('SUBSCRIPTIONS_URL is not valid: must be scheme, host and port only');
+    expect(stderr).toContain('MAX_BODY_BYTES is not valid');
+    expect(stderr).not.toContain('    at ');
+  });
+
+  test('a taken port is one line that names PORT, and code EADDRINUSE to those who start it from code', async () => {
+    const stub = await stubbed();
+    const env = { ...environmentFor([stub, stub, stub]), PORT: new URL(stub.url).port };
+    await expect(startGateway({ ...env, LOG_LEVEL: 'silent' })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    const { code, stderr } = await run(env).exit;
+    expect(code).toBe(1);
+    expect(stderr).toBe(`The gateway cannot start. PORT ${env.PORT} is taken: set PORT to a free one.\n`);
+  });
+
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s: the request in flight is answered, then it exits with 0',
+    async (signal) => {
+      const stub = await stubbed();
+      let release = () => {};
+      stub.handler = (_request, response) => {
+        release = () => void response.end('finished');
+      };
+      const { child, port, exit } = await running(stub);
+      const answer = fetch(`http://127.0.0.1:${await port}/users/1`);
+      await until(() => stub.seen.length === 1, 'the request');
+      child.kill(signal);
+      await pause(200);
+      await expect(fetch(`http://127.0.0.1:${await port}/users/2`)).rejects.toThrow();
+      release();
+      const response = await answer;
+      expect(response.headers.get('connection')).toBe('close');
+      expect(await response.text()).toBe('finished');
+      expect((await exit).code).toBe(0);
+    },
+  );
+
+  test('a request that does not end holds it no longer than SHUTDOWN_TIMEOUT_MS', async () => {
+    const stub = await stubbed();
+    stub.handler = hang;
+    const { child, port, exit } = await running(stub, { SHUTDOWN_TIMEOUT_MS: '500' });
+    const cut = expect(fetch(`http://127.0.0.1:${await port}/users/1`)).rejects.toThrow();
+    await until(() => stub.seen.length === 1, 'the request');
+    const started = performance.now();
+    child.kill('SIGTERM');
+    expect((await exit).code).toBe(0);
+    expect(performance.now() - started).toBeLessThan(3_000);
+    await cut;
+  });
+
+  test('a second signal ends it at once', async () => {
+    const stub = await stubbed();
+    stub.handler = hang;
+    const { child, port, exit } = await running(stub, { SHUTDOWN_TIMEOUT_MS: '60000', UPSTREAM_TIMEOUT_MS: '60000' });
+    const cut = expect(fetch(`http://127.0.0.1:${await port}/users/1`)).rejects.toThrow();
+    await until(() => stub.seen.length === 1, 'the request');
+    child.kill('SIGTERM');
+    await pause(200);
+    expect(child.exitCode).toBeNull();
+    child.kill('SIGTERM');
+    expect((await exit).code).toBe(1);
+    await cut;
+  });
+
+  async function stubbed(): Promise<Stub> {
+    const stub = await startStub();
+    open.push(stub);
+    return stub;
+  }
+
+  async function running(stub: Stub, env: Record<string, string> = {}) {
+    const process = run({ ...environmentFor([stub, stub, stub]), ...env });
+    open.push({ close: () => process.child.kill('SIGKILL') });
+    return { ...process, port: process.port };
+  }
+});
+
+describe('a stop', () => {
+  test('first says "not ready", still serving, for SHUTDOWN_DELAY_MS', async () => {
+    const mesh = await startMesh({ SHUTDOWN_DELAY_MS: '500' });
+    expect((await fetch(`${mesh.url}/health/ready`)).status).toBe(200);
+    const closed = mesh.close();
+    const ready = await fetch(`${mesh.url}/health/ready`);
+    expect(ready.status).toBe(503);
+    expect(ready.headers.get('retry-after')).not.toBeNull();
+    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
+    expect((await fetch(`${mesh.url}/health/live`)).status).toBe(200);
+    await closed;
+  });
+
+  test('does not wait for kept-alive connections, nor serve another request on one', async () => {
+    const mesh = await startMesh();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    let release = () => {};
+    mesh.users.handler = (_request, response) => {
+      release = () => void response.end('ok');
+    };
+    const first = call(`${mesh.url}/users/1`, agent);
+    await until(() => mesh.users.seen.length === 1, 'the request');
+    const started = performance.now();
+    const closed = mesh.close();
+    await pause(100);
+    release();
+    expect((await first).headers.connection).toBe('close');
+    await closed;
+    expect(performance.now() - started).toBeLessThan(1_500);
+    await expect(call(`${mesh.url}/users/2`, agent)).rejects.toThrow();
+    agent.destroy();
+  });
+});
+
+function call(url: string, agent: Agent): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent }, (response) => resolve(response.resume())).on('error', reject);
+  });
+}
+
+interface Exit {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+function run(env: Record<string, string>): { child: ChildProcess; port: Promise<number>; exit: Promise<Exit> } {
+  const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+  const child = spawn(process.execPath, [main], { env: { PATH: process.env.PATH, ...env } });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const exit = new Promise<Exit>((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })));
+  const listening = () => /"port":(\d+)/.exec(stdout)?.[1];
+  const port = until(() => listening() !== undefined || child.exitCode !== null, 'the process to listen', 20_000).then(
+    () => Number(listening()),
+  );
+  port.catch(() => {});
+  return { child, port, exit };
+}

@@ -1,0 +1,261 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { Agent, request as httpRequest } from 'node:http';
+import type { Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { answerWith, hang, type Mesh, pause, startMesh, until } from './mesh.ts';
+import { sendRaw } from './wire.ts';
+
+let mesh: Mesh;
+
+describe('with services that answer', () => {
+  beforeEach(async () => {
+    mesh = await startMesh();
+  });
+  afterEach(() => mesh.close());
+
+  test('method, path, query, headers and body reach the service that owns the prefix', async () => {
+    const response = await fetch(`${mesh.url}/promotions/1/status?a=1&b=%C3%A9&a=2`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-Custom': 'kept', Authorization: 'Bearer t' },
+      body: '{"status":"active"}',
+    });
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({ ok: true });
+    expect(mesh.promotions.seen).toHaveLength(1);
+    expect(mesh.promotions.seen[0]).toMatchObject({
+      method: 'POST',
+      url: '/promotions/1/status?a=1&b=%C3%A9&a=2',
+      body: '{"status":"active"}',
+      headers: { 'content-type': 'application/json', 'x-custom': 'kept', authorization: 'Bearer t' },
+    });
+    expect(mesh.users.seen).toHaveLength(0);
+    expect(mesh.subscriptions.seen).toHaveLength(0);
+  });
+
+  test('a prefix is matched exactly or followed by a slash, and with its case', async () => {
+    for (const path of ['/users', '/users/', '/users/1', '/users?x=/promotions']) {
+      expect((await fetch(mesh.url + path)).status).toBe(200);
+    }
+    const strangers = [
+      '/usersx',
+      '/Users',
+      '/USERS/1',
+      '/internal/users',
+      '/internal/promotions/1',
+      '/x/users',
+      '/docs/x',
+    ];
+    for (const path of [...strangers, '/users;x=1', '/healthy', '/health/ready/x', '/openapi.json/users']) {
+      const response = await fetch(mesh.url + path);
+      expect([path, response.status]).toEqual([path, 404]);
+      expect(response.headers.get('content-type')).toContain('application/problem+json');
+      expect(await response.json()).toMatchObject({ status: 404, code: 'no_such_path' });
+    }
+    expect(mesh.users.seen.map(({ url }) => url)).toEqual(['/users', '/users/', '/users/1', '/users?x=/promotions']);
+    expect(mesh.promotions.seen).toEqual([]);
+  });
+
+  test('a sane request id is kept, any other is replaced; it is echoed, forwarded and logged', async () => {
+    const kept = await fetch(`${mesh.url}/users/1`, { headers: { 'X-Request-Id': 'order-42:a.b_c' } });
+    expect(kept.headers.get('x-request-id')).toBe('order-42:a.b_c');
+    expect(mesh.users.seen[0]?.headers['x-request-id']).toBe('order-42:a.b_c');
+    for (const bad of ['', 'has space', 'x'.repeat(129), '<script>']) {
+      const response = await fetch(`${mesh.url}/users/1`, { headers: { 'X-Request-Id': bad } });
+      const made = response.headers.get('x-request-id');
+      expect(made).toMatch(/^[0-9a-f-]{36}$/);
+      expect(mesh.users.seen.at(-1)?.headers['x-request-id']).toBe(made);
+    }
+    await until(() => mesh.lines.some((line) => line.includes('"request_id":"order-42:a.b_c"')), 'the log line');
+  });
+
+  test('a service cannot put its own request id in the place of the one in the logs', async () => {
+    mesh.users.handler = answerWith(200, { 'X-Request-Id': 'other', 'Content-Length': '0' });
+    const response = await fetch(`${mesh.url}/users/1`, { headers: { 'X-Request-Id': 'mine' } });
+    expect(response.headers.get('x-request-id')).toBe('mine');
+  });
+
+  test('the log holds neither queries nor bodies, nor an email in a path', async () => {
+    await fetch(`${mesh.url}/users?email=canary@example.com`, { method: 'POST', body: 'canary-body' });
+    await fetch(`${mesh.url}/users/canary@example.com`);
+    await fetch(`${mesh.url}/users/canary%40example.com?x=canary`);
+    mesh.users.handler = (request) => void request.socket.destroy();
+    await fetch(`${mesh.url}/users?email=canary@example.com`);
+    await until(() => mesh.lines.filter((line) => line.includes('"msg":"request"')).length === 4, 'four log lines');
+    expect(mesh.lines.filter((line) => line.includes('canary'))).toEqual([]);
+    expect(mesh.lines.some((line) => line.includes('"path":"/users/*"'))).toBe(true);
+  });
+
+  test('status, headers and body come back; hop-by-hop headers and the names of the software do not', async () => {
+    mesh.users.handler = (_request, response) => {
+      response.writeHead(
+        201,
+        [
+          ['Location', '/users/7'],
+          ['Set-Cookie', 'a=1'],
+          ['Set-Cookie', 'b=2'],
+          ['Server', 'secret/1.0'],
+          ['X-Powered-By', 'secret'],
+          ['Connection', 'keep-alive, X-Hop'],
+          ['Keep-Alive', 'timeout=77'],
+          ['X-Hop', 'hop'],
+          ['Proxy-Authenticate', 'Basic'],
+          ['Trailer', 'X-Sum'],
+        ].flat(),
+      );
+      response.end('created');
+    };
+    const response = await fetch(`${mesh.url}/users`, { method: 'POST', body: '{}' });
+    expect(response.status).toBe(201);
+    expect(await response.text()).toBe('created');
+    expect(response.headers.get('location')).toBe('/users/7');
+    expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+    for (const name of ['server', 'x-powered-by', 'x-hop', 'proxy-authenticate', 'trailer']) {
+      expect([name, response.headers.get(name)]).toEqual([name, null]);
+    }
+    expect(response.headers.get('keep-alive')).not.toContain('77');
+    expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+  });
+
+  test('answers without a body, and to HEAD, end at once', async () => {
+    mesh.users.handler = answerWith(204);
+    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(204);
+    mesh.users.handler = answerWith(200, { 'Content-Length': '11' });
+    const head = await fetch(`${mesh.url}/users/1`, { method: 'HEAD' });
+    expect(head.headers.get('content-length')).toBe('11');
+    mesh.users.handler = answerWith(304, { ETag: '"1"' });
+    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(304);
+  });
+
+  test('a client that asks to close is closed, also one of HTTP/1.0, which is not sent chunks', async () => {
+    mesh.users.handler = (_request, response) => {
+      response.write('in ');
+      response.end('chunks');
+    };
+    const closing = await sendRaw(mesh.port, ['GET /users HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n']);
+    expect(closing.headers.toLowerCase()).toContain('connection: close');
+    const old = await sendRaw(mesh.port, ['GET /users HTTP/1.0\r\nHost: a\r\n\r\n']);
+    expect(old.headers.toLowerCase()).not.toContain('transfer-encoding');
+    expect(old.body).toBe('in chunks');
+  });
+
+  test('kept-alive connections on both sides are reused and keep no listeners of past requests', async () => {
+    const sockets = new Set<Socket>();
+    const note = (message: unknown) => void sockets.add((message as { socket: Socket }).socket);
+    subscribe('net.client.socket', note);
+    subscribe('net.server.socket', note);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const listeners: number[] = [];
+    for (let count = 0; count < 40; count += 1) {
+      await new Promise<void>((resolve, reject) => {
+        const call = httpRequest(`${mesh.url}/users/${count}`, { agent, method: count % 2 ? 'GET' : 'POST' });
+        call.on('response', (response) => response.resume().on('end', resolve)).on('error', reject);
+        call.setHeader('Content-Length', '0').end();
+      });
+      listeners.push(Math.max(...[...sockets].map(countListeners)));
+    }
+    agent.destroy();
+    unsubscribe('net.client.socket', note);
+    unsubscribe('net.server.socket', note);
+    expect(sockets.size).toBe(4); // client and gateway, gateway and service, both ends of each
+    expect(Math.max(...listeners.slice(-10))).toBeLessThanOrEqual(Math.max(...listeners.slice(0, 10)));
+  });
+
+  test('a body that says it is too large is refused before the service hears of it', async () => {
+    const response = await fetch(`${mesh.url}/users`, { method: 'POST', body: 'x'.repeat(65_537) });
+    expect(response.status).toBe(413);
+    expect(await response.json()).toMatchObject({ status: 413, code: 'body_too_large' });
+    expect(mesh.users.seen).toHaveLength(0);
+    expect((await fetch(`${mesh.url}/users`, { method: 'POST', body: 'x'.repeat(65_536) })).status).toBe(200);
+  });
+
+  test('a chunked body of 1 MB is cut at the limit: 413, and the request to the service is destroyed', async () => {
+    let destroyed = false;
+    mesh.users.handler = (request) => {
+      request.on('close', () => {
+        destroyed = !request.complete;
+      });
+    };
+    expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(16_384), 64)).toBe(413);
+    await until(() => mesh.users.seen.length === 0 || destroyed, 'the end of the request to the service');
+    for (const { bytes } of mesh.users.seen) expect(bytes).toBeLessThanOrEqual(65_536);
+    mesh.users.handler = (request, response) => void request.resume().on('end', () => response.end('ok'));
+    expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(16_384), 4)).toBe(200);
+    expect(mesh.users.seen.at(-1)?.bytes).toBe(65_536);
+  });
+
+  test('a chunked body to a service that answers early does not disturb the next request', async () => {
+    mesh.users.handler = answerWith(422, { 'Content-Length': '2' }, '{}');
+    expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(1_000), 40)).toBe(422);
+    expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(16_384), 64)).toBeGreaterThanOrEqual(400);
+    mesh.users.handler = answerWith(200);
+    expect((await fetch(`${mesh.url}/users`)).status).toBe(200);
+  });
+
+  test('Expect: 100-continue is answered here and not sent onward', async () => {
+    const head =
+      'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\nX-Internal-User: 1\r\n\r\n';
+    const answer = await sendRaw(mesh.port, [head, '{}'], 50);
+    expect(answer.status).toBe(200);
+    expect(mesh.users.seen[0]?.body).toBe('{}');
+    expect(mesh.users.seen[0]?.headers).not.toHaveProperty('expect');
+    expect(mesh.users.seen[0]?.headers).not.toHaveProperty('x-internal-user');
+  });
+});
+
+describe('with short time limits', () => {
+  beforeEach(async () => {
+    mesh = await startMesh({ HEADERS_TIMEOUT_MS: '300', REQUEST_TIMEOUT_MS: '800', UPSTREAM_TIMEOUT_MS: '300' });
+  });
+  afterEach(() => mesh.close());
+
+  test('headers that trickle are cut with 408', async () => {
+    const answer = await sendRaw(mesh.port, ['GET /users HTTP/1.1\r\n', ...Array(100).fill('X-A: b\r\n')], 100);
+    expect(answer.status).toBe(408);
+    expect(JSON.parse(answer.body)).toMatchObject({ status: 408, code: 'request_timeout' });
+  });
+
+  test('a body that trickles is cut with 408, which is no failure of the service', async () => {
+    mesh.users.handler = hang;
+    const head = 'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n';
+    for (let count = 0; count < 2; count += 1) {
+      expect((await sendRaw(mesh.port, [head, ...Array(100).fill('x')], 100)).status).toBe(408);
+    }
+    expect(mesh.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
+  });
+
+  test('a body slower than the header timer passes, because only the service is timed', async () => {
+    mesh.users.handler = (request, response) => void request.resume().on('end', () => response.end('late'));
+    const head = 'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n';
+    const answer = await sendRaw(mesh.port, [head, 'a', 'b', 'c', 'd', 'e'], 100);
+    expect(answer.status).toBe(200);
+  });
+
+  test('a response that streams for longer than the header timer passes whole', async () => {
+    mesh.users.handler = async (_request, response) => {
+      for (let count = 0; count < 12; count += 1) {
+        response.write(`${count} `);
+        await pause(100);
+      }
+      response.end('end');
+    };
+    const response = await fetch(`${mesh.url}/users`);
+    expect(await response.text()).toBe('0 1 2 3 4 5 6 7 8 9 10 11 end');
+  });
+});
+
+function countListeners(socket: Socket): number {
+  return socket.eventNames().reduce((sum, name) => sum + socket.listenerCount(name), 0);
+}
+
+/** The status of a POST in `count` chunks. */
+function postChunks(url: string, chunk: string, count: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const call = httpRequest(url, { method: 'POST', agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    call.on('error', reject);
+    for (let sent = 0; sent < count; sent += 1) call.write(chunk);
+    call.end();
+  });
+}

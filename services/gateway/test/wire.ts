@@ -1,0 +1,62 @@
+// Test frame: bytes over a socket, for requests that no HTTP client would write.
+import { connect } from 'node:net';
+
+export interface RawAnswer {
+  /** 0 when the connection was closed without an answer. */
+  status: number;
+  headers: string;
+  body: string;
+}
+
+/** Writes the parts one after the other and reads one response. */
+export function sendRaw(port: number, parts: readonly string[], gapMs = 0): Promise<RawAnswer> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1');
+    let text = '';
+    const finish = () => {
+      clearTimeout(deadline);
+      socket.destroy();
+      resolve(parseAnswer(text));
+    };
+    const deadline = setTimeout(() => {
+      socket.destroy();
+      reject(
+        new Error(`no complete answer to ${JSON.stringify(parts[0]?.slice(0, 80))}, only ${JSON.stringify(text)}`),
+      );
+    }, 15_000);
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1');
+      if (isComplete(text)) finish();
+    });
+    socket.on('close', finish);
+    socket.on('error', () => {});
+    socket.on('connect', async () => {
+      for (const part of parts) {
+        if (socket.destroyed) return;
+        socket.write(part, 'latin1');
+        if (gapMs > 0) await new Promise((next) => setTimeout(next, gapMs));
+      }
+    });
+  });
+}
+
+/** The text without interim responses. */
+function final(text: string): string {
+  return text.replace(/^HTTP\/1\.1 100 [^\r]*\r\n\r\n/, '');
+}
+
+function isComplete(raw: string): boolean {
+  const text = final(raw);
+  const end = text.indexOf('\r\n\r\n');
+  if (end === -1) return false;
+  const length = /\r\ncontent-length: (\d+)/i.exec(text.slice(0, end))?.[1];
+  if (length !== undefined) return text.length >= end + 4 + Number(length);
+  return text.endsWith('0\r\n\r\n');
+}
+
+function parseAnswer(raw: string): RawAnswer {
+  const text = final(raw);
+  const end = text.indexOf('\r\n\r\n');
+  const status = /^HTTP\/1\.1 (\d{3}) /.exec(text)?.[1] ?? '0';
+  return { status: Number(status), headers: end === -1 ? '' : text.slice(0, end), body: text.slice(end + 4) };
+}

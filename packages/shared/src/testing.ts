@@ -98,7 +98,7 @@ export interface RequestOptions {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a test reads the wire, whose shape is what it checks
-type Wire = any;
+export type Wire = any;
 
 export interface Client {
   get<Body = Wire>(path: string, headers?: Record<string, string>): Promise<Answer<Body>>;

@@ -1,0 +1,170 @@
+// The ACTIVE check: when the projection decides alone, when the owner is asked, and when nobody can tell.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { eventually } from '@promopulse/shared/testing';
+import { promotionState, type Scene, startScene } from './neighbours.ts';
+
+const leaseMs = 1_000;
+let scene: Scene;
+afterEach(() => scene.close());
+
+async function projected(id: number, status: string): Promise<void> {
+  await eventually(async () => expect(await scene.cachedPromotion(id)).toMatchObject({ status }));
+}
+
+/** Until the first snapshots are read and a heartbeat is applied, nothing cached is believed. */
+async function fresh(): Promise<void> {
+  await eventually(async () => {
+    await scene.beat();
+    const { projections } = (await scene.api.get('/health')).body;
+    expect(projections?.promotions).toMatchObject({ reconciled: true, behind_seconds: expect.any(Number) });
+  });
+}
+
+describe('with a warm and fresh projection', () => {
+  beforeEach(async () => {
+    scene = await startScene();
+    await scene.announce('user.created', { id: 1, version: 1 });
+    await scene.announce('promotion.created', promotionState(5, 'draft', 1));
+    await scene.announce('promotion.status_changed', promotionState(5, 'active', 2));
+    await projected(5, 'active');
+    await fresh();
+  });
+
+  test('an active promotion is accepted without asking anybody', async () => {
+    await eventually(async () => expect((await scene.sql('select from subscriptions.known_users')).length).toBe(1));
+    expect((await scene.subscribe(1, 5)).status).toBe(201);
+    expect([scene.users.asked, scene.promotions.asked]).toEqual([0, 0]);
+  });
+
+  test('an ended promotion is refused without asking anybody', async () => {
+    await scene.announce('promotion.status_changed', promotionState(5, 'ended', 3));
+    await projected(5, 'ended');
+    expect((await scene.subscribe(1, 5)).status).toBe(422);
+    expect(scene.promotions.asked).toBe(0);
+  });
+
+  test('a draft is never refused from memory: its owner may have activated it a moment ago', async () => {
+    await scene.announce('promotion.created', promotionState(6, 'draft', 1));
+    await projected(6, 'draft');
+    scene.promotions.states.set(6, promotionState(6, 'active', 2));
+    expect((await scene.subscribe(1, 6)).status).toBe(201);
+    expect(scene.promotions.asked).toBe(1);
+  });
+
+  test('a deleted user is 404, and a late event of its creation changes nothing', async () => {
+    await scene.announce('user.deleted', { id: 1, version: 2 });
+    await scene.announce('user.created', { id: 1, version: 1 });
+    await eventually(async () => expect((await scene.subscribe(1, 5)).status).toBe(404));
+    expect(scene.users.asked).toBe(0);
+  });
+});
+
+describe('with a cold projection', () => {
+  beforeEach(async () => {
+    scene = await startScene();
+    // What the first reading of the snapshots does not know yet
+    await eventually(async () =>
+      expect((await scene.api.get('/health')).body.projections?.users?.reconciled).toBe(true),
+    );
+    scene.users.states.set(1, { id: 1, version: 1 });
+    scene.promotions.states.set(5, promotionState(5, 'active', 2));
+  });
+
+  test('user and promotion are asked for, once, and remembered', async () => {
+    expect((await scene.subscribe(1, 5)).status).toBe(201);
+    expect((await scene.subscribe(1, 5)).status).toBe(409);
+    expect([scene.users.asked, scene.promotions.asked]).toEqual([1, 1]);
+    expect(await scene.cachedPromotion(5)).toEqual({ status: 'active', version: 2 });
+  });
+
+  test('50 at once ask the owner once', async () => {
+    scene.promotions.mood = 100;
+    const answers = await Promise.all(Array.from({ length: 50 }, () => scene.subscribe(1, 5)));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 409)).toHaveLength(49);
+    expect(scene.promotions.asked).toBeLessThanOrEqual(3); // one flight, or a next one for those who came later
+  });
+
+  test.each(['failing', 'hanging'] as const)(
+    'and its owner %s, nobody can tell: 503 with Retry-After, never 422',
+    async (mood) => {
+      scene.promotions.mood = mood;
+      const answer = await scene.subscribe(1, 5);
+      expect(answer.status).toBe(503);
+      expect(answer.headers.get('retry-after')).toMatch(/^\d+$/);
+      expect(answer.body.code).toBe('unavailable');
+      expect(await scene.sql('select from subscriptions.subscriptions')).toHaveLength(0);
+    },
+  );
+
+  test('and the users service down, it is 503, never 404', async () => {
+    await scene.users.close();
+    expect((await scene.subscribe(1, 5)).status).toBe(503);
+  });
+
+  test('the breaker opens on a hanging owner, answers at once, and recovers by itself', async () => {
+    scene.promotions.mood = 'hanging';
+    await Promise.all([10, 11, 12, 13, 14, 15].map((id) => scene.subscribe(1, id)));
+    const askedWhenOpen = scene.promotions.asked;
+    const start = performance.now();
+    expect((await scene.subscribe(1, 16)).status).toBe(503);
+    expect(performance.now() - start).toBeLessThan(400); // an owner's answer is waited for 500 ms
+    expect(scene.promotions.asked).toBe(askedWhenOpen);
+    scene.promotions.mood = 'up';
+    await eventually(async () => expect((await scene.subscribe(1, 5)).status).toBe(201));
+  });
+
+  test("an owner's answer older than what an event already told does not turn the cache back", async () => {
+    await scene.announce('promotion.status_changed', promotionState(5, 'ended', 3));
+    await projected(5, 'ended');
+    expect((await scene.subscribe(1, 5)).status).toBe(422);
+    expect(await scene.cachedPromotion(5)).toEqual({ status: 'ended', version: 3 });
+  });
+});
+
+describe('the freshness lease', () => {
+  beforeEach(async () => {
+    scene = await startScene({ FRESHNESS_LEASE_MS: String(leaseMs) });
+    await scene.announce('user.created', { id: 1, version: 1 });
+    await scene.announce('user.created', { id: 2, version: 1 });
+    await scene.announce('promotion.status_changed', promotionState(5, 'active', 2));
+    await projected(5, 'active');
+    await fresh();
+  });
+
+  test('runs out when the heartbeats stop: then the owner is asked, and its "ended" is believed', async () => {
+    expect((await scene.subscribe(1, 5)).status).toBe(201);
+    scene.promotions.states.set(5, promotionState(5, 'ended', 3)); // its event is lost on the way
+    await sleep(leaseMs + 100);
+    expect((await scene.subscribe(2, 5)).status).toBe(422);
+    expect(await scene.cachedPromotion(5)).toEqual({ status: 'ended', version: 3 });
+  });
+
+  test('run out and the owner down, nobody can tell: 503', async () => {
+    scene.promotions.mood = 'failing';
+    await sleep(leaseMs + 100);
+    expect((await scene.subscribe(1, 5)).status).toBe(503);
+  });
+
+  test('a heartbeat that reports a backlog does not make the projection fresh', async () => {
+    scene.promotions.mood = 'failing';
+    await sleep(leaseMs + 100);
+    await scene.beat(30);
+    await eventually(async () => {
+      const { projections } = (await scene.api.get('/health')).body;
+      expect(projections.promotions.behind_seconds).toBeGreaterThan(1);
+    });
+    expect((await scene.subscribe(1, 5)).status).toBe(503);
+  });
+
+  test('comes back with the heartbeats', async () => {
+    scene.promotions.mood = 'failing';
+    await sleep(leaseMs + 100);
+    await scene.beat();
+    await eventually(async () => {
+      await scene.beat();
+      expect((await scene.subscribe(1, 5)).status).toBe(201);
+    });
+  });
+});

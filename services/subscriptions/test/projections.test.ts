@@ -1,0 +1,152 @@
+// The projections converge on their owners' last state, whatever happens to the events on their way.
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { PromotionStatus } from '@promopulse/shared/events';
+import { rabbitDeadLetters } from '@promopulse/shared/rabbit-dead-letters';
+import { amqpUrl, eventually } from '@promopulse/shared/testing';
+import fc from 'fast-check';
+import { promotionState, type Scene, startScene } from './neighbours.ts';
+
+let scene: Scene;
+beforeAll(async () => {
+  scene = await startScene({ RECONCILE_INTERVAL_MS: '3600000' });
+});
+afterAll(() => scene.close());
+
+const life: PromotionStatus[] = ['draft', 'draft', 'active', 'active', 'ended'];
+const statusOf = (version: number) => life[version - 1] as PromotionStatus;
+
+describe('events', () => {
+  test('each delivered five times in any order lead to the state of the highest version', async () => {
+    const ids = [1001, 1002, 1003, 1004];
+    const events = ids.flatMap((id) =>
+      life.flatMap((status, index) => Array.from({ length: 5 }, () => promotionState(id, status, index + 1))),
+    );
+    const shuffled = fc.sample(fc.shuffledSubarray(events, { minLength: events.length }), { numRuns: 1, seed: 42 })[0];
+    await Promise.all((shuffled ?? []).map((state) => scene.announce('promotion.updated', state)));
+    await eventually(async () => {
+      for (const id of ids) expect(await scene.cachedPromotion(id)).toEqual({ status: 'ended', version: 5 });
+    });
+  });
+
+  test('in any permutation with repetitions end at the highest version that came', async () => {
+    let id = 2000;
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 12 }), async (versions) => {
+        id += 1;
+        const mine = id;
+        for (const version of versions)
+          await scene.announce('promotion.updated', promotionState(mine, statusOf(version), version));
+        const highest = Math.max(...versions);
+        await eventually(async () =>
+          expect(await scene.cachedPromotion(mine)).toEqual({ status: statusOf(highest), version: highest }),
+        );
+      }),
+      { numRuns: 40, seed: 7 },
+    );
+  });
+
+  test('replayed from the beginning change nothing', async () => {
+    for (const [index, status] of life.entries()) {
+      await scene.announce('promotion.updated', promotionState(1001, status, index + 1));
+    }
+    await scene.announce('promotion.created', promotionState(1099, 'draft', 1)); // the last in the queue
+    await eventually(async () => expect(await scene.cachedPromotion(1099)).toBeDefined());
+    expect(await scene.cachedPromotion(1001)).toEqual({ status: 'ended', version: 5 });
+  });
+});
+
+describe('a poison message', () => {
+  test('goes to the dead letters with a reason, the others pass, and the source is distrusted until reconciled', async () => {
+    scene.promotions.states.set(3000, promotionState(3000, 'active', 2));
+    const before = await distrusts();
+    const id = randomUUID();
+    await scene.announceRaw({ id, routingKey: 'promotion.updated', body: '{"not":"an event"}' });
+    await scene.announce('promotion.created', promotionState(3001, 'draft', 1));
+    await eventually(async () => expect(await scene.cachedPromotion(3001)).toBeDefined());
+    const letters = await rabbitDeadLetters(amqpUrl(), { prefix: scene.prefix });
+    try {
+      await eventually(async () => {
+        const letter = (await letters.list()).find((each) => each.id === id);
+        expect(letter).toMatchObject({
+          queue: 'subscriptions.projections',
+          attempts: 1,
+          routingKey: 'promotion.updated',
+        });
+        expect(letter?.reason).toContain('Unprocessable');
+      });
+      await letters.discard([id]);
+    } finally {
+      await letters.close();
+    }
+    expect(await distrusts()).toBe(before + 1);
+    // The reconciliation that follows brings what the lost event would have said.
+    await eventually(async () => expect(await scene.cachedPromotion(3000)).toEqual({ status: 'active', version: 2 }));
+    await eventually(async () => expect((await sourceState()).reconciled).toBe(true));
+  });
+
+  async function sourceState() {
+    return (await scene.api.get('/health')).body.projections.promotions;
+  }
+  async function distrusts(): Promise<number> {
+    return (await sourceState())?.distrusts ?? 0;
+  }
+});
+
+describe('a heartbeat', () => {
+  test('is not believed while an event that came before it is unapplied', async () => {
+    // A lock on the row holds the event's upsert up; the heartbeat behind it must wait.
+    await scene.announce('promotion.created', promotionState(4000, 'draft', 1));
+    await eventually(async () => expect(await scene.cachedPromotion(4000)).toBeDefined());
+    const horizon = async () =>
+      Number(
+        (await scene.sql(`select horizon from subscriptions.projection_sources where service = 'promotions'`))[0]
+          ?.horizon ?? 0,
+      );
+    await scene.beat(3600);
+    await eventually(async () => expect(await horizon()).toBeGreaterThan(0));
+    const old = await horizon();
+
+    const locked = scene.sql(
+      `do $$ begin perform from subscriptions.cached_promotions where promotion_id = 4000 for update; perform pg_sleep(0.8); end $$`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await scene.announce('promotion.status_changed', promotionState(4000, 'active', 2));
+    await scene.beat();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(await horizon()).toBe(old);
+    await locked;
+    await eventually(async () => expect(await horizon()).toBeGreaterThan(old));
+    expect(await scene.cachedPromotion(4000)).toEqual({ status: 'active', version: 2 });
+  });
+
+  test("of another service, even one's own, is ignored", async () => {
+    await scene.announce('relay.heartbeat', { service: 'subscriptions', horizon: new Date().toISOString() });
+    await scene.announce('promotion.created', promotionState(4100, 'draft', 1));
+    await eventually(async () => expect(await scene.cachedPromotion(4100)).toBeDefined());
+    const rows = await scene.sql('select service from subscriptions.projection_sources order by service');
+    expect(rows.map((row) => row.service)).toEqual(['promotions', 'users']);
+  });
+});
+
+describe('an empty projection', () => {
+  test('is filled from the owners, page by page, at the start', async () => {
+    const other = await startScene();
+    try {
+      for (let id = 1; id <= 1_203; id += 1) {
+        other.promotions.states.set(id, promotionState(id, 'active', 2));
+        other.users.states.set(id, { id, version: 1 });
+      }
+      await other.sql(`delete from subscriptions.projection_sources`);
+      await eventually(async () => {
+        const [counted] = await other.sql(
+          `select (select count(*) from subscriptions.cached_promotions)::int as promotions,
+                  (select count(*) from subscriptions.known_users)::int as users`,
+        );
+        expect(counted).toEqual({ promotions: 1_203, users: 1_203 });
+      });
+    } finally {
+      await other.close();
+    }
+  });
+});

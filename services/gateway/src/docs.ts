@@ -45,7 +45,8 @@ const initializer = `window.ui = SwaggerUIBundle({
 `;
 
 export function createDocsRoutes(): Router {
-  const folder = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+  const require = createRequire(import.meta.url);
+  const folder = dirname(require.resolve('swagger-ui-dist/package.json'));
   const packaged = (name: string) => readFileSync(join(folder, name));
   const assets = new Map<string, { type: string; content: Buffer }>([
     ['swagger-ui.css', { type: 'text/css', content: packaged('swagger-ui.css') }],

@@ -41,8 +41,6 @@ export function sanitize(request: IncomingMessage): void {
   for (const name of Object.keys(request.headers)) {
     if (isStripped(name, connection)) delete request.headers[name];
   }
-  // node has already refused every coding but a single `chunked`.
-  if (request.headers['transfer-encoding'] !== undefined) request.headers['transfer-encoding'] = 'chunked';
   request.headers['x-forwarded-for'] = request.socket.remoteAddress ?? '';
   request.headers['x-forwarded-proto'] = 'http';
   request.headers['x-forwarded-host'] = host ?? '';
@@ -76,13 +74,17 @@ function isNamedIn(connection: string | undefined, name: string): boolean {
 }
 
 function findFault(request: IncomingMessage): DomainError | undefined {
-  const { method = '', url = '', httpVersion, rawHeaders } = request;
+  const { method = '', url = '', httpVersion, rawHeaders, headers } = request;
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return badRequest('Only HTTP/1.1 and HTTP/1.0 are spoken here');
   const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
   if (hosts.length !== 1) return badRequest('There must be exactly one Host header');
-  if (!hostAndPort.test(request.headers.host ?? '')) return badRequest('The Host header is not a host and port');
-  if ((request.headers.expect ?? '100-continue').toLowerCase() !== '100-continue') {
+  if (!hostAndPort.test(headers.host ?? '')) return badRequest('The Host header is not a host and port');
+  if ((headers.expect ?? '100-continue').toLowerCase() !== '100-continue') {
     return badRequest('Only 100-continue can be expected');
+  }
+  // Any other coding would have to be undone here, since the header that names it ends here.
+  if ((headers['transfer-encoding'] ?? 'chunked').toLowerCase() !== 'chunked') {
+    return badRequest('The only Transfer-Encoding is chunked');
   }
   const targetFault = findTargetFault(url);
   if (targetFault) return badRequest(targetFault);

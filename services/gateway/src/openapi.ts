@@ -13,11 +13,14 @@ interface Part {
   components: Record<string, Group>;
 }
 
-const cacheMs = 5_000;
 const operationNames = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch'];
 
 /** @returns a function that answers the merged document, or throws `unavailable` */
-export function createDocumentSource(upstreams: readonly Upstream[], version: string): () => Promise<object> {
+export function createDocumentSource(
+  upstreams: readonly Upstream[],
+  version: string,
+  cacheMs = 5_000,
+): () => Promise<object> {
   const parts = new Map<string, { part: Part; readAt: number }>();
   const read = async (upstream: Upstream): Promise<Part> => {
     const known = parts.get(upstream.name);

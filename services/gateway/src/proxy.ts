@@ -84,9 +84,12 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
       exchange.settle('neutral');
       return;
     }
-    const { code } = error as { code?: string };
-    log.warn({ request_id: request.headers[requestIdHeader], upstream: upstream.name, code }, 'upstream failed');
+    logFailure(request, (error as { code?: string }).code);
     exchange.settle('failed', upstreamUnavailable(upstream, 1));
+  }
+
+  function logFailure(request: IncomingMessage, code: string | undefined): void {
+    log.warn({ request_id: request.headers[requestIdHeader], upstream: upstream.name, code }, 'upstream failed');
   }
 
   function takeAnswer(answer: IncomingMessage, exchange: Exchange): void {
@@ -118,8 +121,12 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
       const headerTimer = setTimeout(() => {
         const { upstreamRequest } = exchange;
         const clientStillSends = !request.complete && upstreamRequest && !upstreamRequest.writableNeedDrain;
-        if (clientStillSends) headerTimer.refresh();
-        else exchange.settle('failed', upstreamTimeout(upstream));
+        if (clientStillSends) {
+          headerTimer.refresh();
+          return;
+        }
+        logFailure(request, 'timeout');
+        exchange.settle('failed', upstreamTimeout(upstream));
       }, UPSTREAM_TIMEOUT_MS);
       response.once('close', () => exchange.settle('neutral'));
       exchanges.set(request, exchange);

@@ -106,6 +106,8 @@ describe('a request that is malformed or means two things is refused, and no ser
     ['a length beyond any number', `${post(`Content-Length: ${'9'.repeat(40)}`)}${end}`, [400]],
     ['chunked twice', `${post('Transfer-Encoding: chunked, chunked')}${end}0\r\n\r\n`, [400]],
     ['a coding that is not chunked', `${post('Transfer-Encoding: xchunked')}${end}0\r\n\r\n`, [400]],
+    ['another coding before chunked', `${post('Transfer-Encoding: gzip, chunked')}${end}0\r\n\r\n`, [400]],
+    ['a coding of nothing', `${post('Transfer-Encoding: identity')}${end}`, [400]],
     ['chunked before another coding', `${post('Transfer-Encoding: chunked, gzip')}${end}0\r\n\r\n`, [400]],
     ['a line feed alone', 'GET /users HTTP/1.1\nHost: gateway\n\n', [400]],
     ['a space before a colon', headers('Host: gateway', 'X-Internal-User : 1'), [400]],

@@ -1,7 +1,7 @@
 // What the gateway answers by itself: health, the document, the docs page, and refusals of its own paths.
 import type { RequestListener } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { mergeParts } from '../src/openapi.ts';
+import { createDocumentSource, mergeParts } from '../src/openapi.ts';
 import { hang, type Mesh, type Stub, startMesh, startStub } from './mesh.ts';
 
 let mesh: Mesh;
@@ -95,7 +95,7 @@ describe('the document', () => {
     for (const name of references) expect(document.components.schemas).toHaveProperty([name]);
   });
 
-  test('a service never seen makes it unavailable; one seen before keeps its part', async () => {
+  test('a service never seen makes it unavailable until it is seen', async () => {
     await mesh.users.close();
     const response = await fetch(`${mesh.url}/openapi.json`);
     expect(response.status).toBe(503);
@@ -105,8 +105,20 @@ describe('the document', () => {
     users.handler = service(documentOf('users'));
     expect((await fetch(`${mesh.url}/openapi.json`)).status).toBe(200);
     await users.close();
-    await mesh.promotions.close();
-    expect(Object.keys((await readDocument()).paths)).toContain('/users/{id}');
+  });
+
+  test('a service seen before keeps its part while it is away', async () => {
+    const { url } = mesh.users;
+    const read = createDocumentSource([{ name: 'users', prefix: '/users', url }], '1.0.0', 0);
+    const before = await read();
+    mesh.users.handler = service({}, 200, 500);
+    expect(await read()).toEqual(before);
+    await mesh.users.close();
+    expect(await read()).toEqual(before);
+    const users = await restart(mesh.users);
+    users.handler = service({ ...documentOf('users'), paths: { '/users': {} } });
+    expect(Object.keys(((await read()) as Document).paths)).toEqual(['/health', '/users']);
+    await users.close();
   });
 
   test('one name for two different things becomes two names, and references follow', () => {
@@ -215,12 +227,12 @@ async function readDocument(): Promise<Document> {
 }
 
 /** A service's own pages. */
-function service(document: object, readyStatus = 200): RequestListener {
+function service(document: object, readyStatus = 200, documentStatus = 200): RequestListener {
   return (request, response) => {
     response.setHeader('Content-Type', 'application/json');
     if (request.url === '/health') response.end('{"status":"ok","version":"1.2.3"}');
     else if (request.url === '/health/ready') response.writeHead(readyStatus).end('{"status":"ok"}');
-    else if (request.url === '/openapi.json') response.end(JSON.stringify(document));
+    else if (request.url === '/openapi.json') response.writeHead(documentStatus).end(JSON.stringify(document));
     else response.end('{"ok":true}');
   };
 }

@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Agent, request as httpRequest } from 'node:http';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { answerWith, hang, type Mesh, pause, startMesh, until } from './mesh.ts';
 import { sendRaw } from './wire.ts';
@@ -204,7 +204,12 @@ describe('with services that answer', () => {
 
 describe('with short time limits', () => {
   beforeEach(async () => {
-    mesh = await startMesh({ HEADERS_TIMEOUT_MS: '300', REQUEST_TIMEOUT_MS: '800', UPSTREAM_TIMEOUT_MS: '300' });
+    mesh = await startMesh({
+      IDLE_TIMEOUT_MS: '700',
+      HEADERS_TIMEOUT_MS: '300',
+      REQUEST_TIMEOUT_MS: '800',
+      UPSTREAM_TIMEOUT_MS: '300',
+    });
   });
   afterEach(() => mesh.close());
 
@@ -228,6 +233,31 @@ describe('with short time limits', () => {
     const head = 'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n';
     const answer = await sendRaw(mesh.port, [head, 'a', 'b', 'c', 'd', 'e'], 100);
     expect(answer.status).toBe(200);
+  });
+
+  test('a client that does not read its answer is cut, and gives its connection to the service back', async () => {
+    let given = false;
+    mesh.users.handler = (_request, response) => {
+      response.on('close', () => {
+        given = true;
+      });
+      response.end(Buffer.alloc(50_000_000));
+    };
+    const deaf = connect(mesh.port, '127.0.0.1').on('error', () => {});
+    deaf.pause().write('GET /users HTTP/1.1\r\nHost: a\r\n\r\n');
+    await until(() => given, 'the end of the answer at the service');
+    deaf.destroy();
+  });
+
+  test('connections that only dribble do not keep others from being served', async () => {
+    const slow = Array.from({ length: 200 }, () => connect(mesh.port, '127.0.0.1').on('error', () => {}));
+    const closed = slow.map((socket) => new Promise((resolve) => socket.on('close', resolve).resume()));
+    for (const socket of slow) socket.write('GET /users HTTP/1.1\r\nX');
+    const started = performance.now();
+    for (let count = 0; count < 20; count += 1) expect((await fetch(`${mesh.url}/users`)).status).toBe(200);
+    expect(performance.now() - started).toBeLessThan(2_000);
+    await Promise.all(closed);
+    expect(performance.now() - started).toBeLessThan(7_000);
   });
 
   test('a response that streams for longer than the header timer passes whole', async () => {

@@ -21,10 +21,11 @@ export function checkEmail(input: string): EmailCheck {
   const rule = brokenLocalRule(local);
   if (rule) return { rule };
   const domain = domainToASCII(address.slice(at + 1)).toLowerCase();
-  const domainRule = brokenDomainRule(address.slice(at + 1), domain);
+  const shown = domainToUnicode(domain);
+  const domainRule = brokenDomainRule(address.slice(at + 1), domain, shown);
   if (domainRule) return { rule: domainRule };
   if (Buffer.byteLength(local) + 1 + domain.length > 254) return { rule: 'must be at most 254 characters' };
-  return { email: `${local}@${domainToUnicode(domain)}` };
+  return { email: `${local}@${shown}` };
 }
 
 function brokenLocalRule(local: string): string | undefined {
@@ -37,10 +38,12 @@ function brokenLocalRule(local: string): string | undefined {
   return undefined;
 }
 
-function brokenDomainRule(written: string, domain: string): string | undefined {
+/** An `xn--` label can stand for what may not be written (a symbol) or for nothing: `shown` is held to the rules too. */
+function brokenDomainRule(written: string, domain: string, shown: string): string | undefined {
   if (written === '') return 'must have a domain after the @';
   const labels = domain.split('.');
-  if (!domainCharacters.test(written) || !labels.every((part) => label.test(part)))
+  const isWritable = [written, shown].every((form) => domainCharacters.test(form)) && domainToASCII(shown) === domain;
+  if (!isWritable || !labels.every((part) => label.test(part)) || /(^|\.)(-|xn--)|-(\.|$)/.test(shown))
     return 'must have a valid domain after the @';
   if (labels.length < 2) return 'must have a dot in its domain';
   if (domain.length > 253 || !/[a-z]$/.test(domain)) return 'must have a valid domain after the @';

@@ -1,7 +1,8 @@
 // Which account a server process runs as, and whether that account can reach a path. PostgreSQL and RabbitMQ refuse
 // root or should not have it, so root hands them to an account that exists already; no account is ever created.
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
-import { chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 /** `undefined` ids: as oneself. */
 export interface Account {
@@ -44,6 +45,13 @@ export function canEnter(account: Account, folder: string): boolean {
 
 export function asAccount({ uid, gid }: Account): { uid?: number; gid?: number } {
   return { ...(uid !== undefined && { uid }), ...(gid !== undefined && { gid }) };
+}
+
+/** Makes the folder if it is missing, and then open to pass through whatever the umask. */
+export function openFolder(folder: string): void {
+  const first = mkdirSync(folder, { recursive: true });
+  if (first === undefined) return;
+  for (let path = folder; path.length >= first.length; path = dirname(path)) chmodSync(path, 0o755);
 }
 
 /** Makes `folder` anew, for the account alone. */

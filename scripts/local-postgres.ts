@@ -15,11 +15,12 @@ import {
   statSync,
   truncateSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Account, asAccount, ended, privateFile, privateFolder, spawnServer } from './accounts.ts';
 import { freePort } from './ports.ts';
 import { preparePlace } from './postgres-place.ts';
+import { commandOf } from './processes.ts';
 
 interface Options {
   dataDir: string;
@@ -177,7 +178,7 @@ async function stopServer({ dataDir }: Cluster, server: ChildProcess): Promise<v
 function stopOrphan(cluster: Cluster, say: (line: string) => void): void {
   const { dataDir } = cluster;
   const pid = Number(pidFile(dataDir)[0]);
-  if (!Number.isInteger(pid) || pid <= 1 || !isAlive(pid)) return;
+  if (!Number.isInteger(pid) || pid <= 1 || commandOf(pid) === '') return;
   if (isServerOf(pid, dataDir)) {
     say(`PostgreSQL: stopping the server that an earlier run left behind (pid ${pid})`);
     runProgram(cluster, 'pg_ctl', ['stop', '-D', dataDir, '-m', 'fast', '-w', '-t', '60', '--silent']);
@@ -194,22 +195,9 @@ function pidFile(dataDir: string): string[] {
   }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
 function isServerOf(pid: number, dataDir: string): boolean {
-  if (process.platform === 'win32') {
-    return String(spawnSync('tasklist', ['/FI', `PID eq ${pid}`]).stdout).includes('postgres');
-  }
-  const command = existsSync(`/proc/${pid}/cmdline`)
-    ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-    : String(spawnSync('ps', ['-p', String(pid), '-o', 'command=']).stdout).split(' ');
-  return basename(command[0] ?? '') === 'postgres' && command.join(' ').includes(dataDir);
+  const command = commandOf(pid);
+  return /(^|\/|\\)postgres(\.exe)?\b/.test(command) && (process.platform === 'win32' || command.includes(dataDir));
 }
 
 function runProgram({ bin, account }: Cluster, name: string, args: string[]): string {

@@ -8,24 +8,33 @@ const highest = 32_767;
 
 /** @returns `preferred` if nobody listens there, else a free port from 20000 to 32767 that is not in `except`. */
 export async function freePort(preferred?: number, except: readonly number[] = []): Promise<number> {
-  if (preferred !== undefined && !except.includes(preferred) && (await isPortFree(preferred))) return preferred;
+  if (preferred !== undefined && !except.includes(preferred) && (await isFree(preferred))) return preferred;
   for (let attempt = 0; attempt < 200; attempt++) {
     const port = randomInt(lowest, highest + 1);
-    if (!except.includes(port) && (await isPortFree(port))) return port;
+    if (!except.includes(port) && (await isFree(port))) return port;
   }
   throw new Error(`No free TCP port was found from ${lowest} to ${highest}`);
 }
 
-/** Binding alone is not enough: macOS lets 127.0.0.1 be bound beside somebody's 0.0.0.0, so it also tries to connect. */
-export async function isPortFree(port: number, host = '127.0.0.1'): Promise<boolean> {
-  return (await canListen(port, host)) && !(await answers(port));
+/**
+ * Binding alone is not enough: macOS lets 127.0.0.1 be bound beside somebody's 0.0.0.0, so it also tries to connect.
+ * @returns 'taken', another reason as a system's error code, or nothing if a server can listen there
+ */
+export async function whyNotListen(port: number, host = '127.0.0.1'): Promise<string | undefined> {
+  const code = await listenError(port, host);
+  if (code === 'EADDRINUSE' || (code === undefined && (await answers(port)))) return 'taken';
+  return code;
 }
 
-function canListen(port: number, host: string): Promise<boolean> {
+async function isFree(port: number): Promise<boolean> {
+  return (await whyNotListen(port)) === undefined;
+}
+
+function listenError(port: number, host: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)));
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.name));
+    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(undefined)));
   });
 }
 

@@ -3,10 +3,10 @@
 // the data kept below /var/lib/promopulse, which belongs to root and is open to enter.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
-import { type Account, canEnter, isRoot, ownerOf, unprivilegedAccount } from './accounts.ts';
+import { type Account, canEnter, isRoot, openFolder, ownerOf, unprivilegedAccount } from './accounts.ts';
 
 const sharedPlace = '/var/lib/promopulse';
 
@@ -61,13 +61,6 @@ function findPackage(): { native: string; version: string } {
       { cause },
     );
   }
-}
-
-/** A folder that root's umask may have closed is opened to pass through, but only if it is made here. */
-function openFolder(folder: string): void {
-  const first = mkdirSync(folder, { recursive: true });
-  if (first === undefined) return;
-  for (let path = folder; path.length >= first.length; path = dirname(path)) chmodSync(path, 0o755);
 }
 
 /** By rename, so that a copy is whole or absent whatever interrupts it. */

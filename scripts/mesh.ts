@@ -1,0 +1,123 @@
+// The whole mesh in one process: PostgreSQL, a role and schema per service, the broker, the three services, and the
+// gateway in front. What is started is stopped in the reverse order, so that requests in flight finish and the
+// outboxes are published before their reader and the database go.
+import { join } from 'node:path';
+import type { Broker } from '../packages/shared/src/broker.ts';
+import { createLogger, type DestinationStream } from '../packages/shared/src/logger.ts';
+import { createMemoryHub } from '../packages/shared/src/memory-broker.ts';
+import { provision } from '../packages/shared/src/provision.ts';
+import { brokerOptions, type ServiceDefinition, startService } from '../packages/shared/src/service.ts';
+import { startGateway } from '../services/gateway/src/app.ts';
+import { promotions } from '../services/promotions/src/service.ts';
+import { subscriptions } from '../services/subscriptions/src/service.ts';
+import { users } from '../services/users/src/service.ts';
+import { developmentKeys } from './development-keys.ts';
+import { startLocalPostgres } from './local-postgres.ts';
+import { freePort } from './ports.ts';
+
+interface MeshOptions {
+  env: NodeJS.ProcessEnv;
+  dataDir: string;
+  host: string;
+  port: number;
+  logDestination: DestinationStream;
+  say: (line: string) => void;
+}
+
+interface Mesh {
+  port: number;
+  close(): Promise<void>;
+}
+
+const definitions = [users, promotions, subscriptions];
+
+export async function startMesh(options: MeshOptions): Promise<Mesh> {
+  const { dataDir, host, port, logDestination, say } = options;
+  const stops: (() => Promise<unknown>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const stop of stops.splice(0).reverse()) {
+      await stop().catch((error: unknown) => say(`A part did not stop cleanly: ${(error as Error).message}`));
+    }
+  };
+  try {
+    const urls = await prepareDatabase(options, stops);
+    const connect = prepareBroker(options);
+    const ports = await choosePorts(port);
+    const at = (name: string) => `http://127.0.0.1:${ports[name]}`;
+    const neighbours = {
+      USERS_URL: at('users'),
+      PROMOTIONS_URL: at('promotions'),
+      SUBSCRIPTIONS_URL: at('subscriptions'),
+    };
+    const env = { ...options.env, ...developmentKeys(join(dataDir, 'keys.json'), options.env), ...neighbours };
+
+    const starting = definitions.map(async (definition) => {
+      const { name } = definition;
+      const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: urls[name] };
+      const broker = connect(definition);
+      const service = await startService(definition, own, { logDestination, ...(broker && { broker }) });
+      say(`${name.padEnd(13)} ${at(name)}`);
+      return { name, service, broker };
+    });
+    const outcomes = await Promise.allSettled(starting);
+    const running = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+    stops.push(async () => {
+      for (const { broker } of running) await broker?.close();
+    });
+    // Subscriptions reads what the others publish, so it is the last to go.
+    const last = running.filter(({ name }) => name === 'subscriptions');
+    const first = running.filter(({ name }) => name !== 'subscriptions');
+    for (const group of [last, first]) stops.push(() => Promise.all(group.map(({ service }) => service.close())));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+
+    const gateway = await startGateway({ ...env, HOST: host, PORT: String(port) }, { logDestination });
+    stops.push(() => gateway.close());
+    return { port: gateway.port, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** @returns a URL per service */
+async function prepareDatabase(
+  { env, dataDir, say }: MeshOptions,
+  stops: (() => Promise<unknown>)[],
+): Promise<Record<string, string>> {
+  const services = definitions.map(({ name }) => name);
+  if (env.DATABASE_URL) {
+    const named = decodeURIComponent(new URL(env.DATABASE_URL).pathname.slice(1));
+    const database = named === '' || named === 'postgres' ? 'promopulse' : named;
+    const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services });
+    say(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
+    if (!ownRoles)
+      say('              That user may not create roles: the services share it, kept apart by schema only');
+    return urls;
+  }
+  const server = await startLocalPostgres({ dataDir: join(dataDir, 'postgres'), port: 5432, durable: true, say });
+  stops.push(() => server.stop());
+  const { urls } = await provision(server.url, { database: 'promopulse', services });
+  say(`PostgreSQL    127.0.0.1:${server.port}, data in ${server.dataDir}`);
+  return urls;
+}
+
+/** @returns what connects a service; nothing when it is to use AMQP_URL itself */
+function prepareBroker({ env, dataDir, logDestination, say }: MeshOptions) {
+  if (env.AMQP_URL) {
+    say(`broker        ${new URL(env.AMQP_URL).host} (AMQP_URL)`);
+    return () => undefined;
+  }
+  const hub = createMemoryHub({ deadLetterDir: join(dataDir, 'dead-letters') });
+  say('broker        within this process');
+  const level = env.LOG_LEVEL || 'info';
+  return ({ name }: ServiceDefinition): Broker =>
+    hub.connect(brokerOptions('', createLogger({ service: name, level, destination: logDestination })));
+}
+
+async function choosePorts(gatewayPort: number): Promise<Record<string, number>> {
+  const ports: Record<string, number> = {};
+  for (const { name, defaultPort } of definitions) {
+    ports[name] = await freePort(defaultPort, [gatewayPort, ...Object.values(ports)]);
+  }
+  return ports;
+}

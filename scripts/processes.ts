@@ -1,0 +1,28 @@
+// Tells whether the process that once wrote its number into a file still runs: numbers are used again, so a number
+// alone says nothing.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+
+/** The command line of the process with this number; empty if there is none. */
+export function commandOf(pid: number): string {
+  if (!isAlive(pid)) return '';
+  if (process.platform === 'win32') return outputOf('tasklist', ['/NH', '/FI', `PID eq ${pid}`]);
+  if (!existsSync('/proc/self/cmdline')) return outputOf('ps', ['-p', String(pid), '-o', 'command=']);
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+  } catch {
+    return ''; // it has ended since
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function outputOf(command: string, args: string[]): string {
+  return String(spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '').trim();
+}

@@ -1,0 +1,109 @@
+// `npm start`: the whole mesh on this machine with nothing installed but Node. Says what it does while it does it,
+// keeps its data in .data (DATA_DIR), and leaves no process behind when it is told to stop.
+import { resolve } from 'node:path';
+import { openFolder } from './accounts.ts';
+import { openMeshLog } from './mesh-log.ts';
+import { freePort, whyNotListen } from './ports.ts';
+import { takeLock } from './start-lock.ts';
+
+const root = resolve(import.meta.dirname, '..');
+const dataDir = resolve(root, process.env.DATA_DIR || '.data');
+const host = process.env.HOST || '127.0.0.1';
+/** npm passes on a signal that the terminal has sent to us already; only a later one means "at once". */
+const echoMs = 1_000;
+
+try {
+  await main();
+} catch (error) {
+  refuse((error as Error).message);
+}
+
+async function main(): Promise<void> {
+  process.stdout.on('error', () => undefined); // the terminal is gone; the mesh is not
+  openFolder(dataDir);
+  const lock = takeLock(resolve(dataDir, 'lock'));
+  if ('heldBy' in lock) {
+    refuse(
+      `Another PromoPulse (process ${lock.heldBy}) runs on ${dataDir}. Stop it, or set PORT and DATA_DIR for a second one.`,
+    );
+  }
+  process.once('exit', lock.release);
+  const port = await gatewayPort(process.env.PORT || '8000');
+  const logFile = resolve(dataDir, 'mesh.log');
+  const log = openMeshLog(logFile, say);
+  let stopping: Promise<never> | undefined;
+  const stop = async (exitCode: number): Promise<never> => {
+    await starting.then(
+      (mesh) => mesh.close(),
+      () => undefined, // it has cleaned up itself
+    );
+    await log.close();
+    say('Stopped.');
+    process.exit(exitCode);
+  };
+  onSignals((reason) => {
+    say(`\n${reason}: stopping …  (again: at once)`);
+    stopping = stop(0);
+  });
+  process.on('uncaughtException', ({ name, stack }: Error) => {
+    const frames = stack?.split('\n').filter((line) => line.startsWith('    at ')) ?? []; // the message may quote data
+    say(`Unexpected ${name}; please report it:\n${frames.join('\n')}`);
+    stopping ??= stop(1);
+  });
+
+  const startedAt = performance.now();
+  say('PromoPulse is starting …');
+  const options = { env: process.env, dataDir, host, port, logDestination: log };
+  // Loading the services takes a moment: after the first words.
+  const starting = import('./mesh.ts').then(({ startMesh }) =>
+    startMesh({ ...options, say: (line) => say(`  ${line}`) }),
+  );
+  const mesh = await starting.catch(async (error: Error) => {
+    await (stopping ?? log.close());
+    throw error;
+  });
+  if (stopping) await stopping;
+  const url = `http://${host === '127.0.0.1' || host === '0.0.0.0' ? 'localhost' : host}:${mesh.port}`;
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  say(`
+PromoPulse is up after ${seconds} s
+  API     ${url}
+  docs    ${url}/docs
+  health  ${url}/health
+  log     ${logFile}
+
+Stop it with Ctrl-C. The data stays in ${dataDir}.`);
+}
+
+async function gatewayPort(text: string): Promise<number> {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    refuse(`PORT must be a number from 0 to 65535, not "${text}".`);
+  }
+  if (port === 0) return freePort();
+  const problem = await whyNotListen(port, host);
+  if (!problem) return port;
+  const reason = problem === 'taken' ? `Port ${port} is taken by another program` : `${host}:${port} says ${problem}`;
+  refuse(`${reason}. Choose another: PORT=${await freePort(8080)} npm start`);
+}
+
+function onSignals(stop: (reason: string) => void): void {
+  let since: number | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (since === undefined) {
+        since = Date.now();
+        stop(signal === 'SIGINT' ? 'Ctrl-C' : signal);
+      } else if (Date.now() - since > echoMs) process.exit(1);
+    });
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function refuse(reason: string): never {
+  process.stderr.write(`PromoPulse cannot start. ${reason}\n`);
+  return process.exit(1);
+}

@@ -1,0 +1,86 @@
+// The meshes a journey runs on: the one at BASE_URL when that is set (docker compose, for instance), else the whole
+// mesh in this process on a database of its own, once over RabbitMQ and once with the messages within the process.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import {
+  amqpUrl,
+  client,
+  createTestDatabase,
+  deleteTopology,
+  eventually,
+  uniquePrefix,
+} from '../packages/shared/src/testing.ts';
+import { startMesh } from '../scripts/mesh.ts';
+
+export interface RunningMesh {
+  url: string;
+  /** Every log line of every service, where the mesh is in this process. */
+  logs(): string;
+  /** The database's administrator, where the mesh is in this process. */
+  adminUrl: string | undefined;
+  close(): Promise<void>;
+}
+
+interface TestMesh {
+  name: string;
+  start(): Promise<RunningMesh>;
+}
+
+const { BASE_URL } = process.env;
+
+export const testMeshes: TestMesh[] = BASE_URL
+  ? [{ name: `at ${BASE_URL}`, start: async () => theMeshAt(BASE_URL) }]
+  : [
+      { name: 'over RabbitMQ', start: () => startFreshMesh('rabbit') },
+      { name: 'with messages within the process', start: () => startFreshMesh('memory') },
+    ];
+
+function theMeshAt(url: string): RunningMesh {
+  return { url, logs: () => '', adminUrl: undefined, close: async () => undefined };
+}
+
+export async function startFreshMesh(
+  transport: 'rabbit' | 'memory',
+  env: NodeJS.ProcessEnv = {},
+): Promise<RunningMesh> {
+  const database = await createTestDatabase();
+  const dataDir = mkdtempSync(join(tmpdir(), 'promopulse-mesh-'));
+  const prefix = uniquePrefix();
+  const lines: string[] = [];
+  const logDestination = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      lines.push(chunk.toString());
+      done();
+    },
+  });
+  const mesh = await startMesh({
+    env: {
+      DATABASE_URL: database.adminUrl,
+      ...(transport === 'rabbit' && { AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix }),
+      ...env,
+    },
+    dataDir,
+    host: '127.0.0.1',
+    port: 0,
+    rolePrefix: new URL(database.adminUrl).pathname.slice(1),
+    logDestination,
+    say: () => undefined,
+  });
+  const url = `http://127.0.0.1:${mesh.port}`;
+  await eventually(async () => {
+    if ((await client(url).get('/health')).status !== 200) throw new Error('the mesh is not healthy yet');
+  });
+  return {
+    url,
+    logs: () => lines.join(''),
+    adminUrl: database.adminUrl,
+    close: async () => {
+      await mesh.close();
+      await database.drop();
+      if (transport === 'rabbit') await deleteTopology(prefix);
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}

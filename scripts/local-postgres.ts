@@ -63,12 +63,11 @@ export async function startLocalPostgres({ dataDir: wanted, port, durable, say }
     createCluster(cluster, durable);
   }
   const { server, port: actual } = await startServer(cluster, port, durable);
-  const password = readFileSync(join(dataDir, passwordFile), 'utf8').trim();
   const stopAtExit = () => server.kill('SIGINT');
   process.once('exit', stopAtExit);
   let stopping: Promise<void> | undefined;
   return {
-    url: `postgresql://postgres:${password}@127.0.0.1:${actual}/postgres`,
+    url: urlOf(dataDir, actual),
     port: actual,
     dataDir,
     logFile: cluster.logFile,
@@ -77,6 +76,19 @@ export async function startLocalPostgres({ dataDir: wanted, port, durable, say }
       return stopping;
     },
   };
+}
+
+/** The superuser's URL of the server that runs on this data folder already, or nothing if none does. */
+export function findLocalPostgres(wanted: string, say: (line: string) => void): string | undefined {
+  const { dataDir } = preparePlace(wanted, say);
+  const lines = pidFile(dataDir);
+  if (!isServerOf(Number(lines[0]), dataDir)) return undefined;
+  return urlOf(dataDir, Number(lines[3]));
+}
+
+function urlOf(dataDir: string, port: number): string {
+  const password = readFileSync(join(dataDir, passwordFile), 'utf8').trim();
+  return `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`;
 }
 
 /** Made in a folder beside and moved into place, so that an interrupted first start leaves nothing half made. */

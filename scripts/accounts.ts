@@ -16,12 +16,10 @@ export const isRoot = process.getuid?.() === 0;
 /** The first of `names` that exists, for root; anybody else stays who they are. */
 export function unprivilegedAccount(names: readonly string[]): Account {
   if (!isRoot) return { name: 'the current user' };
-  const entries = readFileSync('/etc/passwd', 'utf8')
-    .split('\n')
-    .map((line) => line.split(':'));
+  const known = accounts();
   for (const name of names) {
-    const entry = entries.find(([login]) => login === name);
-    if (entry) return { name, uid: Number(entry[2]) >>> 0, gid: Number(entry[3]) >>> 0 };
+    const account = known.find((one) => one.name === name);
+    if (account) return account;
   }
   throw new Error(`None of the accounts ${names.join(', ')} exists here, and root must not run this server itself`);
 }
@@ -29,7 +27,16 @@ export function unprivilegedAccount(names: readonly string[]): Account {
 /** Root runs a server as the owner of the data it finds. */
 export function ownerOf(path: string): Account | undefined {
   const { uid, gid } = statSync(path);
-  return isRoot && uid !== 0 ? { name: `user ${uid}`, uid, gid } : undefined;
+  if (!isRoot || uid === 0) return undefined;
+  return accounts().find((one) => one.uid === uid) ?? { name: `user ${uid}`, uid, gid };
+}
+
+function accounts(): Required<Account>[] {
+  const lines = readFileSync('/etc/passwd', 'utf8').split('\n');
+  return lines.map((line) => {
+    const [name = '', , uid, gid] = line.split(':');
+    return { name, uid: Number(uid) >>> 0, gid: Number(gid) >>> 0 }; // macOS writes nobody's as -2
+  });
 }
 
 /** Asks the system instead of computing it from mode bits, which know nothing of ACLs or mounts. */

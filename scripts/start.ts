@@ -72,7 +72,7 @@ PromoPulse is up after ${seconds} s
   health  ${url}/health
   log     ${logFile}
 
-Stop it with Ctrl-C. The data stays in ${dataDir}.`);
+Stop it with Ctrl-C. The data stays for the next start.`);
 }
 
 async function gatewayPort(text: string): Promise<number> {

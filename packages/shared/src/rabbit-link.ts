@@ -123,6 +123,7 @@ export function guard<Channel extends { on(event: string, listener: (error?: Err
   life: AbortController,
 ): Channel {
   channel.on('error', (error) => life.abort(error));
-  channel.on('close', () => life.abort(new Error('channel closed')));
+  // When the connection goes, its channels say so first, and know no reason: it has the word.
+  channel.on('close', () => queueMicrotask(() => life.abort(new Error('channel closed'))));
   return channel;
 }

@@ -20,7 +20,7 @@ export const processConfig = {
 };
 
 /**
- * Reads `env` by a zod object. An empty variable counts as unset; for every NAME, NAME_FILE may name a file
+ * Reads `env` by a zod object, without white space around values. An empty variable counts as unset; for every NAME, NAME_FILE may name a file
  * that holds the value (secrets of Docker and Kubernetes).
  * @throws ConfigError naming every variable that is missing or malformed
  */
@@ -28,12 +28,14 @@ export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Envi
   const problems: string[] = [];
   const values: Record<string, string> = {};
   for (const name of Object.keys(schema.shape)) {
-    const file = env[`${name}_FILE`];
-    const direct = env[name];
+    const file = env[`${name}_FILE`]?.trim();
+    const direct = env[name]?.trim();
     if (file && direct) problems.push(`${name} and ${name}_FILE are both set: keep one`);
     else if (file) {
       try {
-        values[name] = readFileSync(file, 'utf8').trim();
+        const value = readFileSync(file, 'utf8').trim();
+        if (value) values[name] = value;
+        else problems.push(`${name}_FILE names an empty file`);
       } catch {
         problems.push(`${name}_FILE cannot be read`);
       }
@@ -44,7 +46,7 @@ export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Envi
     for (const { path, message } of parsed.error.issues) {
       const name = String(path[0]);
       const missing = values[name] === undefined;
-      if (missing && env[`${name}_FILE`]) continue; // said above
+      if (missing && env[`${name}_FILE`]?.trim()) continue; // said above
       problems.push(`${name} ${missing ? 'is not set' : `is not valid: ${message}`}`);
     }
   }

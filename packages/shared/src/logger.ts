@@ -1,6 +1,6 @@
 // JSON lines on stdout. An allow-list decides what of an error is written: messages of database and parser
 // errors quote values (SQL literals, bodies), so only their class, code and stack frames are logged.
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
 
 export type { DestinationStream, Logger } from 'pino';
 
@@ -20,12 +20,19 @@ export function createLogger({ service, level, destination }: LoggerOptions): Lo
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError },
+    hooks: { logMethod: keepMessageBack },
   };
   return destination ? pino(options, destination) : pino(options);
 }
 
+/** For a line without a message of its own pino takes the error's. */
+function keepMessageBack(this: Logger, args: Parameters<LogFn>, method: LogFn): void {
+  const [first, message = ''] = args;
+  method.apply(this, typeof first === 'object' && args.length < 2 ? [first, message] : args);
+}
+
 /** What may be said of an error in a log line: class, code, constraint, stack frames, and a safe message. */
-export function describeError(error: unknown): Record<string, unknown> {
+export function describeError(error: unknown, depth = 0): Record<string, unknown> {
   if (typeof error !== 'object' || error === null) return { type: typeof error };
   const { name, code, constraint, message, stack, syscall, cause } = error as Error & Record<string, unknown>;
   const speaks = (typeof name === 'string' && speakingErrors.has(name)) || typeof syscall === 'string';
@@ -34,7 +41,16 @@ export function describeError(error: unknown): Record<string, unknown> {
     ...(code !== undefined && { code }),
     ...(constraint !== undefined && { constraint }),
     ...(speaks && { message }),
-    ...(typeof stack === 'string' && { frames: stack.split('\n').filter((line) => line.startsWith('    at ')) }),
-    ...(cause !== undefined && { cause: describeError(cause) }),
+    ...(typeof stack === 'string' && { frames: framesOf(stack, message) }),
+    ...(cause !== undefined && depth < deepestCause && { cause: describeError(cause, depth + 1) }),
   };
+}
+
+/** Causes may be tied in a ring. */
+const deepestCause = 5;
+
+/** A stack begins with the message (MikroORM's repeats lines of it), and a line of a message can look like a frame. */
+function framesOf(stack: string, message: unknown): string[] {
+  const said = new Set(String(message).split('\n'));
+  return stack.split('\n').filter((line) => line.startsWith('    at ') && !said.has(line));
 }

@@ -1,0 +1,136 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { z } from 'zod';
+import { type Environment, loadConfig, processConfig } from '../src/config.ts';
+import { databaseConfig } from '../src/database.ts';
+
+const schema = z.object({
+  ...processConfig,
+  ...databaseConfig,
+  SECRET: z.string().regex(/^[a-z]{8}$/, 'must be eight letters'),
+  OPTION: z.string().default('as usual'),
+});
+
+const complete = { PORT: '8000', DATABASE_URL: 'postgres://users@db/app', SECRET: 'abcdefgh' };
+
+function complaint(env: Environment): string {
+  try {
+    loadConfig(schema, env);
+  } catch (error) {
+    expect(error).toMatchObject({ name: 'ConfigError' });
+    return (error as Error).message;
+  }
+  throw new Error('the environment was accepted');
+}
+
+test('what is set is read by type, what is not set has its default', () => {
+  expect(loadConfig(schema, { ...complete, LOG_LEVEL: 'warn', DATABASE_POOL_MAX: '7', UNRELATED: 'x' })).toEqual({
+    ENVIRONMENT: 'development',
+    HOST: '0.0.0.0',
+    PORT: 8000,
+    LOG_LEVEL: 'warn',
+    SHUTDOWN_TIMEOUT_MS: 10_000,
+    DATABASE_URL: 'postgres://users@db/app',
+    DATABASE_POOL_MAX: 7,
+    SECRET: 'abcdefgh',
+    OPTION: 'as usual',
+  });
+});
+
+test('white space around a value is not part of it', () => {
+  expect(loadConfig(schema, { ...complete, PORT: ' 8000 ', SECRET: 'abcdefgh\n' })).toMatchObject({
+    PORT: 8000,
+    SECRET: 'abcdefgh',
+  });
+});
+
+test('the result cannot be changed', () => {
+  expect(Object.isFrozen(loadConfig(schema, complete))).toBe(true);
+});
+
+test('one message names everything that is missing or malformed, and no value', () => {
+  const message = complaint({
+    PORT: '70000',
+    LOG_LEVEL: 'shouting',
+    SHUTDOWN_TIMEOUT_MS: 'soonish',
+    DATABASE_URL: 'mysql://root:hunter2@db/app',
+    DATABASE_POOL_MAX: '2.5',
+  });
+  for (const line of [
+    /- PORT is not valid: /,
+    /- LOG_LEVEL is not valid: /,
+    /- SHUTDOWN_TIMEOUT_MS is not valid: /,
+    /- DATABASE_URL is not valid: must be a postgres:\/\/ URL/,
+    /- DATABASE_POOL_MAX is not valid: /,
+    /- SECRET is not set/,
+  ]) {
+    expect(message).toMatch(line);
+  }
+  expect(message).not.toMatch(/70000|shouting|soonish|hunter2|2\.5/);
+  expect(message).not.toMatch(/OPTION|HOST/);
+});
+
+test.each(['', ' ', '\t\n'])('a variable set to %j counts as not set', (blank) => {
+  expect(loadConfig(schema, { ...complete, OPTION: blank, HOST: blank })).toMatchObject({
+    OPTION: 'as usual',
+    HOST: '0.0.0.0',
+  });
+  expect(complaint({ ...complete, PORT: blank, SECRET: blank })).toBe(
+    'The environment is not complete:\n  - PORT is not set\n  - SECRET is not set',
+  );
+});
+
+test.each(['-1', '65536', '80.5', 'Infinity', '8 0', 'http'])('the port %j is refused', (port) => {
+  expect(complaint({ ...complete, PORT: port })).toMatch(/^The environment is not complete:\n {2}- PORT is not valid/);
+});
+
+describe('a value in a file', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'config-'));
+    writeFileSync(join(folder, 'secret'), 'fromfile\n');
+    writeFileSync(join(folder, 'wrong'), 'hunter2\n');
+    writeFileSync(join(folder, 'blank'), '\n');
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const withFile = (name: string, more: Environment = { SECRET: undefined }): Environment => ({
+    ...complete,
+    SECRET_FILE: join(folder, name),
+    ...more,
+  });
+
+  test('is read through NAME_FILE, without the line end', () => {
+    expect(loadConfig(schema, withFile('secret')).SECRET).toBe('fromfile');
+  });
+
+  test('is read when NAME itself is empty, and an empty NAME_FILE counts as not set', () => {
+    expect(loadConfig(schema, withFile('secret', { SECRET: '' })).SECRET).toBe('fromfile');
+    expect(loadConfig(schema, { ...complete, SECRET_FILE: '' }).SECRET).toBe('abcdefgh');
+  });
+
+  test('is checked like any other, and not shown', () => {
+    expect(complaint(withFile('wrong'))).toBe(
+      'The environment is not complete:\n  - SECRET is not valid: must be eight letters',
+    );
+  });
+
+  test('is refused beside NAME: which of the two is meant?', () => {
+    expect(complaint(withFile('secret', {}))).toBe(
+      'The environment is not complete:\n  - SECRET and SECRET_FILE are both set: keep one',
+    );
+  });
+
+  test.each(['nowhere', '.'])('that cannot be read (%s) is named once, without its path', (name) => {
+    expect(complaint(withFile(name))).toBe('The environment is not complete:\n  - SECRET_FILE cannot be read');
+  });
+
+  test('that is empty is named, also where a default would do', () => {
+    const env = { ...withFile('blank'), OPTION_FILE: join(folder, 'blank') };
+    expect(complaint(env)).toBe(
+      'The environment is not complete:\n  - SECRET_FILE names an empty file\n  - OPTION_FILE names an empty file',
+    );
+  });
+});

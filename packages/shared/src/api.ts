@@ -83,7 +83,7 @@ export function createRouter(routes: readonly Route[]): Router {
   for (const [path, methods] of methodsByPath(routes)) {
     router.all(expressPath(path), () => {
       throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
-        headers: { Allow: methods.map((method) => method.toUpperCase()).join(', ') },
+        headers: { Allow: methods.map((method) => (method === 'get' ? 'GET, HEAD' : method.toUpperCase())).join(', ') },
       });
     });
   }

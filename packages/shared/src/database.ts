@@ -77,6 +77,7 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
       application_name: `promopulse-${schema}`,
       connectionTimeoutMillis: 2_000,
       statement_timeout: 2_000,
+      query_timeout: 3_000, // the same on our side, for a server that has fallen silent
       lock_timeout: 1_000,
       idle_in_transaction_session_timeout: 5_000,
       keepAlive: true,
@@ -86,8 +87,9 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
 
 /** Opens the pool lazily: succeeds while the server is down. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
-  const orm = new MikroORM(ormOptions(options));
+  const orm = new MikroORM({ ...ormOptions(options), ensureDatabase: false });
   const pool = await poolOf(orm);
+  dropSilentConnections(pool);
   const listeners: (() => void)[] = [];
   const committed = (): void => {
     for (const listener of listeners) listener();
@@ -114,6 +116,14 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     },
     close: () => orm.close(),
   };
+}
+
+/** MikroORM gives a connection back also when its query was not answered in time; whoever got it next would wait in vain. */
+function dropSilentConnections(pool: pg.Pool): void {
+  pool.on('release', (_error, client) => {
+    const { readyForQuery } = client as unknown as { readyForQuery: boolean };
+    if (!readyForQuery) void (client as unknown as pg.Client).end();
+  });
 }
 
 function poolOf(orm: MikroORM): Promise<pg.Pool> {
@@ -176,7 +186,12 @@ async function withMigrationLock<Result>(
   work: (orm: MikroORM) => Promise<Result>,
 ): Promise<Result> {
   const patient = ormOptions({ ...options, poolMax: 2 });
-  const timeouts = { statement_timeout: 0, lock_timeout: 60_000, idle_in_transaction_session_timeout: 0 };
+  const timeouts = {
+    statement_timeout: 0,
+    query_timeout: 0,
+    lock_timeout: 60_000,
+    idle_in_transaction_session_timeout: 0,
+  };
   const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
   try {
     const pool = await poolOf(orm);

@@ -4,6 +4,9 @@ const config: Config = {
   testEnvironment: 'node',
   roots: ['<rootDir>/packages', '<rootDir>/services', '<rootDir>/test'],
   testMatch: ['**/test/**/*.test.ts'],
+  // Opens /docs in Chromium.
+  testPathIgnorePatterns:
+    process.env.TEST_BROWSER === 'never' ? ['/node_modules/', '/test/docs.test.ts'] : ['/node_modules/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {}, // Jest strips types by itself on Node 24
   globalSetup: '<rootDir>/test/global-setup.ts',

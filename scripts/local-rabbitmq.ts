@@ -1,7 +1,7 @@
 // A private RabbitMQ node of the rabbitmq-server that is installed on this machine: for tests. Its ports, name, data,
 // plugins, cookie and port mapper (epmd) are its own, so it neither meets nor disturbs any other node, listens on
 // 127.0.0.1 only, and `stop` leaves no process behind.
-import { type ChildProcess, execFile, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { chmodSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,7 +12,6 @@ import {
   asAccount,
   canEnter,
   ended,
-  isRoot,
   privateFile,
   privateFolder,
   spawnServer,
@@ -88,36 +87,6 @@ export async function startLocalRabbit({ dir, say }: Options): Promise<LocalRabb
     await stop();
     process.off('exit', killAtExit);
     throw error;
-  }
-}
-
-/** Root on Debian or Ubuntu only; see `installRabbit`. */
-export function canInstallRabbit(): boolean {
-  return isRoot && existsSync('/usr/bin/apt-get');
-}
-
-/** Installs rabbitmq-server from the distribution's packages, with its system service kept from starting. */
-export async function installRabbit(say: (line: string) => void): Promise<void> {
-  const policy = '/usr/sbin/policy-rc.d'; // 101 tells invoke-rc.d that the service may not be started
-  const ours = !existsSync(policy);
-  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  const removePolicy = () => ours && spawnSync('rm', ['-f', policy]);
-  process.once('exit', removePolicy);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const apt = (...args: string[]) =>
-    promisify(execFile)('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], { env, maxBuffer: 64_000_000 });
-  try {
-    say('RabbitMQ: not installed; apt-get update …');
-    await apt('update');
-    say('RabbitMQ: apt-get install rabbitmq-server (about a minute) …');
-    await apt('install', '-y', '--no-install-recommends', 'rabbitmq-server');
-    say('RabbitMQ: installed');
-  } catch (error) {
-    const { stderr = '' } = error as { stderr?: string };
-    throw new Error(`rabbitmq-server could not be installed: ${stderr.trim().split('\n').slice(-3).join(' ')}`);
-  } finally {
-    removePolicy();
-    process.off('exit', removePolicy);
   }
 }
 

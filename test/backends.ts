@@ -4,8 +4,9 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { brokerVersion, databaseVersion, eventually } from '../packages/shared/src/testing.ts';
+import { aptInstall, canAptInstall } from '../scripts/apt.ts';
 import { startLocalPostgres } from '../scripts/local-postgres.ts';
-import { canInstallRabbit, findRabbit, installRabbit, startLocalRabbit } from '../scripts/local-rabbitmq.ts';
+import { findRabbit, startLocalRabbit } from '../scripts/local-rabbitmq.ts';
 import { freePort } from '../scripts/ports.ts';
 import { runContainer } from './containers.ts';
 
@@ -87,14 +88,14 @@ async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
     }
   }
   if (!findRabbit()) {
-    if (!canInstallRabbit()) {
+    if (!canAptInstall()) {
       throw new Error(
         'The tests need a real RabbitMQ. Any of three ways: start Docker; set AMQP_URL to a running broker; ' +
           'or install rabbitmq-server (as root on Debian and Ubuntu the tests install it themselves). ' +
           'Tests of pure rules alone run with TEST_BACKENDS=none.',
       );
     }
-    await installRabbit(say);
+    await aptInstall(['rabbitmq-server'], say);
   }
   const folder = temporaryFolder();
   const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), say });

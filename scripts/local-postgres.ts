@@ -55,11 +55,13 @@ export async function startLocalPostgres({ dataDir: wanted, port, durable, say }
   const { account, bin, dataDir } = preparePlace(wanted, say);
   const cluster: Cluster = { bin, account, dataDir, logFile: `${dataDir}.log` };
   const version = runProgram(cluster, 'postgres', ['--version']).match(/\d+(\.\d+)*/)?.[0] ?? '';
-  if (existsSync(join(dataDir, 'PG_VERSION'))) {
+  const found = filesIn(dataDir);
+  if (found.includes('PG_VERSION')) {
     checkVersion(dataDir, version);
     stopOrphan(cluster, say);
   } else {
     say(`PostgreSQL ${version}: preparing a database in ${dataDir}`);
+    if (found.length > 0) throw new Error(`${dataDir} is neither empty nor a PostgreSQL data folder`);
     createCluster(cluster, durable);
   }
   const { server, port: actual } = await startServer(cluster, port, durable);
@@ -94,10 +96,7 @@ function urlOf(dataDir: string, port: number): string {
 /** Made in a folder beside and moved into place, so that an interrupted first start leaves nothing half made. */
 function createCluster(cluster: Cluster, durable: boolean): void {
   const { account, dataDir } = cluster;
-  if (existsSync(dataDir)) {
-    if (readdirSync(dataDir).length > 0) throw new Error(`${dataDir} is neither empty nor a PostgreSQL data folder`);
-    rmdirSync(dataDir);
-  }
+  if (existsSync(dataDir)) rmdirSync(dataDir);
   const stage = `${dataDir}.new`;
   const password = join(stage, passwordFile);
   privateFolder(stage, account);
@@ -111,13 +110,17 @@ function createCluster(cluster: Cluster, durable: boolean): void {
   rmSync(stage, { recursive: true });
 }
 
-function checkVersion(dataDir: string, version: string): void {
-  let kept: string;
+function filesIn(dataDir: string): string[] {
   try {
-    kept = readFileSync(join(dataDir, 'PG_VERSION'), 'utf8').trim();
+    return readdirSync(dataDir);
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw new Error(`${dataDir} belongs to another user: start as that user or as root, or set DATA_DIR`, { cause });
   }
+}
+
+function checkVersion(dataDir: string, version: string): void {
+  const kept = readFileSync(join(dataDir, 'PG_VERSION'), 'utf8').trim();
   if (kept === version.split('.')[0]) return;
   throw new Error(
     `The data in ${dataDir} was written by PostgreSQL ${kept}, this is ${version}: ` +

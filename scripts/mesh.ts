@@ -20,8 +20,6 @@ interface MeshOptions {
   dataDir: string;
   host: string;
   port: number;
-  /** Roles in Postgres are named `<rolePrefix>_<service>`. Default `promopulse`. */
-  rolePrefix?: string;
   logDestination: DestinationStream;
   say: (line: string) => void;
 }
@@ -83,14 +81,14 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
 
 /** @returns a URL per service */
 async function prepareDatabase(
-  { env, dataDir, rolePrefix = 'promopulse', say }: MeshOptions,
+  { env, dataDir, say }: MeshOptions,
   stops: (() => Promise<unknown>)[],
 ): Promise<Record<string, string>> {
   const services = definitions.map(({ name }) => name);
   if (env.DATABASE_URL) {
     const named = decodeURIComponent(new URL(env.DATABASE_URL).pathname.slice(1));
     const database = named === '' || named === 'postgres' ? 'promopulse' : named;
-    const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services, rolePrefix });
+    const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services });
     say(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
     if (!ownRoles)
       say('              That user may not create roles: the services share it, kept apart by schema only');

@@ -22,7 +22,7 @@ export async function freePort(preferred?: number, except: readonly number[] = [
  */
 export async function whyNotListen(port: number, host = '127.0.0.1'): Promise<string | undefined> {
   const code = await listenError(port, host);
-  if (code === 'EADDRINUSE' || (code === undefined && (await answers(port)))) return 'taken';
+  if (code === 'EADDRINUSE' || (code === undefined && (await answers(port, host)))) return 'taken';
   return code;
 }
 
@@ -38,9 +38,9 @@ function listenError(port: number, host: string): Promise<string | undefined> {
   });
 }
 
-function answers(port: number): Promise<boolean> {
+function answers(port: number, host: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1' });
+    const socket = connect({ port, host });
     const settle = (answer: boolean) => {
       socket.destroy();
       resolve(answer);

@@ -13,7 +13,7 @@ export function takeLock(path: string): { release(): void } | { heldBy: number }
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
     const holder = holderOf(path);
-    if (holder !== process.pid && /\bstart\.ts\b|\bnode(\.exe)?\b/.test(commandOf(holder))) return { heldBy: holder };
+    if (holder !== process.pid && isMesh(commandOf(holder))) return { heldBy: holder };
     rmSync(path, { force: true });
   }
 }
@@ -24,4 +24,9 @@ function holderOf(path: string): number {
   } catch {
     return 0; // given back since
   }
+}
+
+/** Windows tells the program only. */
+function isMesh(command: string): boolean {
+  return command.includes(process.platform === 'win32' ? 'node' : 'start.ts');
 }

@@ -15,7 +15,8 @@ const echoMs = 1_000;
 try {
   await main();
 } catch (error) {
-  refuse((error as Error).message);
+  const { message, code } = error as NodeJS.ErrnoException;
+  refuse(code === 'EACCES' ? `${message}. Start as the owner of that file, or set DATA_DIR.` : message);
 }
 
 async function main(): Promise<void> {

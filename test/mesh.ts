@@ -64,7 +64,6 @@ export async function startFreshMesh(
     dataDir,
     host: '127.0.0.1',
     port: 0,
-    rolePrefix: new URL(database.adminUrl).pathname.slice(1),
     logDestination,
     say: () => undefined,
   });

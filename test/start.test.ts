@@ -2,7 +2,14 @@
 import { rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
-import { client, eventually } from '../packages/shared/src/testing.ts';
+import {
+  amqpUrl,
+  client,
+  createTestDatabase,
+  deleteTopology,
+  eventually,
+  uniquePrefix,
+} from '../packages/shared/src/testing.ts';
 import { freePort } from '../scripts/ports.ts';
 import { type MeshProcess, processesNaming, spawnMesh, temporaryDataDir } from './mesh-process.ts';
 
@@ -22,8 +29,8 @@ function start(port: number, env?: Record<string, string>): MeshProcess {
   return mesh;
 }
 
-async function startAndWait(): Promise<MeshProcess> {
-  const mesh = start(await freePort());
+async function startAndWait(env?: Record<string, string>): Promise<MeshProcess> {
+  const mesh = start(await freePort(), env);
   const up = eventually(() => expect(mesh.output()).toContain('PromoPulse is up'), { timeoutMs: 60_000 });
   await Promise.race([up, mesh.exited.then(() => Promise.reject(new Error(`It ended:\n${mesh.output()}`)))]);
   return mesh;
@@ -95,6 +102,29 @@ describe('npm start', () => {
       holder.close();
     }
   }, 30_000);
+
+  test('uses the PostgreSQL and the RabbitMQ that DATABASE_URL and AMQP_URL name', async () => {
+    const database = await createTestDatabase();
+    const prefix = uniquePrefix();
+    const env = { DATABASE_URL: database.adminUrl, AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix };
+    const mesh = await startAndWait(env);
+    try {
+      expect(mesh.output()).toContain(new URL(amqpUrl()).host);
+      expect(processesNaming(dataDir)).toEqual([]);
+      const api = client(mesh.url);
+      const user = (await api.post('/users', ada)).body.id;
+      const times = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-06-30T00:00:00Z' };
+      const promotion = (await api.post('/promotions', { name: 'Summer', ...times })).body.id;
+      expect((await api.post(`/promotions/${promotion}/status`, { status: 'active' })).status).toBe(200);
+      const subscribed = await api.post('/subscriptions', { user_id: user, promotion_id: promotion });
+      expect(subscribed.status).toBe(201);
+    } finally {
+      mesh.signal('SIGTERM');
+      await mesh.exited;
+      await database.drop();
+      await deleteTopology(prefix);
+    }
+  }, 90_000);
 
   test('a DATABASE_URL that nobody answers is said in one line, with nothing left running', async () => {
     const nobody = await freePort();

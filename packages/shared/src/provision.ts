@@ -6,11 +6,9 @@ import { readFileSync } from 'node:fs';
 import pg from 'pg';
 
 interface ProvisionOptions {
-  /** Created if it is missing. */
+  /** Created if it is missing. Roles are of the whole cluster, so its name is the first part of theirs. */
   database: string;
   services: readonly string[];
-  /** Roles are named `<rolePrefix>_<service>` and known to the whole cluster. */
-  rolePrefix?: string;
 }
 
 export interface Provisioned {
@@ -23,10 +21,7 @@ export interface Provisioned {
 }
 
 /** @throws if the database neither exists nor may be created, or a schema belongs to somebody else */
-export async function provision(
-  adminUrl: string,
-  { database, services, rolePrefix = 'promopulse' }: ProvisionOptions,
-): Promise<Provisioned> {
+export async function provision(adminUrl: string, { database, services }: ProvisionOptions): Promise<Provisioned> {
   return withClient(adminUrl, async (cluster) => {
     // Roles and databases are of the cluster, so the lock is taken in the one database that all come through.
     await cluster.query(`select pg_advisory_lock(hashtext('promopulse.provision'))`);
@@ -46,7 +41,7 @@ export async function provision(
     await withClient(inDatabase, async (client) => {
       await client.query(readFileSync(new URL('provision.sql', import.meta.url), 'utf8'));
       for (const service of services) {
-        const role = `${rolePrefix}_${service}`;
+        const role = roleOf(database, service);
         const password = passwordOf(role, adminUrl);
         await client.query('select pg_temp.provision_service($1, $2, $3)', [service, role, password]);
         urls[service] = replaced(inDatabase, { username: role, password });
@@ -57,16 +52,17 @@ export async function provision(
 }
 
 /** Drops the database, whoever is connected, and the roles. */
-export async function unprovision(
-  adminUrl: string,
-  { database, services, rolePrefix = 'promopulse' }: ProvisionOptions,
-): Promise<void> {
+export async function unprovision(adminUrl: string, { database, services }: ProvisionOptions): Promise<void> {
   await withClient(adminUrl, async (cluster) => {
     await cluster.query(`drop database if exists ${pg.escapeIdentifier(database)} with (force)`);
     for (const service of services) {
-      await cluster.query(`drop role if exists ${pg.escapeIdentifier(`${rolePrefix}_${service}`)}`);
+      await cluster.query(`drop role if exists ${pg.escapeIdentifier(roleOf(database, service))}`);
     }
   });
+}
+
+function roleOf(database: string, service: string): string {
+  return `${database}_${service}`;
 }
 
 /** The same at every call, so that those who run at the same time do not change it under each other. */

@@ -23,7 +23,7 @@ export async function createTestDatabase(
 ): Promise<TestDatabase> {
   const cluster = required('TEST_DATABASE_URL');
   const name = `test_${randomBytes(6).toString('hex')}`;
-  const place = { database: name, services, rolePrefix: name };
+  const place = { database: name, services };
   const { adminUrl, urls } = await provision(cluster, place);
   return {
     adminUrl,

@@ -68,6 +68,9 @@ export async function startLocalPostgres({ dataDir: wanted, port, durable, say }
   const stopAtExit = () => server.kill('SIGINT');
   process.once('exit', stopAtExit);
   let stopping: Promise<void> | undefined;
+  server.once('exit', () => {
+    if (!stopping) say(`PostgreSQL has ended by itself: start anew; its log is ${cluster.logFile}`);
+  });
   return {
     url: urlOf(dataDir, actual),
     port: actual,

@@ -1,6 +1,6 @@
 // Where the mesh of `npm start` logs: every JSON line goes to a file, and a warning or an error also to the terminal
 // as one readable line, each kind at most once in some seconds.
-import { createWriteStream, existsSync, renameSync, statSync } from 'node:fs';
+import { createWriteStream, existsSync, openSync, renameSync, statSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { styleText } from 'node:util';
 
@@ -23,7 +23,9 @@ const quietMs = 10_000;
 
 export function openMeshLog(path: string, say: (line: string) => void): MeshLog {
   if (existsSync(path) && statSync(path).size > keptBytes) renameSync(path, `${path}.1`);
-  const file = createWriteStream(path, { flags: 'a', mode: 0o600 });
+  const file = createWriteStream(path, { fd: openSync(path, 'a', 0o600) });
+  file.once('error', ({ message }) => say(`The log cannot be written any more: ${message}`));
+  file.on('error', () => undefined); // a full disk is no reason to stop serving
   const said = new Map<string, number>();
   return {
     write: (line) => {
@@ -39,7 +41,7 @@ export function openMeshLog(path: string, say: (line: string) => void): MeshLog 
     },
     close: () => {
       file.end();
-      return finished(file);
+      return finished(file).catch(() => undefined);
     },
   };
 }

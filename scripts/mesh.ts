@@ -3,6 +3,7 @@
 // outboxes are published before their reader and the database go.
 import { join } from 'node:path';
 import type { Broker } from '../packages/shared/src/broker.ts';
+import { processConfig } from '../packages/shared/src/config.ts';
 import { createLogger, type DestinationStream } from '../packages/shared/src/logger.ts';
 import { createMemoryHub } from '../packages/shared/src/memory-broker.ts';
 import { provision } from '../packages/shared/src/provision.ts';
@@ -109,7 +110,7 @@ function prepareBroker({ env, dataDir, logDestination, say }: MeshOptions) {
   }
   const hub = createMemoryHub({ deadLetterDir: join(dataDir, 'dead-letters') });
   say('broker        within this process');
-  const level = env.LOG_LEVEL || 'info';
+  const level = processConfig.LOG_LEVEL.safeParse(env.LOG_LEVEL || undefined).data ?? 'info'; // startService says what is wrong
   return ({ name }: ServiceDefinition): Broker =>
     hub.connect(brokerOptions('', createLogger({ service: name, level, destination: logDestination })));
 }

@@ -26,11 +26,13 @@ export interface PersonalData {
 
 /** @throws ConfigError when the index key is also an encryption key */
 export function createPersonalData(config: { PII_ENCRYPTION_KEYS: string[]; PII_INDEX_KEY: string }): PersonalData {
-  if (config.PII_ENCRYPTION_KEYS.includes(config.PII_INDEX_KEY)) {
+  const bytesOf = (key: string): Buffer => Buffer.from(key, 'base64url'); // several texts can stand for the same bytes
+  const indexBytes = bytesOf(config.PII_INDEX_KEY);
+  if (config.PII_ENCRYPTION_KEYS.some((key) => bytesOf(key).equals(indexBytes))) {
     throw new ConfigError('PII_INDEX_KEY must be a key of its own, not one of PII_ENCRYPTION_KEYS');
   }
   const fernet = createFernet(config.PII_ENCRYPTION_KEYS);
-  const indexKey = createSecretKey(Buffer.from(config.PII_INDEX_KEY, 'base64url'));
+  const indexKey = createSecretKey(indexBytes);
   return {
     encrypt: (text) => fernet.encrypt(text),
     decrypt: (token) => fernet.decrypt(token),

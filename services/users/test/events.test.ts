@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Broker, Unprocessable } from '@promopulse/shared/broker';
+import { parseEvent, queues, type ReceivedEvent } from '@promopulse/shared/events';
+import { createLogger } from '@promopulse/shared/logger';
+import { connectRabbit } from '@promopulse/shared/rabbit-broker';
+import { brokerOptions } from '@promopulse/shared/service';
+import { amqpUrl, eventually, startTestService, type TestService } from '@promopulse/shared/testing';
+import { CloudEvent } from 'cloudevents';
+import { users } from '../src/service.ts';
+import { ada, createUser, keys } from './wire.ts';
+
+let service: TestService;
+let broker: Broker;
+const received: { body: string; event: ReceivedEvent }[] = [];
+
+beforeAll(async () => {
+  service = await startTestService(users, keys);
+  const queue = 'subscriptions.projections';
+  const log = createLogger({ service: 'test', level: 'silent' });
+  broker = connectRabbit(amqpUrl(), brokerOptions(service.prefix, log));
+  broker.consume({
+    queue,
+    bindings: queues[queue],
+    handle: async ({ body, routingKey }) => {
+      const event = parseEvent(body);
+      if (event.name !== routingKey) throw new Unprocessable('the routing key is not the name of the event');
+      received.push({ body, event });
+    },
+  });
+});
+afterAll(async () => {
+  await broker?.close();
+  await service?.close();
+});
+
+const eventsOf = async ({ id }: { id: number }) =>
+  (await service.events()).filter(({ subject }) => subject === String(id));
+
+describe('the outbox', () => {
+  test('has one event for a created user, with its id and version and nothing else', async () => {
+    const user = await createUser(service.api, { phone: '+14155550123' });
+    expect(await eventsOf(user)).toEqual([
+      { name: 'user.created', subject: String(user.id), data: { id: user.id, version: 1 } },
+    ]);
+  });
+
+  test('has none for a refused creation', async () => {
+    await createUser(service.api, { email: 'once@example.com' });
+    const before = await service.events();
+    const statuses = [
+      await service.api.post('/users', { ...ada, email: 'ONCE@example.com' }),
+      await service.api.post('/users', { ...ada, email: 'none' }),
+      await service.api.post('/users', { ...ada, first_name: '\0' }),
+    ].map(({ status }) => status);
+    expect(statuses).toEqual([409, 422, 422]);
+    expect(await service.events()).toEqual(before);
+  });
+
+  test('has none for a changed user: others know the id only', async () => {
+    const user = await createUser(service.api);
+    await service.api.patch(`/users/${user.id}`, { first_name: 'Augusta', email: 'augusta@example.com' });
+    expect(await eventsOf(user)).toHaveLength(1);
+  });
+
+  test('that cannot be written leaves no user', async () => {
+    await service.sql(`create function users.refuse() returns trigger language plpgsql as
+      $$ begin raise exception 'no event today'; end $$`);
+    await service.sql('create trigger refuse before insert on users.outbox execute function users.refuse()');
+    const answer = await service.api.post('/users', { ...ada, email: 'rolled.back@example.com' });
+    await service.sql('drop trigger refuse on users.outbox');
+    expect(answer).toMatchObject({ status: 500, body: { detail: 'Something went wrong on our side.' } });
+    expect((await service.api.get('/users?email=rolled.back@example.com')).body.total).toBe(0);
+    expect((await service.api.post('/users', { ...ada, email: 'rolled.back@example.com' })).status).toBe(201);
+  });
+});
+
+describe('on the queue', () => {
+  const arrived = (user: { id: number }) =>
+    eventually(
+      () => {
+        const found = received.find(({ event }) => event.envelope.subject === String(user.id));
+        if (!found) throw new Error('has not arrived');
+        return found;
+      },
+      { timeoutMs: 20_000 },
+    );
+
+  test('a created user is a CloudEvent that names the request', async () => {
+    const { body: user } = await service.api.post(
+      '/users',
+      { ...ada, email: 'traced@example.com' },
+      { 'x-request-id': 'request-of-this-test' },
+    );
+    const { body } = await arrived(user);
+    const json = JSON.parse(body);
+    expect(new CloudEvent(json).validate()).toBe(true);
+    expect(json).toEqual({
+      specversion: '1.0',
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      source: '/promopulse/users',
+      type: 'promopulse.user.created.v1',
+      subject: String(user.id),
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      datacontenttype: 'application/json',
+      requestid: 'request-of-this-test',
+      data: { id: user.id, version: 1 },
+    });
+  });
+
+  test('every created user arrives', async () => {
+    const made = await Promise.all(Array.from({ length: 10 }, () => createUser(service.api)));
+    for (const user of made) expect((await arrived(user)).event.data).toEqual({ id: user.id, version: 1 });
+  });
+});

@@ -13,6 +13,11 @@ interface Part {
   components: Record<string, Group>;
 }
 
+/** Shown at the head of /docs. Requests go to where the document came from: no servers are named. */
+const description = `Promotional campaigns: an operator drafts a promotion, activates it and ends it; users subscribe to active ones and leave them.
+
+Errors are problem details (RFC 9457): \`detail\` for people, \`code\` for programs, \`errors\` with each field and the rule it breaks. 503 carries \`Retry-After\`.`;
+
 const operationNames = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch'];
 
 /** @returns a function that answers the merged document, or throws `unavailable` */
@@ -43,7 +48,7 @@ function ownPart(document: Json, upstream: Upstream): Part {
 }
 
 export function mergeParts(parts: readonly Part[], upstreams: readonly Upstream[], version: string): object {
-  const paths: Group = { '/health': healthPath };
+  const paths: Group = {};
   const components: Record<string, Group> = {};
   for (const [index, part] of parts.entries()) {
     const distinct = renameConflicts(part, components, upstreams[index]?.name ?? String(index));
@@ -52,11 +57,11 @@ export function mergeParts(parts: readonly Part[], upstreams: readonly Upstream[
       components[kind] = { ...components[kind], ...group };
     }
   }
+  paths['/health'] = healthPath;
   components.schemas = { Problem: problemSchema, ...components.schemas };
   return {
     openapi: '3.1.1',
-    info: { title: 'PromoPulse', version },
-    servers: [{ url: '/' }],
+    info: { title: 'PromoPulse', version, description },
     paths: Object.fromEntries(Object.entries(paths).map(([path, item]) => [path, withGatewayProblems(path, item)])),
     components,
   };

@@ -2,12 +2,10 @@
 // gateway in front. What is started is stopped in the reverse order, so that requests in flight finish and the
 // outboxes are published before their reader and the database go.
 import { join } from 'node:path';
-import type { Broker } from '../packages/shared/src/broker.ts';
-import { processConfig } from '../packages/shared/src/config.ts';
-import { createLogger, type DestinationStream } from '../packages/shared/src/logger.ts';
+import type { DestinationStream } from '../packages/shared/src/logger.ts';
 import { createMemoryHub } from '../packages/shared/src/memory-broker.ts';
 import { provision } from '../packages/shared/src/provision.ts';
-import { brokerOptions, type ServiceDefinition, startService } from '../packages/shared/src/service.ts';
+import { startService } from '../packages/shared/src/service.ts';
 import { startGateway } from '../services/gateway/src/app.ts';
 import { promotions } from '../services/promotions/src/service.ts';
 import { subscriptions } from '../services/subscriptions/src/service.ts';
@@ -42,7 +40,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   };
   try {
     const urls = await prepareDatabase(options, stops);
-    const connect = prepareBroker(options);
+    const connectBroker = prepareBroker(options);
     const ports = await choosePorts(port);
     const at = (name: string) => `http://127.0.0.1:${ports[name]}`;
     const neighbours = {
@@ -55,16 +53,12 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     const starting = definitions.map(async (definition) => {
       const { name } = definition;
       const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: urls[name] };
-      const broker = connect(definition);
-      const service = await startService(definition, own, { logDestination, ...(broker && { broker }) });
+      const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
       say(`${name.padEnd(13)} ${at(name)}`);
-      return { name, service, broker };
+      return { name, service };
     });
     const outcomes = await Promise.allSettled(starting);
     const running = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-    stops.push(async () => {
-      for (const { broker } of running) await broker?.close();
-    });
     // Subscriptions reads what the others publish, so it is the last to go.
     const last = running.filter(({ name }) => name === 'subscriptions');
     const first = running.filter(({ name }) => name !== 'subscriptions');
@@ -102,17 +96,14 @@ async function prepareDatabase(
   return urls;
 }
 
-/** @returns what connects a service; nothing when it is to use AMQP_URL itself */
-function prepareBroker({ env, dataDir, logDestination, say }: MeshOptions) {
+/** @returns what connects a service to the others; nothing when it is to use AMQP_URL itself */
+function prepareBroker({ env, dataDir, say }: MeshOptions) {
   if (env.AMQP_URL) {
     say(`broker        ${new URL(env.AMQP_URL).host} (AMQP_URL)`);
-    return () => undefined;
+    return undefined;
   }
-  const hub = createMemoryHub({ deadLetterDir: join(dataDir, 'dead-letters') });
   say('broker        within this process');
-  const level = processConfig.LOG_LEVEL.safeParse(env.LOG_LEVEL || undefined).data ?? 'info'; // startService says what is wrong
-  return ({ name }: ServiceDefinition): Broker =>
-    hub.connect(brokerOptions('', createLogger({ service: name, level, destination: logDestination })));
+  return createMemoryHub({ deadLetterDir: join(dataDir, 'dead-letters') }).connect;
 }
 
 async function choosePorts(gatewayPort: number): Promise<Record<string, number>> {

@@ -3,7 +3,7 @@
 import type { DestinationStream } from 'pino';
 import { z } from 'zod';
 import { createRouter, describeApi, type Route } from './api.ts';
-import type { Broker, Consumer } from './broker.ts';
+import type { Broker, BrokerOptions, Consumer } from './broker.ts';
 import { type ConfigError, type Environment, loadConfig, processConfig } from './config.ts';
 import {
   type Database,
@@ -71,8 +71,8 @@ export interface ServiceDefinition<Shape extends z.ZodRawShape = z.ZodRawShape> 
 }
 
 interface StartOptions {
-  /** A transport to use in place of RabbitMQ; AMQP_URL is then not read. The caller closes it. */
-  broker?: Broker;
+  /** A transport to use in place of RabbitMQ; AMQP_URL is then not read. */
+  connectBroker?: (options: BrokerOptions) => Broker;
   logDestination?: DestinationStream;
 }
 
@@ -103,7 +103,7 @@ export async function startService(
   const schema = z.object({
     ...common,
     PORT: PORT.default(definition.defaultPort),
-    ...(!options.broker && { AMQP_URL }),
+    ...(!options.connectBroker && { AMQP_URL }),
     ...definition.config,
   });
   const config = loadConfig(schema, env) as z.infer<z.ZodObject<typeof serviceConfig>>;
@@ -126,8 +126,9 @@ export async function startService(
     const database = await openDatabase(databaseOptions);
     started.push(() => database.close());
 
-    const broker = options.broker ?? connectRabbit(config.AMQP_URL, brokerOptions(config.AMQP_PREFIX, log));
-    if (!options.broker) started.push((deadline) => broker.close(Math.max(0, deadline - Date.now())));
+    const connect = options.connectBroker ?? ((settings: BrokerOptions) => connectRabbit(config.AMQP_URL, settings));
+    const broker = connect(brokerOptions(config.AMQP_PREFIX, log));
+    started.push((deadline) => broker.close(Math.max(0, deadline - Date.now())));
 
     const parts = definition.parts({ config, database, broker, log });
     const relay = startRelay({ database, broker, log });
@@ -173,7 +174,7 @@ export async function startService(
 }
 
 /** Five attempts over about three seconds for an unknown fault; a database that is away is waited for. */
-export function brokerOptions(prefix: string, log: Logger) {
+export function brokerOptions(prefix: string, log: Logger): BrokerOptions {
   return {
     prefix,
     log,

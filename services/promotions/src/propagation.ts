@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import type { Broker } from '@promopulse/shared/broker';
 
 /** `applied`: the next subscribe meets the new status. `pending`: it will, once the broker has delivered the event. */
-export type Propagation = 'applied' | 'pending';
+type Propagation = 'applied' | 'pending';
 
 export interface Tracked {
   eventId: string;

@@ -25,7 +25,7 @@ interface State {
   status?: PromotionStatus;
 }
 
-export interface StubOwner {
+interface StubOwner {
   url: string;
   states: Map<number, State>;
   /** How it answers: `up`, `failing` (500), `hanging` (never), or milliseconds of delay. */
@@ -35,7 +35,7 @@ export interface StubOwner {
   close(): Promise<void>;
 }
 
-export async function startOwner(): Promise<StubOwner> {
+async function startOwner(): Promise<StubOwner> {
   const states = new Map<number, State>();
   const server = createServer(async (request, response) => {
     const url = new URL(String(request.url), 'http://owner');

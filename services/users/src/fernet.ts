@@ -26,7 +26,7 @@ export interface Fernet {
   decrypt(token: string): string;
 }
 
-export class InvalidToken extends Error {
+class InvalidToken extends Error {
   override readonly name = 'InvalidToken';
   constructor() {
     super('not a token of any known key');

@@ -5,6 +5,8 @@ import { answerOk, answerWith, hang, type Mesh, pause, startMesh, until } from '
 
 const resetMs = 400;
 let mesh: Mesh;
+/** What a single test started besides; closed also when it fails. */
+const others: { close(): unknown }[] = [];
 
 beforeEach(async () => {
   mesh = await startMesh({
@@ -14,7 +16,10 @@ beforeEach(async () => {
     BREAKER_ERROR_PERCENT: '50',
   });
 });
-afterEach(() => mesh.close());
+afterEach(async () => {
+  for (const { close } of others.splice(0)) await close();
+  await mesh.close();
+});
 
 const reset: RequestListener = (request) => void request.socket.destroy();
 
@@ -112,13 +117,13 @@ describe('while a service fails', () => {
 
   test('a service that accepts connections and never reads is timed, also while a body is on its way', async () => {
     const deaf = await startDeafServer();
+    others.push(deaf);
     const other = await startMesh({ USERS_URL: deaf.url, UPSTREAM_TIMEOUT_MS: '300', MAX_BODY_BYTES: '100000000' });
+    others.push(other);
     const started = performance.now();
     const response = await fetch(`${other.url}/users`, { method: 'POST', body: Buffer.alloc(50_000_000) });
     expect(response.status).toBe(504);
     expect(performance.now() - started).toBeLessThan(5_000);
-    await other.close();
-    deaf.close();
   });
 
   test('503 that a service answers on purpose passes unchanged, and counts', async () => {
@@ -146,6 +151,7 @@ describe('while a service fails', () => {
 
   test('a POST reaches the service once, whatever becomes of its connection', async () => {
     const patient = await startMesh({ BREAKER_MIN_CALLS: '10000' });
+    others.push(patient);
     patient.users.handler = answerOk;
     for (let count = 0; count < 20; count += 1) {
       if (count % 3 === 0) patient.users.handler = answerOk;
@@ -155,7 +161,6 @@ describe('while a service fails', () => {
       await fetch(`${patient.url}/users`, { method: 'POST', body: `{"call":${count}}` });
     }
     expect(patient.users.seen).toHaveLength(20);
-    await patient.close();
   });
 });
 

@@ -6,7 +6,7 @@ import { connectRabbit } from '@promopulse/shared/rabbit-broker';
 import { brokerOptions } from '@promopulse/shared/service';
 import { amqpUrl, eventually } from '@promopulse/shared/testing';
 
-export interface Arrival {
+interface Arrival {
   body: string;
   routingKey: string;
   event: ReceivedEvent;

@@ -61,6 +61,7 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
     schema,
     entities,
     extensions: [Migrator],
+    ensureDatabase: false, // else the first use, and not the first query, would connect; to create it is not our part
     migrations: {
       path: migrations,
       pathTs: migrations,
@@ -87,7 +88,7 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
 
 /** Opens the pool lazily: succeeds while the server is down. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
-  const orm = new MikroORM({ ...ormOptions(options), ensureDatabase: false });
+  const orm = new MikroORM(ormOptions(options));
   const pool = await poolOf(orm);
   dropSilentConnections(pool);
   const listeners: (() => void)[] = [];

@@ -1,6 +1,5 @@
 // The migration command of every service: `node src/migrate.ts current|list|create [name]|up|down`.
 // up and down run under the same advisory lock as a service's start.
-import { parseArgs } from 'node:util';
 import { MikroORM } from '@mikro-orm/postgresql';
 import { z } from 'zod';
 import { ConfigError, type Environment, loadConfig } from './config.ts';
@@ -33,8 +32,8 @@ export async function migrationCommand(definition: ServiceDefinition, args: stri
 }
 
 async function runMigrationCommand(definition: ServiceDefinition, args: string[], env: Environment): Promise<void> {
-  const { positionals } = parseArgs({ args, allowPositionals: true });
-  const [command = '', name] = positionals;
+  const [command = '', name, ...rest] = args;
+  if (rest.length > 0 || name?.startsWith('-') || (name && command !== 'create')) throw new ConfigError(usage);
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   if (command === 'create') {
     say(await create(databaseOptionsOf(definition, 'postgres://nowhere/offline'), name));

@@ -1,0 +1,175 @@
+import { execFile } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { type DatabaseOptions, migrate, revert } from '../src/database.ts';
+import { createLogger } from '../src/logger.ts';
+import { OutboxMessage } from '../src/outbox.ts';
+import { withClient } from '../src/provision.ts';
+import { createTestDatabase, eventually, type TestDatabase } from '../src/testing.ts';
+import { startTcpProxy } from './tcp-proxy.ts';
+
+const silent = createLogger({ service: 'test', level: 'silent' });
+const services = join(import.meta.dirname, '../../../services');
+
+let place: TestDatabase;
+beforeEach(async () => {
+  place = await createTestDatabase(['users']);
+});
+afterEach(() => place.drop());
+
+const optionsFor = (url: string): DatabaseOptions => ({
+  url,
+  schema: 'users',
+  entities: [OutboxMessage],
+  migrations: join(services, 'users/src/migrations'),
+});
+const ask = async <Row>(sql: string): Promise<Row[]> =>
+  (await withClient(place.adminUrl, (client) => client.query(sql))).rows;
+const appliedNames = async () =>
+  (await ask<{ name: string }>('select name from users.mikro_orm_migrations order by id')).map(({ name }) => name);
+
+describe('an empty database', () => {
+  test('that five replicas migrate at once is migrated once, and all of them succeed', async () => {
+    for (let round = 0; round < 3; round++) {
+      const applied = await Promise.all(
+        Array.from({ length: 5 }, () => migrate(optionsFor(place.urlFor('users')), silent)),
+      );
+      expect(applied.flat()).toEqual([expect.stringMatching(/^Migration\d{14}_initial$/)]);
+      expect(await appliedNames()).toEqual(applied.flat());
+      await place.drop();
+      place = await createTestDatabase(['users']);
+    }
+  });
+
+  test('that replicas migrate while others revert ends in one state or the other, and nobody fails', async () => {
+    const options = optionsFor(place.urlFor('users'));
+    await Promise.all([
+      migrate(options, silent),
+      revert(options, silent),
+      migrate(options, silent),
+      revert(options, silent),
+    ]);
+    const [row] = await ask<{ there: boolean }>("select to_regclass('users.outbox') is not null as there");
+    expect(row?.there).toBe((await appliedNames()).length === 1);
+  });
+});
+
+test('a server that is not there yet is waited for', async () => {
+  const proxy = await startTcpProxy(place.adminUrl);
+  proxy.limit(0);
+  try {
+    const waiting = migrate(optionsFor(proxy.through(place.urlFor('users'))), silent);
+    await eventually(() => expect(proxy.accepted()).toBeGreaterThanOrEqual(1));
+    proxy.limit(undefined);
+    expect(await waiting).toHaveLength(1);
+  } finally {
+    await proxy.close();
+  }
+});
+
+test('a database that does not exist is not waited for, nor created', async () => {
+  const url = new URL(place.urlFor('users'));
+  url.pathname = '/nowhere';
+  await expect(migrate(optionsFor(url.href), silent)).rejects.toMatchObject({ code: '3D000' });
+});
+
+test('a migration that fails is rolled back, comes through, and leaves the lock free', async () => {
+  const options = optionsFor(place.urlFor('users'));
+  await withClient(place.urlFor('users'), (client) => client.query('create table users (id int)'));
+  await expect(migrate(options, silent)).rejects.toMatchObject({ code: '42P07' });
+  expect(await ask("select to_regclass('users.outbox') as outbox")).toEqual([{ outbox: null }]);
+  await withClient(place.urlFor('users'), (client) => client.query('drop table users'));
+  expect(await migrate(options, silent)).toHaveLength(1);
+});
+
+test('reverting what was never applied does nothing', async () => {
+  expect(await revert(optionsFor(place.urlFor('users')), silent)).toBeUndefined();
+});
+
+describe('the command', () => {
+  let copy: string;
+  /** Beside the real one, so that it finds the same packages. */
+  beforeAll(() => {
+    copy = mkdtempSync(join(services, '.copy-'));
+    cpSync(join(services, 'users/src'), join(copy, 'src'), { recursive: true });
+    cpSync(join(services, 'users/package.json'), join(copy, 'package.json'));
+  });
+  afterAll(() => rmSync(copy, { recursive: true }));
+
+  function run(args: string[], env: Record<string, string> = {}) {
+    return new Promise<{ code: number; out: string; err: string }>((resolve) => {
+      execFile(
+        process.execPath,
+        [join(copy, 'src/migrate.ts'), ...args],
+        { env: { PATH: process.env.PATH ?? '', ...env } },
+        (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }),
+      );
+    });
+  }
+  const onDatabase = (...args: string[]) => run(args, { DATABASE_URL: place.urlFor('users') });
+  const migrationFiles = () => readdirSync(join(copy, 'src/migrations')).filter((name) => name.endsWith('.ts'));
+
+  test('lists, applies and reverts, and says what it did', async () => {
+    const name = String(migrationFiles()[0]).replace('.ts', '');
+    const fresh = await Promise.all([onDatabase('current'), onDatabase('list'), onDatabase('down')]);
+    expect(fresh.map(({ out, err }) => out + err)).toEqual(['none\n', `pending  ${name}\n`, 'nothing to revert\n']);
+    expect(await onDatabase('up')).toEqual({ code: 0, out: `applied ${name}\n`, err: '' });
+    expect(await onDatabase('up')).toEqual({ code: 0, out: 'nothing to apply\n', err: '' });
+    expect(await onDatabase('current')).toEqual({ code: 0, out: `${name}\n`, err: '' });
+    expect((await onDatabase('list')).out).toMatch(
+      new RegExp(`^applied {2}${name} {2}\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z\\n$`),
+    );
+    expect(await onDatabase('down')).toEqual({ code: 0, out: `reverted ${name}\n`, err: '' });
+    expect(await ask("select to_regclass('users.users') as users")).toEqual([{ users: null }]);
+  });
+
+  test('as five processes at once applies everything once', async () => {
+    const results = await Promise.all(Array.from({ length: 5 }, () => onDatabase('up')));
+    expect(results.map(({ code, err }) => ({ code, err }))).toEqual(Array(5).fill({ code: 0, err: '' }));
+    expect(results.filter(({ out }) => out.startsWith('applied '))).toHaveLength(1);
+    expect(await appliedNames()).toHaveLength(1);
+  });
+
+  test('shows its usage for anything it does not know, and exits with 2', async () => {
+    const wrong = [[], ['sideways'], ['toString'], ['--help'], ['up', '--force'], ['up', 'down'], ['create', 'a', 'b']];
+    const results = await Promise.all(wrong.map((args) => run(args, { DATABASE_URL: 'postgres://127.0.0.1:1/x' })));
+    for (const { code, out, err } of results) {
+      expect({ code, out }).toEqual({ code: 2, out: '' });
+      expect(err).toMatch(/^Usage: node src\/migrate\.ts <command>\n {2}current /);
+    }
+    expect(migrationFiles()).toHaveLength(1);
+  });
+
+  test('without DATABASE_URL names it and exits with 2', async () => {
+    const results = await Promise.all(['current', 'list', 'up', 'down'].map((command) => run([command])));
+    const complaint = 'The environment is not complete:\n  - DATABASE_URL is not set\n';
+    expect(results).toEqual(Array(4).fill({ code: 2, out: '', err: complaint }));
+  });
+
+  test('create says that nothing changed, and needs no database for it', async () => {
+    expect(await run(['create'])).toEqual({ code: 0, out: 'the entities have not changed\n', err: '' });
+    expect(migrationFiles()).toHaveLength(1);
+  });
+
+  test('create writes what changed in the entities, which up applies and down takes back', async () => {
+    const file = join(copy, 'src/entities.ts');
+    const entities = readFileSync(file, 'utf8');
+    writeFileSync(file, entities.replace('version: p', 'nickname: p.string().length(40).nullable(),\n    version: p'));
+    const { code, out, err } = await run(['create', 'nickname']);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const [name] = out.match(/Migration\d{14}_nickname\.ts/) ?? [];
+    expect(migrationFiles()).toContain(name);
+    const migration = readFileSync(join(copy, 'src/migrations', String(name)), 'utf8');
+    expect(migration).toContain('alter table "users"."users" add "nickname" varchar(40) null');
+    expect(migration).toContain('alter table "users"."users" drop column "nickname"');
+    expect((await run(['create'])).out).toBe('the entities have not changed\n');
+
+    expect((await onDatabase('up')).out.split('\n')).toHaveLength(3);
+    const columns = () =>
+      ask("select from information_schema.columns where table_schema = 'users' and column_name = 'nickname'");
+    expect(await columns()).toHaveLength(1);
+    expect((await onDatabase('down')).out).toContain('_nickname');
+    expect(await columns()).toHaveLength(0);
+  });
+});

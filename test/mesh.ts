@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import pg from 'pg';
 import {
   amqpUrl,
   client,
@@ -11,6 +12,7 @@ import {
   deleteTopology,
   eventually,
   uniquePrefix,
+  type Wire,
 } from '../packages/shared/src/testing.ts';
 import { startMesh } from '../scripts/mesh.ts';
 
@@ -18,8 +20,8 @@ export interface RunningMesh {
   url: string;
   /** Every log line of every service, where the mesh is in this process. */
   logs(): string;
-  /** The database's administrator, where the mesh is in this process. */
-  adminUrl: string | undefined;
+  /** Runs SQL as the database's administrator, where the mesh is in this process. */
+  sql(text: string, values?: readonly unknown[]): Promise<Wire[]>;
   close(): Promise<void>;
 }
 
@@ -38,7 +40,10 @@ export const testMeshes: TestMesh[] = BASE_URL
     ];
 
 function theMeshAt(url: string): RunningMesh {
-  return { url, logs: () => '', adminUrl: undefined, close: async () => undefined };
+  const elsewhere = () => {
+    throw new Error(`the mesh at ${url} is not in this process`);
+  };
+  return { url, logs: elsewhere, sql: elsewhere, close: async () => undefined };
 }
 
 export async function startFreshMesh(
@@ -67,6 +72,8 @@ export async function startFreshMesh(
     logDestination,
     say: () => undefined,
   });
+  const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2 });
+  admin.on('error', () => undefined);
   const url = `http://127.0.0.1:${mesh.port}`;
   await eventually(async () => {
     if ((await client(url).get('/health')).status !== 200) throw new Error('the mesh is not healthy yet');
@@ -74,9 +81,10 @@ export async function startFreshMesh(
   return {
     url,
     logs: () => lines.join(''),
-    adminUrl: database.adminUrl,
+    sql: async (text, values = []) => (await admin.query(text, [...values])).rows,
     close: async () => {
       await mesh.close();
+      await admin.end();
       await database.drop();
       if (transport === 'rabbit') await deleteTopology(prefix);
       rmSync(dataDir, { recursive: true, force: true });

@@ -1,0 +1,54 @@
+// That migrations and entities agree, for every service: a migration forgotten or edited by hand shows here.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { migrate, openDatabase, revert } from '@promopulse/shared/database';
+import { createLogger } from '@promopulse/shared/logger';
+import { areMigrationsComplete } from '@promopulse/shared/migrations';
+import { databaseOptionsOf } from '@promopulse/shared/service';
+import { createTestDatabase, type TestDatabase } from '@promopulse/shared/testing';
+import { definitions } from '../scripts/check-entities.ts';
+
+const silent = createLogger({ service: 'test', level: 'silent' });
+const all = await definitions();
+
+test('there are three services with a schema', () => {
+  expect(all.map(({ name }) => name).sort()).toEqual(['promotions', 'subscriptions', 'users']);
+});
+
+describe.each(all.map((definition) => [definition.name, definition] as const))('%s', (_name, definition) => {
+  let place: TestDatabase;
+  beforeAll(async () => {
+    place = await createTestDatabase([definition.name]);
+  });
+  afterAll(() => place.drop());
+
+  test('its migrations make the tables that its entities describe, and taking them back leaves none', async () => {
+    const options = databaseOptionsOf(definition, place.urlFor(definition.name));
+    expect((await migrate(options, silent)).length).toBeGreaterThan(0);
+    const database = await openDatabase(options);
+    const em = database.em();
+    const generator = em.getPlatform().getSchemaGenerator(em.getDriver(), em);
+    const difference = await generator.getUpdateSchemaSQL({ wrap: false });
+    expect(difference.replaceAll(/drop table .*mikro_orm_migrations.*;/g, '').trim()).toBe('');
+    while ((await revert(options, silent)) !== undefined);
+    const tables = await database.run(
+      { text: 'select table_name as name from information_schema.tables where table_schema = current_schema()' },
+      [],
+    );
+    await database.close();
+    expect(tables).toEqual([{ name: 'mikro_orm_migrations' }]);
+  });
+
+  test('the snapshot beside them says the same', async () => {
+    expect(await areMigrationsComplete(definition)).toBe(true);
+  });
+
+  test('a changed entity, or a service without a snapshot, is noticed', async () => {
+    expect(await areMigrationsComplete({ ...definition, entities: definition.entities.slice(1) })).toBe(false);
+    const empty = mkdtempSync(join(tmpdir(), 'migrations-'));
+    expect(await areMigrationsComplete({ ...definition, migrations: empty })).toBe(false);
+    rmSync(empty, { recursive: true });
+  });
+});

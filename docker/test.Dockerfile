@@ -10,6 +10,7 @@ COPY services/users/package.json services/users/
 COPY services/promotions/package.json services/promotions/
 COPY services/subscriptions/package.json services/subscriptions/
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund
-COPY . .
+# A test copies a service and writes a migration into it.
+COPY --chown=node:node . .
 USER node
 CMD ["npm", "test"]

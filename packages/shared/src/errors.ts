@@ -64,6 +64,18 @@ export function invalidInput(errors: readonly FieldError[]): DomainError {
   return new DomainError('invalid', 'validation_failed', message, { errors });
 }
 
+/**
+ * A header of a 503 that names the neighbour which is away. It tells the gateway that the service which answers is
+ * well itself, so that its circuit breaker does not count the answer against it.
+ */
+export const awayHeader = 'Promopulse-Away';
+
+/** A neighbour cannot be asked. `retryAfter` in whole seconds. */
+export function neighbourAway(neighbour: string, message: string, retryAfter: number, cause?: unknown): DomainError {
+  const headers = { [awayHeader]: neighbour };
+  return new DomainError('unavailable', 'neighbour_unavailable', message, { retryAfter, headers, cause });
+}
+
 /** Nobody can tell right now. `retryAfter` in whole seconds. */
 export function unavailable(message: string, retryAfter = 1, cause?: unknown): DomainError {
   return new DomainError('unavailable', 'unavailable', message, { retryAfter, cause });

@@ -4,7 +4,7 @@ import type { DestinationStream } from 'pino';
 import { z } from 'zod';
 import { createRouter, describeApi, type Route } from './api.ts';
 import type { Broker, BrokerOptions, Consumer } from './broker.ts';
-import { type ConfigError, type Environment, loadConfig, processConfig } from './config.ts';
+import { type Environment, loadConfig, processConfig } from './config.ts';
 import {
   type Database,
   type DatabaseOptions,
@@ -25,7 +25,7 @@ import {
   type RunningServer,
   serve,
 } from './http.ts';
-import { createLogger, describeError, type Logger } from './logger.ts';
+import { createLogger, type Logger } from './logger.ts';
 import { startRelay } from './outbox.ts';
 import { connectRabbit } from './rabbit-broker.ts';
 
@@ -180,33 +180,4 @@ export function brokerOptions(prefix: string, log: Logger): BrokerOptions {
     log,
     retry: { attempts: 5, delayMs: 200, maxDelayMs: 5_000, isTransient: isDatabaseUnavailable },
   };
-}
-
-/**
- * The body of every main.ts: starts, stops on SIGTERM or SIGINT (a second signal ends at once), and says in one
- * plain message why it could not start.
- */
-export async function runProcess(name: string, start: () => Promise<{ close(): Promise<void> }>): Promise<void> {
-  try {
-    const running = await start();
-    let stopping = false;
-    const stop = async (): Promise<void> => {
-      if (stopping) process.exit(1);
-      stopping = true;
-      await running.close();
-      process.exit(0);
-    };
-    process.on('SIGTERM', () => void stop());
-    process.on('SIGINT', () => void stop());
-  } catch (error) {
-    process.stderr.write(`${name} cannot start. ${startFailure(error)}\n`);
-    process.exit(1);
-  }
-}
-
-function startFailure(error: unknown): string {
-  const { name, message, code } = error as { name?: string; message?: string; code?: string };
-  if (name === ('ConfigError' satisfies ConfigError['name'])) return String(message);
-  if (code === 'EADDRINUSE') return 'Its port is taken: set PORT to a free one.';
-  return JSON.stringify(describeError(error));
 }

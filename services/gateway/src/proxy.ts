@@ -2,10 +2,10 @@
 //
 // The breaker's verdict falls when the response's headers arrive, not when its body ends. Failures: no connection,
 // a connection lost before headers, no headers in time, and 502, 503 or 504 as an answer (which the client still gets
-// unchanged). Not failures: any other status, and whatever the client does: hanging up, a body too large or too slow.
+// unchanged), unless it names a neighbour that is away. Not failures: any other status, and whatever the client does: hanging up, a body too large or too slow.
 import { Agent, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Transform } from 'node:stream';
-import { DomainError } from '@promopulse/shared/errors';
+import { awayHeader, DomainError } from '@promopulse/shared/errors';
 import { requestIdHeader, requestIdOf, sendProblem } from '@promopulse/shared/http';
 import type { Logger } from '@promopulse/shared/logger';
 import type { Request, Response } from 'express';
@@ -97,7 +97,8 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
     if (exchange.settled) answer.destroy();
     else if (status < 200 || status > 599) exchange.settle('failed', upstreamUnavailable(upstream, 1));
     else {
-      exchange.settle(downStatuses.has(status) ? 'failed' : 'answered');
+      const itselfDown = downStatuses.has(status) && answer.headers[awayHeader.toLowerCase()] === undefined;
+      exchange.settle(itselfDown ? 'failed' : 'answered');
       relay(answer, exchange.response);
     }
   }

@@ -126,6 +126,13 @@ describe('while a service fails', () => {
     expect(performance.now() - started).toBeLessThan(5_000);
   });
 
+  test('a 503 that names a neighbour which is away is not held against the service that answers', async () => {
+    mesh.users.handler = answerWith(503, { 'Promopulse-Away': 'promotions', 'Retry-After': '2' }, '{}');
+    expect(await statuses(20)).toEqual(Array(20).fill(503));
+    mesh.users.handler = answerWith(200, {}, '{}');
+    expect(await statuses(1)).toEqual([200]);
+  });
+
   test('503 that a service answers on purpose passes unchanged, and counts', async () => {
     const body = '{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Cannot tell","code":"x"}';
     mesh.users.handler = answerWith(503, { 'Content-Type': 'application/problem+json', 'Retry-After': '7' }, body);

@@ -1,5 +1,6 @@
 // Reads the environment and runs the service.
-import { runProcess, startService } from '@promopulse/shared/service';
+import { runProcess } from '@promopulse/shared/process';
+import { startService } from '@promopulse/shared/service';
 import { promotions } from './service.ts';
 
-await runProcess('promotions', () => startService(promotions, process.env));
+await runProcess('promotions service', () => startService(promotions, process.env));

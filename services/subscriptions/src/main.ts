@@ -1,5 +1,6 @@
 // Reads the environment and runs the service.
-import { runProcess, startService } from '@promopulse/shared/service';
+import { runProcess } from '@promopulse/shared/process';
+import { startService } from '@promopulse/shared/service';
 import { subscriptions } from './service.ts';
 
-await runProcess('subscriptions', () => startService(subscriptions, process.env));
+await runProcess('subscriptions service', () => startService(subscriptions, process.env));

@@ -1,6 +1,6 @@
 // Asking a neighbour directly, when the projection cannot be believed: one call per id at a time, a short timeout,
 // and a circuit breaker, so that an owner in trouble costs a caller nothing but a 503.
-import { unavailable } from '@promopulse/shared/errors';
+import { neighbourAway } from '@promopulse/shared/errors';
 import { promotionStatuses } from '@promopulse/shared/events';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
@@ -19,7 +19,7 @@ interface OwnerOptions {
 }
 
 export interface Owner<State> {
-  /** @returns null when the owner says there is none @throws unavailable when it cannot be asked */
+  /** @returns null when the owner says there is none @throws neighbourAway when it cannot be asked */
   get(id: number, requestId: string): Promise<State | null>;
   /** States with ids above `afterId`, ascending. @throws unavailable */
   page(afterId: number, limit: number): Promise<State[]>;
@@ -64,7 +64,12 @@ function createOwner<State>({ url, source, timeoutMs, resetMs }: OwnerOptions, s
       const call = breaker
         .fire(id, requestId)
         .catch((error: unknown) => {
-          throw unavailable(`The ${source} service cannot be asked right now`, Math.ceil(resetMs / 1000), error);
+          throw neighbourAway(
+            source,
+            `The ${source} service cannot be asked right now`,
+            Math.ceil(resetMs / 1000),
+            error,
+          );
         })
         .finally(() => inFlight.delete(id));
       inFlight.set(id, call);

@@ -93,7 +93,10 @@ describe('with a cold projection', () => {
       const answer = await scene.subscribe(1, 5);
       expect(answer.status).toBe(503);
       expect(answer.headers.get('retry-after')).toMatch(/^\d+$/);
-      expect(answer.body.code).toBe('unavailable');
+      expect([answer.body.code, answer.headers.get('promopulse-away')]).toEqual([
+        'neighbour_unavailable',
+        'promotions',
+      ]);
       expect(await scene.sql('select from subscriptions.subscriptions')).toHaveLength(0);
     },
   );

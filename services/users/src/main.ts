@@ -1,5 +1,6 @@
 // Reads the environment and runs the service.
-import { runProcess, startService } from '@promopulse/shared/service';
+import { runProcess } from '@promopulse/shared/process';
+import { startService } from '@promopulse/shared/service';
 import { users } from './service.ts';
 
-await runProcess('users', () => startService(users, process.env));
+await runProcess('users service', () => startService(users, process.env));

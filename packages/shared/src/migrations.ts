@@ -1,5 +1,7 @@
 // The migration command of every service: `node src/migrate.ts current|list|create [name]|up|down`.
 // up and down run under the same advisory lock as a service's start.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { MikroORM } from '@mikro-orm/postgresql';
 import { z } from 'zod';
 import { ConfigError, type Environment, loadConfig } from './config.ts';
@@ -14,8 +16,21 @@ const usage = `Usage: node src/migrate.ts <command>
   up             apply what is pending
   down           revert the migration applied last`;
 
+/** Whether the migrations say all that the entities say, by the snapshot beside them; needs no database. */
+export async function areMigrationsComplete(definition: ServiceDefinition): Promise<boolean> {
+  if (!existsSync(join(definition.migrations, 'snapshot.json'))) return false;
+  const orm = new MikroORM(offlineOptions(databaseOptionsOf(definition, offlineUrl)));
+  try {
+    return !(await orm.migrator.checkSchema());
+  } finally {
+    await orm.close(true);
+  }
+}
+
+const offlineUrl = 'postgres://nowhere/offline';
+
 /** Compares against the snapshot beside the migrations, so that no database is needed; writes both. */
-export function offlineOptions(options: DatabaseOptions) {
+function offlineOptions(options: DatabaseOptions) {
   const base = ormOptions(options);
   return { ...base, migrations: { ...base.migrations, snapshot: true, snapshotName: 'snapshot' } };
 }
@@ -36,7 +51,7 @@ async function runMigrationCommand(definition: ServiceDefinition, args: string[]
   if (rest.length > 0 || name?.startsWith('-') || (name && command !== 'create')) throw new ConfigError(usage);
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   if (command === 'create') {
-    say(await create(databaseOptionsOf(definition, 'postgres://nowhere/offline'), name));
+    say(await create(databaseOptionsOf(definition, offlineUrl), name));
     return;
   }
   const commands: Record<string, (options: DatabaseOptions) => Promise<string[]>> = {

@@ -16,7 +16,9 @@ export const databaseConfig = {
 /** A connection of the pool, held for itself. */
 export interface Connection {
   query<Row>(statement: Statement, values?: readonly unknown[]): Promise<Row[]>;
-  /** Closes the connection, and with it ends the session's locks. */
+  /** Gives it back to the pool, with whatever its session holds. */
+  release(): void;
+  /** Closes the connection, and with it ends the session's locks; what is under way on it fails. */
   end(): void;
 }
 
@@ -113,7 +115,11 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     onCommit: (listener) => listeners.push(listener),
     connect: async () => {
       const client = await pool.connect();
-      return { query: (statement, values = []) => query(client, statement, values), end: () => client.release(true) };
+      return {
+        query: (statement, values = []) => query(client, statement, values),
+        release: () => client.release(),
+        end: () => client.release(true),
+      };
     },
     close: () => orm.close(),
   };
@@ -154,12 +160,12 @@ export async function tryLock(database: Database, name: string): Promise<Connect
       [`promopulse.${database.schema}.${name}`],
     );
     if (rows[0]?.locked) return connection;
+    connection.release();
+    return undefined;
   } catch (error) {
     connection.end();
     throw error;
   }
-  connection.end();
-  return undefined;
 }
 
 const waitForDatabaseMs = 30_000;

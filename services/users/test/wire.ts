@@ -1,4 +1,5 @@
 // Test frame: the requests of users in one word each.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Answer, type Client, testKeys } from '@promopulse/shared/testing';
 
 export const keys = {
@@ -23,6 +24,14 @@ export async function createUser(api: Client, fields: object = {}): Promise<User
   const answer = await api.post<User>('/users', { ...ada, email: `Ada.${made}@example.com`, ...fields });
   if (answer.status !== 201) throw new Error(`${answer.status} ${JSON.stringify(answer.body)}`);
   return answer.body;
+}
+
+/** Sends again what was answered with 503, as its Retry-After asks to: a busy machine may have no connection to spare. */
+export async function patiently<Body>(send: () => Promise<Answer<Body>>): Promise<Answer<Body>> {
+  const answer = await send();
+  if (answer.status !== 503) return answer;
+  await sleep(Number(answer.headers.get('retry-after')) * 1_000);
+  return patiently(send);
 }
 
 /** The whole answer of an error, but for its request id. */

@@ -13,4 +13,5 @@ RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund
 # A test copies a service and writes a migration into it.
 COPY --chown=node:node . .
 USER node
+ENV NPM_CONFIG_UPDATE_NOTIFIER=false
 CMD ["npm", "test"]

@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defineEntity, type EntityManager, p } from '@mikro-orm/postgresql';
+import { within } from './backoff.ts';
 import type { Broker, OutgoingMessage } from './broker.ts';
 import { type Connection, type Database, isDatabaseUnavailable, tryLock } from './database.ts';
 import { type EventDataOf, type EventName, eventData, eventType, isConsumed } from './events.ts';
@@ -69,6 +70,7 @@ interface RelayOptions {
   heartbeatMs?: number;
   /** Published rows are kept this long, in seconds, for people to look at. */
   retentionSeconds?: number;
+  pruneEveryMs?: number;
 }
 
 export interface Backlog {
@@ -120,7 +122,6 @@ interface WaitingRow {
   created_at: Date;
 }
 
-const pruneEveryMs = 10_000;
 const leaderRetryMs = 500;
 const longestPauseMs = 2_000;
 
@@ -133,11 +134,13 @@ export function startRelay(options: RelayOptions): Relay {
     pollMs = 100,
     heartbeatMs = 1_000,
     retentionSeconds = 86_400,
+    pruneEveryMs = 10_000,
   } = options;
   const source = `/promopulse/${database.schema}`;
   let stopping = false;
   let flushUntil = 0;
   let awake = new AbortController();
+  let holding: Connection | undefined;
   const wake = (): void => awake.abort();
   database.onCommit(wake);
 
@@ -157,11 +160,13 @@ export function startRelay(options: RelayOptions): Relay {
         await pause(leaderRetryMs);
         continue;
       }
+      holding = lead;
       try {
         await leadUntilStopped(lead);
       } catch (error) {
+        if (stopping) return;
         log.warn({ err: error }, 'relay lost the lead');
-        await sleep(leaderRetryMs);
+        await pause(leaderRetryMs);
       } finally {
         lead.end();
       }
@@ -184,7 +189,8 @@ export function startRelay(options: RelayOptions): Relay {
         await lead.query(statements.prune, [retentionSeconds]);
         nextPrune = Date.now() + pruneEveryMs;
       }
-      if (found < batchSize || failures > 0) await pause(Math.min(pollMs * 2 ** failures, longestPauseMs));
+      const longest = stopping ? Math.max(0, flushUntil - Date.now()) : longestPauseMs;
+      if (found < batchSize || failures > 0) await pause(Math.min(pollMs * 2 ** failures, longest));
     }
   }
 
@@ -222,7 +228,8 @@ export function startRelay(options: RelayOptions): Relay {
       flushUntil = Date.now() + timeoutMs;
       stopping = true;
       wake();
-      await competing;
+      // A transport that keeps a batch waiting must not keep the process: unmarked, the batch goes out again.
+      if (!(await within(timeoutMs, competing))) holding?.end();
     },
   };
 }

@@ -1,0 +1,337 @@
+// How a service lives and dies, seen from outside: the users service as a process of its own, as in production.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { parseEvent, queues } from '../src/events.ts';
+import { createLogger } from '../src/logger.ts';
+import { withClient } from '../src/provision.ts';
+import { connectRabbit } from '../src/rabbit-broker.ts';
+import { brokerOptions } from '../src/service.ts';
+import {
+  amqpUrl,
+  type Client,
+  client,
+  createTestDatabase,
+  deleteTopology,
+  eventually,
+  type TestDatabase,
+  testKeys,
+  uniquePrefix,
+} from '../src/testing.ts';
+import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+
+const main = join(import.meta.dirname, '../../../services/users/src/main.ts');
+const ada = { first_name: 'Ada', last_name: 'Lovelace', email: 'ada@example.com' };
+
+let place: TestDatabase;
+let prefix: string;
+let databaseProxy: TcpProxy;
+let brokerProxy: TcpProxy;
+const cleanUp: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  place = await createTestDatabase(['users']);
+});
+afterAll(() => place.drop());
+beforeEach(async () => {
+  prefix = uniquePrefix();
+  databaseProxy = await startTcpProxy(place.adminUrl);
+  brokerProxy = await startTcpProxy(amqpUrl());
+  cleanUp.push(
+    () => deleteTopology(prefix),
+    () => databaseProxy.close(),
+    () => brokerProxy.close(),
+  );
+});
+afterEach(async () => {
+  for (const end of cleanUp.splice(0).reverse()) await end();
+  await withClient(place.adminUrl, (admin) => admin.query('truncate users.users, users.outbox').catch(() => undefined));
+});
+
+const environment = (): Record<string, string> => ({
+  HOST: '127.0.0.1',
+  PORT: '0',
+  DATABASE_URL: databaseProxy.through(place.urlFor('users')),
+  AMQP_URL: brokerProxy.through(amqpUrl()),
+  AMQP_PREFIX: prefix,
+  PII_ENCRYPTION_KEYS: testKeys[0],
+  PII_INDEX_KEY: testKeys[2],
+});
+
+interface ServiceProcess {
+  child: ChildProcess;
+  out(): string;
+  err(): string;
+  /** Resolves once it listens. */
+  listening(timeoutMs?: number): Promise<Client & { port: number }>;
+  /** How it ended. */
+  ended: Promise<{ code: number | null; signal: string | null }>;
+}
+
+function run(env: Record<string, string | undefined>): ServiceProcess {
+  const child = spawn(process.execPath, [main], { env: { PATH: process.env.PATH, ...env } });
+  let out = '';
+  let err = '';
+  child.stdout.on('data', (chunk) => {
+    out += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    err += chunk;
+  });
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal }));
+  cleanUp.push(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
+  return {
+    child,
+    out: () => out,
+    err: () => err,
+    ended,
+    listening: (timeoutMs = 15_000) =>
+      eventually(
+        () => {
+          const port = Number(/"port":(\d+)/.exec(out)?.[1]);
+          if (!port) throw new Error(`not listening: ${out}${err}`);
+          return { port, ...client(`http://127.0.0.1:${port}`) };
+        },
+        { timeoutMs },
+      ),
+  };
+}
+
+/** A POST whose body is only half sent. */
+async function requestInFlight(port: number): Promise<{ socket: Socket; finish(): void; answer: Promise<string> }> {
+  const body = JSON.stringify(ada);
+  const socket = connect({ host: '127.0.0.1', port });
+  let answer = '';
+  socket.on('data', (chunk) => {
+    answer += chunk;
+  });
+  socket.on('error', () => undefined);
+  socket.write(
+    `POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, 10)}`,
+  );
+  await sleep(300);
+  cleanUp.push(() => socket.destroy());
+  return { socket, finish: () => void socket.write(body.slice(10)), answer: once(socket, 'close').then(() => answer) };
+}
+
+/** Routing keys and subjects of what arrives, as subscriptions would take it. */
+async function listen(): Promise<string[]> {
+  const received: string[] = [];
+  const broker = connectRabbit(amqpUrl(), brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })));
+  cleanUp.push(() => broker.close(500));
+  broker.consume({
+    queue: 'subscriptions.projections',
+    bindings: queues['subscriptions.projections'],
+    handle: async ({ body }) => {
+      const { name, envelope } = parseEvent(body);
+      if (name !== 'relay.heartbeat') received.push(`${name} ${envelope.subject}`);
+    },
+  });
+  await eventually(() => expect(broker.isConnected()).toBe(true));
+  return received;
+}
+
+describe('asked to stop', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    'by %s, finishes the request in flight, publishes its event, and exits with 0',
+    async (signal) => {
+      const received = await listen();
+      const service = run(environment());
+      const { port, post } = await service.listening();
+      expect(await post('/users', { ...ada, email: 'first@example.com' })).toMatchObject({ status: 201 });
+      const late = await requestInFlight(port);
+      const start = performance.now();
+      service.child.kill(signal);
+      await sleep(300);
+      await expect(fetch(`http://127.0.0.1:${port}/health/ready`)).rejects.toThrow();
+      late.finish();
+      const answer = await late.answer;
+      expect(answer).toMatch(/^HTTP\/1\.1 201 /);
+      expect(answer).toMatch(/\r\nconnection: close\r\n/i);
+      expect(await service.ended).toEqual({ code: 0, signal: null });
+      expect(performance.now() - start).toBeLessThan(5_000);
+      expect(service.err()).toBe('');
+      await eventually(() => expect(received).toHaveLength(2));
+    },
+  );
+
+  test('twice, ends at once', async () => {
+    const service = run(environment());
+    const { port } = await service.listening();
+    await requestInFlight(port);
+    service.child.kill('SIGTERM');
+    await sleep(300);
+    expect(service.child.exitCode).toBeNull();
+    const start = performance.now();
+    service.child.kill('SIGTERM');
+    expect(await service.ended).toEqual({ code: 1, signal: null });
+    expect(performance.now() - start).toBeLessThan(1_000);
+  });
+
+  test('ends within its bound although a request never ends and the broker has fallen silent', async () => {
+    await listen();
+    const service = run({ ...environment(), SHUTDOWN_TIMEOUT_MS: '3000' });
+    const { port, post } = await service.listening();
+    await eventually(() => expect(service.out()).toContain('connected to the broker'));
+    await requestInFlight(port);
+    brokerProxy.stall();
+    expect(await post('/users', { ...ada, email: 'first@example.com' })).toMatchObject({ status: 201 });
+    const start = performance.now();
+    service.child.kill('SIGTERM');
+    expect(await service.ended).toEqual({ code: 0, signal: null });
+    expect(performance.now() - start).toBeLessThan(4_500);
+  });
+
+  test('ends within its bound although the database has fallen silent', async () => {
+    const service = run({ ...environment(), SHUTDOWN_TIMEOUT_MS: '3000' });
+    await service.listening();
+    databaseProxy.stall();
+    const start = performance.now();
+    service.child.kill('SIGTERM');
+    expect(await service.ended).toEqual({ code: 0, signal: null });
+    expect(performance.now() - start).toBeLessThan(4_500);
+  });
+
+  test('before it listens, ends', async () => {
+    databaseProxy.limit(0);
+    const service = run(environment());
+    await eventually(() => expect(service.out()).toContain('waiting for the database'), { timeoutMs: 15_000 });
+    service.child.kill('SIGTERM');
+    await service.ended;
+  });
+});
+
+describe('cannot start and says why in plain words', () => {
+  test('when the environment is not complete: one message names everything, and it exits with 1', async () => {
+    const service = run({ PORT: 'eighty', LOG_LEVEL: 'info' });
+    expect(await service.ended).toEqual({ code: 1, signal: null });
+    expect(service.out()).toBe('');
+    const lines = service.err().trim().split('\n');
+    expect(lines[0]).toMatch(/\busers\b.* cannot start\. The environment is not complete:$/);
+    expect(
+      lines
+        .slice(1)
+        .map((line) => /^ {2}- (\w+) is not /.exec(line)?.[1])
+        .sort(),
+    ).toEqual(['AMQP_URL', 'DATABASE_URL', 'PII_ENCRYPTION_KEYS', 'PII_INDEX_KEY', 'PORT']);
+    expect(service.err()).not.toContain('eighty');
+  });
+
+  test('when its port is taken', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    cleanUp.push(() => other.close());
+    const service = run({ ...environment(), PORT: String((other.address() as AddressInfo).port) });
+    expect(await service.ended).toEqual({ code: 1, signal: null });
+    expect(service.err()).toMatch(/^[^\n]* cannot start\. [^\n]* is taken: set PORT to a free one\.\n$/);
+  });
+
+  test('when the database refuses its password, which it does not repeat', async () => {
+    const url = new URL(place.urlFor('users'));
+    url.password = 'hunter2';
+    const service = run({ ...environment(), DATABASE_URL: url.href });
+    expect(await service.ended).toEqual({ code: 1, signal: null });
+    expect(service.err()).toMatch(/^[^\n]* cannot start\. [^\n]*28P01[^\n]*\n$/);
+    expect(service.out() + service.err()).not.toContain('hunter2');
+  });
+
+  test('when a rule of its own says no', async () => {
+    const service = run({ ...environment(), PII_INDEX_KEY: testKeys[0] });
+    expect(await service.ended).toEqual({ code: 1, signal: null });
+    expect(service.err()).toMatch(
+      /^[^\n]* cannot start\. PII_INDEX_KEY must be a key of its own, not one of PII_ENCRYPTION_KEYS\n$/,
+    );
+  });
+});
+
+describe('started too early', () => {
+  test('before the database: waits for it, then serves', async () => {
+    databaseProxy.limit(0);
+    const service = run(environment());
+    await eventually(() => expect(service.out()).toContain('waiting for the database'), { timeoutMs: 15_000 });
+    expect(service.out()).not.toContain('listening');
+    databaseProxy.limit(undefined);
+    const { post } = await service.listening();
+    expect(await post('/users', ada)).toMatchObject({ status: 201 });
+  });
+
+  test('before the broker: serves, keeps the events, and publishes them once it comes', async () => {
+    brokerProxy.limit(0);
+    const received = await listen();
+    const service = run(environment());
+    const { get, post } = await service.listening();
+    const created = await post('/users', ada);
+    expect(created.status).toBe(201);
+    expect(await get('/health/ready')).toMatchObject({ status: 200 });
+    expect(await get('/health')).toMatchObject({
+      status: 200,
+      body: { status: 'ok', app: 'PromoPulse Users', broker: 'disconnected', outbox: { waiting: 1 } },
+    });
+    await sleep(500);
+    expect(received).toEqual([]);
+    brokerProxy.limit(undefined);
+    await eventually(() => expect(received).toEqual([`user.created ${created.body.id}`]), { timeoutMs: 10_000 });
+    await eventually(async () =>
+      expect(await get('/health')).toMatchObject({ body: { broker: 'connected', outbox: { waiting: 0 } } }),
+    );
+  });
+});
+
+describe('while the database', () => {
+  const outage = {
+    'is down': {
+      begin: () => {
+        databaseProxy.limit(0);
+        databaseProxy.cut();
+      },
+      end: () => databaseProxy.limit(undefined),
+    },
+    'is silent': { begin: () => databaseProxy.stall(), end: () => databaseProxy.resume() },
+  };
+
+  test.each(['is down', 'is silent'] as const)(
+    '%s, lives, is not ready, answers 503 and nothing worse; after it works again within five seconds',
+    async (kind) => {
+      const service = run(environment());
+      const { get, post, request } = await service.listening();
+      const { body: user } = await post('/users', ada);
+      expect(await get('/health/ready')).toMatchObject({ status: 200, body: { status: 'ok' } });
+
+      outage[kind].begin();
+      const start = performance.now();
+      const [ready, health, ...answers] = await Promise.all([
+        get('/health/ready'),
+        get('/health'),
+        get(`/users/${user.id}`),
+        get('/users?email=ada@example.com'),
+        post('/users', { ...ada, email: 'second@example.com' }),
+        request('PATCH', `/users/${user.id}`, { body: { last_name: 'King' } }),
+      ]);
+      expect(performance.now() - start).toBeLessThan(10_000);
+      for (const answer of [ready, health, ...answers]) {
+        expect(answer).toMatchObject({ status: 503, body: { code: 'unavailable', request_id: expect.any(String) } });
+        expect(Number(answer?.headers.get('retry-after'))).toBeGreaterThan(0);
+      }
+      expect(await get('/health/live')).toMatchObject({ status: 200, body: { status: 'ok' } });
+      expect(await get('/users/abc')).toMatchObject({ status: 422 });
+
+      outage[kind].end();
+      await eventually(async () => expect(await get('/health/ready')).toMatchObject({ status: 200 }), {
+        timeoutMs: 5_000,
+      });
+      for (let n = 0; n < 10; n++) expect(await get(`/users/${user.id}`)).toMatchObject({ status: 200 });
+      expect(await post('/users', { ...ada, email: 'third@example.com' })).toMatchObject({ status: 201 });
+      expect(service.child.exitCode).toBeNull();
+      expect(service.err()).toBe('');
+      expect(service.out()).not.toContain('"level":"error"');
+      expect(service.out()).not.toMatch(/ada@|second@|third@/);
+    },
+  );
+});

@@ -56,6 +56,7 @@ export function route<
 const nothing = z.strictObject({});
 const jsonBody = express.json({
   limit: 65_536,
+  strict: false, // a body that is JSON but no object is told so by its schema
   type: ['application/json', 'application/*+json'],
   verify: (_request, _response, buffer) => {
     if (!isUtf8(buffer)) throw new Error('not UTF-8');

@@ -184,13 +184,23 @@ describe('a body', () => {
     expect(answer.body.detail).toBe(errors.map(({ field, rule }) => `${field} ${rule}`).join('; '));
   });
 
-  test.each(['', '{', '{"label":"x"', "{'label':'x'}", '"x"', 'null', '7', 'NaN', '{"label":"x"}}'])(
-    'that is not a JSON object or list (%j) is a 422, not a 400 or 500',
+  test.each(['{', '{"label":"x"', "{'label':'x'}", 'NaN', '{"label":"x"}}'])(
+    'that is not JSON (%j) is a 422',
     async (body) => {
-      const answer = await postRaw(body);
-      expectProblem(answer, 422, body === '' ? 'validation_failed' : 'malformed_json');
+      expectProblem(await postRaw(body), 422, 'malformed_json');
     },
   );
+
+  test.each([
+    ['', 'is required'],
+    ['"x"', 'must be a JSON object'],
+    ['null', 'must be a JSON object'],
+    ['7', 'must be a JSON object'],
+  ])('that is JSON but no object (%j) is a 422 that says so', async (body, rule) => {
+    const answer = await postRaw(body);
+    expectProblem(answer, 422, 'validation_failed');
+    expect(answer.body.errors).toEqual([{ field: 'body', rule }]);
+  });
 
   test('that is not UTF-8 is refused, and not stored with replacement characters', async () => {
     const body = Buffer.concat([Buffer.from('{"label":"'), Buffer.of(0xff, 0xc3), Buffer.from('"}')]);

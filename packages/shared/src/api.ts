@@ -72,7 +72,7 @@ export function createRouter(routes: readonly Route[]): Router {
       const answer = await definition.handle({
         params: parse(definition.params ?? nothing, request.params),
         query: parse(definition.query ?? nothing, { ...request.query }),
-        body: definition.body ? parse(definition.body, request.body, 'body') : undefined,
+        body: definition.body ? parse(definition.body, hasBody(request) ? request.body : undefined, 'body') : undefined,
         requestId: requestIdOf(request),
       });
       response
@@ -91,10 +91,13 @@ export function createRouter(routes: readonly Route[]): Router {
   return router;
 }
 
+/** Express's parser makes an object of a body of no bytes. */
+function hasBody({ headers }: Request): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
 function requireJson(request: Request, _response: unknown, next: () => void): void {
-  const hasBody =
-    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
-  if (hasBody && !request.is(['application/json', 'application/*+json'])) {
+  if (hasBody(request) && !request.is(['application/json', 'application/*+json'])) {
     throw new DomainError('unsupported_media_type', 'unsupported_media_type', 'Content-Type must be application/json');
   }
   next();

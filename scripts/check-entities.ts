@@ -2,8 +2,9 @@
 // With this, a changed entity without its migration fails `npm run check`.
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { offlineUrl } from '@promopulse/shared/migration-command';
 import { areMigrationsComplete } from '@promopulse/shared/migrations';
-import type { ServiceDefinition } from '@promopulse/shared/service';
+import { databaseOptionsOf, type ServiceDefinition } from '@promopulse/shared/service';
 
 const services = join(import.meta.dirname, '../services');
 
@@ -18,7 +19,7 @@ export async function definitions(): Promise<ServiceDefinition[]> {
 
 if (import.meta.main) {
   for (const definition of await definitions()) {
-    if (await areMigrationsComplete(definition)) continue;
+    if (await areMigrationsComplete(databaseOptionsOf(definition, offlineUrl))) continue;
     process.stderr.write(
       `${definition.name}: the entities have changed and no migration says so. ` +
         `Run: node services/${definition.name}/src/migrate.ts create <name>\n`,

@@ -5,7 +5,6 @@ import { type EntityManager, type EntitySchema, MikroORM, type Options } from '@
 import pg from 'pg';
 import { z } from 'zod';
 import { type DomainError, unavailable } from './errors.ts';
-import type { Logger } from './logger.ts';
 
 export const databaseConfig = {
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
@@ -133,7 +132,8 @@ function dropSilentConnections(pool: pg.Pool): void {
   });
 }
 
-function poolOf(orm: MikroORM): Promise<pg.Pool> {
+/** The node-postgres pool under an ORM. */
+export function poolOf(orm: MikroORM): Promise<pg.Pool> {
   return orm.em.getConnection().getNativeClient();
 }
 
@@ -165,68 +165,6 @@ export async function tryLock(database: Database, name: string): Promise<Connect
   } catch (error) {
     connection.end();
     throw error;
-  }
-}
-
-const waitForDatabaseMs = 30_000;
-
-/**
- * Applies what is pending, once, whatever the number of replicas. Waits up to 30 s for a server that is not there yet.
- * @returns the names of the migrations applied by this call
- */
-export function migrate(options: DatabaseOptions, log: Logger): Promise<string[]> {
-  return withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name));
-}
-
-/** Reverts the migration applied last. @returns its name, or undefined when there is none */
-export function revert(options: DatabaseOptions, log: Logger): Promise<string | undefined> {
-  return withMigrationLock(options, log, async (orm) => {
-    const executed = await orm.migrator.getExecuted();
-    return executed.length > 0 ? (await orm.migrator.down())[0]?.name : undefined;
-  });
-}
-
-/** MikroORM's migrator takes no lock, so a session advisory lock on a second connection goes around it. */
-async function withMigrationLock<Result>(
-  options: DatabaseOptions,
-  log: Logger,
-  work: (orm: MikroORM) => Promise<Result>,
-): Promise<Result> {
-  const patient = ormOptions({ ...options, poolMax: 2 });
-  const timeouts = {
-    statement_timeout: 0,
-    query_timeout: 0,
-    lock_timeout: 60_000,
-    idle_in_transaction_session_timeout: 0,
-  };
-  const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
-  try {
-    const pool = await poolOf(orm);
-    const client = await connectPatiently(pool, log);
-    try {
-      await client.query({
-        text: 'select pg_advisory_lock(hashtextextended($1, 0))',
-        values: [`promopulse.${options.schema}.migrations`],
-      });
-      return await work(orm);
-    } finally {
-      client.release(true);
-    }
-  } finally {
-    await orm.close();
-  }
-}
-
-async function connectPatiently(pool: pg.Pool, log: Logger): Promise<pg.PoolClient> {
-  const deadline = Date.now() + waitForDatabaseMs;
-  for (;;) {
-    try {
-      return await pool.connect();
-    } catch (error) {
-      if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
-      log.warn({ err: error }, 'waiting for the database');
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
-    }
   }
 }
 

@@ -1,106 +1,108 @@
-// The migration command of every service: `node src/migrate.ts current|list|create [name]|up|down`.
-// up and down run under the same advisory lock as a service's start.
+// A service's migrations: applied at its start and by command. MikroORM's migrator takes no lock, so everything that
+// touches a database here goes through one: a session advisory lock per schema, on a connection beside the migrator's.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { MikroORM } from '@mikro-orm/postgresql';
-import { z } from 'zod';
-import { ConfigError, type Environment, loadConfig } from './config.ts';
-import { type DatabaseOptions, databaseConfig, migrate, ormOptions, revert } from './database.ts';
-import { createLogger } from './logger.ts';
-import { databaseOptionsOf, type ServiceDefinition } from './service.ts';
+import type pg from 'pg';
+import { type DatabaseOptions, isDatabaseUnavailable, ormOptions, poolOf } from './database.ts';
+import type { Logger } from './logger.ts';
 
-const usage = `Usage: node src/migrate.ts <command>
-  current        the migration applied last
-  list           every migration, and whether it is applied
-  create [name]  write a migration from what changed in the entities (needs no database)
-  up             apply what is pending
-  down           revert the migration applied last`;
+const waitForDatabaseMs = 30_000;
 
-/** Whether the migrations say all that the entities say, by the snapshot beside them; needs no database. */
-export async function areMigrationsComplete(definition: ServiceDefinition): Promise<boolean> {
-  if (!existsSync(join(definition.migrations, 'snapshot.json'))) return false;
-  const orm = new MikroORM(offlineOptions(databaseOptionsOf(definition, offlineUrl)));
-  try {
-    return !(await orm.migrator.checkSchema());
-  } finally {
-    await orm.close(true);
-  }
+/**
+ * Applies what is pending, once, whatever the number of replicas. Waits up to 30 s for a server that is not there yet.
+ * @returns the names of the migrations applied by this call
+ */
+export function migrate(options: DatabaseOptions, log: Logger): Promise<string[]> {
+  return withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name));
 }
 
-const offlineUrl = 'postgres://nowhere/offline';
-
-/** Compares against the snapshot beside the migrations, so that no database is needed; writes both. */
-function offlineOptions(options: DatabaseOptions) {
-  const base = ormOptions(options);
-  return { ...base, migrations: { ...base.migrations, snapshot: true, snapshotName: 'snapshot' } };
+/** Reverts the migration applied last. @returns its name, or undefined when there is none */
+export function revert(options: DatabaseOptions, log: Logger): Promise<string | undefined> {
+  return withMigrationLock(options, log, async (orm) => {
+    const executed = await orm.migrator.getExecuted();
+    return executed.length > 0 ? (await orm.migrator.down())[0]?.name : undefined;
+  });
 }
 
-/** The body of every migrate.ts: exits 2 with a message for wrong usage or a missing DATABASE_URL. */
-export async function migrationCommand(definition: ServiceDefinition, args: string[], env: Environment): Promise<void> {
-  try {
-    await runMigrationCommand(definition, args, env);
-  } catch (error) {
-    if ((error as Error).name !== 'ConfigError') throw error;
-    process.stderr.write(`${(error as Error).message}\n`);
-    process.exitCode = 2;
-  }
-}
-
-async function runMigrationCommand(definition: ServiceDefinition, args: string[], env: Environment): Promise<void> {
-  const [command = '', name, ...rest] = args;
-  if (rest.length > 0 || name?.startsWith('-') || (name && command !== 'create')) throw new ConfigError(usage);
-  const say = (line: string): void => void process.stdout.write(`${line}\n`);
-  if (command === 'create') {
-    say(await create(databaseOptionsOf(definition, offlineUrl), name));
-    return;
-  }
-  const commands: Record<string, (options: DatabaseOptions) => Promise<string[]>> = {
-    current: async (options) => [(await applied(options)).at(-1) ?? 'none'],
-    list,
-    up: async (options) => {
-      const names = await migrate(options, createLogger({ service: definition.name, level: 'warn' }));
-      return names.length > 0 ? names.map((each) => `applied ${each}`) : ['nothing to apply'];
-    },
-    down: async (options) => {
-      const reverted = await revert(options, createLogger({ service: definition.name, level: 'warn' }));
-      return [reverted ? `reverted ${reverted}` : 'nothing to revert'];
-    },
-  };
-  const run = Object.hasOwn(commands, command) ? commands[command] : undefined;
-  if (!run) throw new ConfigError(usage);
-  const { DATABASE_URL } = loadConfig(z.object({ DATABASE_URL: databaseConfig.DATABASE_URL }), env);
-  for (const line of await run(databaseOptionsOf(definition, DATABASE_URL))) say(line);
-}
-
-async function create(options: DatabaseOptions, name?: string): Promise<string> {
-  const orm = new MikroORM(offlineOptions(options));
-  try {
-    const { fileName } = await orm.migrator.create(undefined, false, false, name);
-    return fileName ? `wrote ${fileName}` : 'the entities have not changed';
-  } finally {
-    await orm.close(true);
-  }
-}
-
-async function applied(options: DatabaseOptions): Promise<string[]> {
-  const orm = new MikroORM(ormOptions(options));
-  try {
-    return (await orm.migrator.getExecuted()).map((migration) => migration.name);
-  } finally {
-    await orm.close(true);
-  }
-}
-
-async function list(options: DatabaseOptions): Promise<string[]> {
-  const orm = new MikroORM(ormOptions(options));
-  try {
+/** Every migration, oldest first; `appliedAt` is undefined for what is pending. */
+export function listMigrations(options: DatabaseOptions, log: Logger): Promise<{ name: string; appliedAt?: Date }[]> {
+  return withMigrationLock(options, log, async (orm) => {
     const executed = await orm.migrator.getExecuted();
     const pending = await orm.migrator.getPending();
     return [
-      ...executed.map((migration) => `applied  ${migration.name}  ${migration.executed_at.toISOString()}`),
-      ...pending.map((migration) => `pending  ${migration.name}`),
+      ...executed.map((migration) => ({ name: migration.name, appliedAt: migration.executed_at })),
+      ...pending.map(({ name }) => ({ name })),
     ];
+  });
+}
+
+/**
+ * Writes a migration from what changed in the entities since the snapshot beside the migrations; needs no database.
+ * @returns the file's name, or undefined when nothing changed
+ */
+export function createMigration(options: DatabaseOptions, name?: string): Promise<string | undefined> {
+  return offline(options, async (orm) => {
+    const { fileName } = await orm.migrator.create(undefined, false, false, name);
+    return fileName || undefined;
+  });
+}
+
+/** Whether the migrations say all that the entities say, by the snapshot beside them; needs no database. */
+export async function areMigrationsComplete(options: DatabaseOptions): Promise<boolean> {
+  if (!existsSync(join(options.migrations, 'snapshot.json'))) return false;
+  return await offline(options, async (orm) => !(await orm.migrator.checkSchema()));
+}
+
+async function offline<Result>(options: DatabaseOptions, work: (orm: MikroORM) => Promise<Result>): Promise<Result> {
+  const base = ormOptions(options);
+  const orm = new MikroORM({ ...base, migrations: { ...base.migrations, snapshot: true, snapshotName: 'snapshot' } });
+  try {
+    return await work(orm);
   } finally {
     await orm.close(true);
+  }
+}
+
+async function withMigrationLock<Result>(
+  options: DatabaseOptions,
+  log: Logger,
+  work: (orm: MikroORM) => Promise<Result>,
+): Promise<Result> {
+  const patient = ormOptions({ ...options, poolMax: 2 });
+  const timeouts = {
+    statement_timeout: 0,
+    query_timeout: 0,
+    lock_timeout: 60_000,
+    idle_in_transaction_session_timeout: 0,
+  };
+  const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
+  try {
+    const pool = await poolOf(orm);
+    const client = await connectPatiently(pool, log);
+    try {
+      await client.query({
+        text: 'select pg_advisory_lock(hashtextextended($1, 0))',
+        values: [`promopulse.${options.schema}.migrations`],
+      });
+      return await work(orm);
+    } finally {
+      client.release(true);
+    }
+  } finally {
+    await orm.close();
+  }
+}
+
+async function connectPatiently(pool: pg.Pool, log: Logger): Promise<pg.PoolClient> {
+  const deadline = Date.now() + waitForDatabaseMs;
+  for (;;) {
+    try {
+      return await pool.connect();
+    } catch (error) {
+      if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
+      log.warn({ err: error }, 'waiting for the database');
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
   }
 }

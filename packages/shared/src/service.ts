@@ -11,7 +11,6 @@ import {
   databaseConfig,
   type Entities,
   isDatabaseUnavailable,
-  migrate,
   openDatabase,
   translateDatabaseError,
 } from './database.ts';
@@ -26,6 +25,7 @@ import {
   serve,
 } from './http.ts';
 import { createLogger, type Logger } from './logger.ts';
+import { migrate } from './migrations.ts';
 import { startRelay } from './outbox.ts';
 import { connectRabbit } from './rabbit-broker.ts';
 

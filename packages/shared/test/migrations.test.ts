@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { type DatabaseOptions, migrate, revert } from '../src/database.ts';
+import type { DatabaseOptions } from '../src/database.ts';
 import { createLogger } from '../src/logger.ts';
+import { migrate, revert } from '../src/migrations.ts';
 import { OutboxMessage } from '../src/outbox.ts';
 import { withClient } from '../src/provision.ts';
 import { createTestDatabase, eventually, type TestDatabase } from '../src/testing.ts';
@@ -89,9 +91,9 @@ test('reverting what was never applied does nothing', async () => {
 
 describe('the command', () => {
   let copy: string;
-  /** Beside the real one, so that it finds the same packages. */
   beforeAll(() => {
-    copy = mkdtempSync(join(services, '.copy-'));
+    copy = mkdtempSync(join(tmpdir(), 'migrations-'));
+    symlinkSync(join(services, '../node_modules'), join(copy, 'node_modules')); // the same packages
     cpSync(join(services, 'users/src'), join(copy, 'src'), { recursive: true });
     cpSync(join(services, 'users/package.json'), join(copy, 'package.json'));
   });

@@ -1,0 +1,104 @@
+// What the databases and the broker say once everything is quiet: read past every link, as the administrator.
+import { withClient } from '../packages/shared/src/provision.ts';
+import { rabbitDeadLetters } from '../packages/shared/src/rabbit-dead-letters.ts';
+import { type Mesh, type Service, services } from './mesh.ts';
+
+export interface RecordedEvent {
+  service: Service;
+  name: string;
+  subject: string;
+  data: { id: number; version: number } & Record<string, unknown>;
+  request_id: string;
+  created_at: Date;
+  published: boolean;
+}
+
+interface UserRow {
+  id: number;
+  first_name: string;
+  version: number;
+}
+interface PromotionRow {
+  id: number;
+  version: number;
+  name: string;
+  description: string | null;
+  status: string;
+}
+interface SubscriptionRow {
+  id: number;
+  version: number;
+  user_id: number;
+  promotion_id: number;
+  is_active: boolean;
+  created_at: Date;
+}
+
+export interface Facts {
+  users: UserRow[];
+  promotions: PromotionRow[];
+  subscriptions: SubscriptionRow[];
+  knownUsers: { id: number; version: number; deleted: boolean }[];
+  cachedPromotions: { id: number; version: number; status: string }[];
+  /** How often an event was set aside, by what the projections wrote down. */
+  distrusts: number;
+  events: RecordedEvent[];
+  migrations: { service: Service; names: string[] }[];
+  deadLetters: string[];
+}
+
+export async function readFacts(mesh: Mesh): Promise<Facts> {
+  const letters = await rabbitDeadLetters(mesh.rabbit.url, { prefix: mesh.prefix });
+  const deadLetters = (await letters.list()).map(({ routingKey, reason }) => `${routingKey}: ${reason}`);
+  await letters.close();
+  return await withClient(mesh.databaseUrl(), async (client) => {
+    const all = async <Row extends object>(text: string): Promise<Row[]> => (await client.query<Row>(text)).rows;
+    const events: RecordedEvent[] = [];
+    const migrations: Facts['migrations'] = [];
+    for (const service of services) {
+      const columns = 'name, subject, data, request_id, created_at, published_at is not null as published';
+      const rows = await all<Omit<RecordedEvent, 'service'>>(`select ${columns} from ${service}.outbox order by id`);
+      events.push(...rows.map((row) => ({ service, ...row })));
+      const applied = await all<{ name: string }>(`select name from ${service}.mikro_orm_migrations`);
+      migrations.push({ service, names: applied.map(({ name }) => name) });
+    }
+    const sources = await all<{ distrusts: number }>('select distrusts from subscriptions.projection_sources');
+    return {
+      users: await all('select id, first_name, version from users.users order by id'),
+      promotions: await all('select id, version, name, description, status from promotions.promotions order by id'),
+      subscriptions: await all(
+        'select id, version, user_id, promotion_id, is_active, created_at from subscriptions.subscriptions order by id',
+      ),
+      knownUsers: await all('select user_id as id, version, deleted from subscriptions.known_users order by id'),
+      cachedPromotions: await all(
+        'select promotion_id as id, version, status from subscriptions.cached_promotions order by id',
+      ),
+      distrusts: sources.reduce((sum, row) => sum + row.distrusts, 0),
+      events,
+      migrations,
+      deadLetters,
+    };
+  });
+}
+
+/** What the projections hold differently from their owners, one line per row. */
+export function differences({ users, promotions, knownUsers, cachedPromotions }: Facts): string[] {
+  const owned = [
+    ...users.map(({ id, version }) => `user ${id} version ${version}`),
+    ...promotions.map(({ id, version, status }) => `promotion ${id} version ${version} ${status}`),
+  ];
+  const remembered = [
+    ...knownUsers.map(({ id, version, deleted }) => `user ${id} version ${version}${deleted ? ' deleted' : ''}`),
+    ...cachedPromotions.map(({ id, version, status }) => `promotion ${id} version ${version} ${status}`),
+  ];
+  const [left, right] = [new Set(owned), new Set(remembered)];
+  return [
+    ...owned.filter((line) => !right.has(line)).map((line) => `owner has, projection has not: ${line}`),
+    ...remembered.filter((line) => !left.has(line)).map((line) => `projection has, owner has not: ${line}`),
+  ];
+}
+
+/** Nothing waits any more: outboxes published, projections caught up. */
+export function isQuiet(facts: Facts): boolean {
+  return facts.events.every(({ published }) => published) && differences(facts).length === 0;
+}

@@ -1,0 +1,130 @@
+// The mesh as it is deployed, on this machine: two processes of each service and of the gateway, one PostgreSQL, one
+// RabbitMQ, and a link of ours on every way between them, so that any part and any way can be taken away.
+import { join } from 'node:path';
+import { provision } from '../packages/shared/src/provision.ts';
+import { developmentKeys } from '../scripts/development-keys.ts';
+import type { LocalRabbit } from '../scripts/local-rabbitmq.ts';
+import { freePort } from '../scripts/ports.ts';
+import { type Link, openLink } from './network.ts';
+import { createReplica, type Exit, type Replica } from './replica.ts';
+import { type Keep, type Postgres, startPostgres, startRabbit } from './servers.ts';
+
+export const services = ['users', 'promotions', 'subscriptions'] as const;
+export type Service = (typeof services)[number];
+const parts = [...services, 'gateway'] as const;
+
+export interface Mesh {
+  /** Where a client enters: both gateways in turn. */
+  url: string;
+  prefix: string;
+  /** The administrator's URL of the mesh's database, past every link. */
+  databaseUrl(): string;
+  postgres: Postgres;
+  rabbit: LocalRabbit;
+  links: Link[];
+  replicas: Replica[];
+  /** Exits that nobody asked for. */
+  exits: Exit[];
+  logFiles: string[];
+  /** Two more replicas of a service on a database, queues and ports of their own; not started. */
+  strangers(service: Service, database: string): Promise<{ replicas: Replica[]; databaseUrl: string }>;
+}
+
+const database = 'promopulse';
+const prefix = 'chaos.';
+
+/** @returns once everything is ready; all replicas of all services start at the same moment, on an empty database */
+export async function startMesh(folder: string, say: (line: string) => void, keep: Keep): Promise<Mesh> {
+  const [postgres, rabbit] = await Promise.all([startPostgres(folder, say, keep), startRabbit(folder, say, keep)]);
+  say(`PostgreSQL on port ${postgres.port()}, RabbitMQ ${rabbit.version}`);
+  const provisioned = await provision(postgres.url(), { database, services });
+  const keys = developmentKeys(join(folder, 'keys.json'), {}) as Record<string, string>;
+  const exits: Exit[] = [];
+  const links: Link[] = [];
+  const taken: number[] = [];
+  const logFiles: string[] = [];
+
+  const nextPort = async (): Promise<number> => {
+    const port = await freePort(undefined, taken);
+    taken.push(port);
+    return port;
+  };
+  const link = async (name: string, targets: () => readonly number[]): Promise<Link> => {
+    const opened = await openLink(name, targets);
+    keep(() => opened.close());
+    links.push(opened);
+    return opened;
+  };
+  const ports = new Map<string, number[]>();
+  for (const part of parts) ports.set(part, [await nextPort(), await nextPort()]);
+  const portsOf = (part: string): readonly number[] => ports.get(part) ?? [];
+
+  const front = await link('client→gateway', () => portsOf('gateway'));
+  const ways = new Map<string, Link>();
+  const way = async (from: string, to: string, targets: () => readonly number[]): Promise<void> => {
+    ways.set(`${from}→${to}`, await link(`${from}→${to}`, targets));
+  };
+  for (const service of services) {
+    await way('gateway', service, () => portsOf(service));
+    await way(service, 'postgres', () => [postgres.port()]);
+    await way(service, 'rabbit', () => [Number(new URL(rabbit.url).port)]);
+  }
+  for (const owner of ['users', 'promotions'] as const) await way('subscriptions', owner, () => portsOf(owner));
+
+  const through = (from: string, to: string, url = 'http://127.0.0.1'): string => {
+    const changed = new URL(url);
+    changed.port = String(ways.get(`${from}→${to}`)?.port);
+    return changed.href;
+  };
+  const environmentOf = (part: string): Record<string, string> => {
+    if (part === 'gateway') {
+      const urls = services.map((service) => [`${service.toUpperCase()}_URL`, through('gateway', service)]);
+      return { HOST: '127.0.0.1', ...Object.fromEntries(urls) };
+    }
+    return {
+      HOST: '127.0.0.1',
+      DATABASE_URL: through(part, 'postgres', provisioned.urls[part]),
+      AMQP_URL: through(part, 'rabbit', rabbit.url),
+      AMQP_PREFIX: prefix,
+      ...(part === 'users' && keys),
+      ...(part === 'subscriptions' && {
+        USERS_URL: through(part, 'users'),
+        PROMOTIONS_URL: through(part, 'promotions'),
+      }),
+    };
+  };
+  const replica = (part: string, number: number, port: number, env = environmentOf(part)): Replica => {
+    const logFile = join(folder, `${part}-${number}.log`);
+    logFiles.push(logFile);
+    return createReplica({ part, number, port, env, logFile, exits });
+  };
+
+  const replicas = parts.flatMap((part) => portsOf(part).map((port, index) => replica(part, index + 1, port)));
+  keep(async () => {
+    // Subscriptions reads what the others publish, so it goes last; the way in goes first.
+    for (const group of ['gateway', 'users', 'promotions', 'subscriptions']) {
+      await Promise.all(replicas.filter(({ part }) => part === group).map((each) => each.stop()));
+    }
+  });
+  await Promise.all(replicas.map((each) => each.start()));
+
+  return {
+    url: `http://127.0.0.1:${front.port}`,
+    prefix,
+    databaseUrl: () => Object.assign(new URL(postgres.url()), { pathname: `/${database}` }).href,
+    postgres,
+    rabbit,
+    links,
+    replicas,
+    exits,
+    logFiles,
+    strangers: async (service, name) => {
+      const place = await provision(postgres.url(), { database: name, services: [service] });
+      const DATABASE_URL = through(service, 'postgres', place.urls[service]);
+      const env = { ...environmentOf(service), AMQP_PREFIX: `${name}.`, DATABASE_URL };
+      const pair = [replica(service, 3, await nextPort(), env), replica(service, 4, await nextPort(), env)];
+      keep(() => Promise.all(pair.map((each) => each.stop())));
+      return { replicas: pair, databaseUrl: place.adminUrl };
+    },
+  };
+}

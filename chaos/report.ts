@@ -1,0 +1,80 @@
+// What a run found, for people and for programs.
+import type { Check } from './checks.ts';
+import { type Attempt, isOpen, isSuccess, writeKinds } from './history.ts';
+import type { Recovery } from './recovery.ts';
+
+export interface Report {
+  seed: number;
+  minutes: number;
+  seconds: number;
+  requests: number;
+  answers: Record<string, Record<string, number>>;
+  quietAfterMs: number | undefined;
+  recoveries: Recovery[];
+  checks: Check[];
+  breaches: number;
+}
+
+const shown = 10;
+
+export function countAnswers(history: readonly Attempt[]): Report['answers'] {
+  const counts: Report['answers'] = {};
+  for (const { kind, status } of history) {
+    counts[kind] ??= {};
+    const answer = status === 0 ? 'none' : String(status);
+    counts[kind][answer] = (counts[kind][answer] ?? 0) + 1;
+  }
+  return counts;
+}
+
+export function progressLine(history: readonly Attempt[], secondsBack: number): string {
+  const since = Date.now() - secondsBack * 1_000;
+  const recent = history.filter(({ ended }) => ended >= since);
+  const done = recent.filter(isSuccess).length;
+  const open = recent.filter(isOpen).length;
+  return `${history.length} requests; last ${secondsBack} s: ${done} done, ${recent.length - done - open} refused, ${open} open`;
+}
+
+export function printReport(report: Report, say: (line: string) => void): void {
+  say('\nAnswers');
+  const statuses = [...new Set(Object.values(report.answers).flatMap((counts) => Object.keys(counts)))].sort();
+  const rows = Object.entries(report.answers).map(([kind, counts]) => [
+    kind,
+    ...statuses.map((status) => String(counts[status] ?? '')),
+  ]);
+  for (const line of table(['request', ...statuses], rows)) say(line);
+
+  say('\nRecovery: milliseconds from the fault (or its end) to the end of the first write of each kind that succeeded');
+  const recoveries = report.recoveries.map(({ fault, target, holdMs, after, open, requests }) => [
+    fault,
+    target,
+    holdMs > 0 ? (holdMs / 1_000).toFixed(1) : '',
+    ...writeKinds.map((kind) => String(after[kind] ?? '-')),
+    `${open}/${requests}`,
+  ]);
+  const heads = ['fault', 'target', 'held s', ...writeKinds, 'open'];
+  for (const line of table(heads, recoveries)) say(line);
+
+  say('\nPromises');
+  for (const { promise, looked, breaches } of report.checks) {
+    say(`${breaches.length === 0 ? 'kept  ' : 'BROKEN'}  ${promise} (${looked})`);
+    for (const breach of breaches.slice(0, shown)) say(`          ${breach}`);
+    if (breaches.length > shown) say(`          … and ${breaches.length - shown} more`);
+  }
+  const verdict = report.breaches === 0 ? 'every promise kept' : `${report.breaches} breaches`;
+  const quiet = report.quietAfterMs === undefined ? 'never quiet' : `quiet ${report.quietAfterMs} ms after the load`;
+  say(
+    `\nSeed ${report.seed}, ${Math.round(report.seconds)} s, ${report.recoveries.length} faults, ${report.requests} requests, ${quiet}: ${verdict}`,
+  );
+}
+
+/** The first two columns are words, the others numbers. */
+function table(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const wordy = heads[1] === 'target' ? 2 : 1;
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => (column < wordy ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join('  ');
+  return [line(heads), ...rows.map(line)];
+}

@@ -1,0 +1,78 @@
+// The real PostgreSQL and RabbitMQ of a run, and the ways to take them away and bring them back.
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { aptInstall, canAptInstall } from '../scripts/apt.ts';
+import { type LocalPostgres, startLocalPostgres } from '../scripts/local-postgres.ts';
+import { findRabbit, type LocalRabbit, startLocalRabbit } from '../scripts/local-rabbitmq.ts';
+import { freePort } from '../scripts/ports.ts';
+import { commandOf } from '../scripts/processes.ts';
+
+type Say = (line: string) => void;
+/** Handed every stop as soon as there is something to stop; called in the reverse order. */
+export type Keep = (stop: () => Promise<unknown>) => void;
+
+export interface Postgres {
+  /** Of the administrator, past every proxy. */
+  url(): string;
+  port(): number;
+  /** Fast: transactions are rolled back, connections cut. Immediate: as in a crash, the log is replayed. */
+  stop(how: 'fast' | 'immediate'): Promise<void>;
+  start(): Promise<void>;
+}
+
+/** Open to enter: as root the servers run as other accounts. */
+export function temporaryFolder(keep: Keep, isKept: () => boolean): string {
+  const folder = mkdtempSync(join(tmpdir(), 'promopulse-chaos-'));
+  chmodSync(folder, 0o755);
+  keep(async () => {
+    if (!isKept()) rmSync(folder, { recursive: true, force: true });
+  });
+  return folder;
+}
+
+export async function startPostgres(folder: string, say: Say, keep: Keep): Promise<Postgres> {
+  const dataDir = join(folder, 'postgres');
+  const quiet = (line: string): void => {
+    if (!line.startsWith('PostgreSQL has ended by itself')) say(line);
+  };
+  const start = async (port: number): Promise<LocalPostgres> =>
+    await startLocalPostgres({ dataDir, port, durable: true, say: quiet });
+  let server = await start(await freePort());
+  keep(async () => {
+    await server.stop();
+    rmSync(server.dataDir, { recursive: true, force: true });
+    if (!server.dataDir.startsWith(folder)) rmSync(dirname(server.dataDir), { recursive: true, force: true });
+  });
+  return {
+    url: () => server.url,
+    port: () => server.port,
+    stop: async (how) => {
+      if (how === 'fast') await server.stop();
+      else await quitAtOnce(server.dataDir);
+    },
+    start: async () => {
+      server = await start(server.port);
+    },
+  };
+}
+
+/** SIGQUIT to the server whose number is in its own pid file: no tidy end, no checkpoint. */
+async function quitAtOnce(dataDir: string): Promise<void> {
+  const pid = Number(readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n')[0]);
+  process.kill(pid, 'SIGQUIT');
+  while (commandOf(pid) !== '') await sleep(20);
+}
+
+export async function startRabbit(folder: string, say: Say, keep: Keep): Promise<LocalRabbit> {
+  if (!findRabbit()) {
+    if (!canAptInstall()) {
+      throw new Error('rabbitmq-server is not installed (as root on Debian and Ubuntu it is installed when absent)');
+    }
+    await aptInstall(['rabbitmq-server'], say);
+  }
+  const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), say });
+  keep(() => node.stop());
+  return node;
+}

@@ -118,6 +118,7 @@ export async function startService(
     for (const stop of started.splice(0).reverse()) {
       await stop(deadline).catch((error: unknown) => log.error({ err: error }, 'a part did not stop cleanly'));
     }
+    log.info('stopped');
   };
   try {
     const databaseOptions = databaseOptionsOf(definition, config.DATABASE_URL, config.DATABASE_POOL_MAX);

@@ -19,7 +19,7 @@ export function checkEnds(history: readonly Attempt[], { events, subscriptions }
       .map((attempt) => [Number(attempt.path.split('/')[2]), attempt]),
   );
   const breaches: string[] = [];
-  let latest = 0;
+  let latest = Number.NEGATIVE_INFINITY;
   for (const row of subscriptions) {
     const end = ends.get(row.promotion_id);
     const request = attempts.get(requestOf.get(row.id) ?? '');
@@ -31,6 +31,7 @@ export function checkEnds(history: readonly Attempt[], { events, subscriptions }
     else if (late > leaseMs + graceMs) breaches.push(`beyond the lease: ${story}`);
   }
   const pending = [...ends.values()].filter(({ projection }) => projection === 'pending').length;
-  const looked = `${ends.size} ends, ${pending} pending; the latest acceptance ${latest} ms after the answer`;
+  const last = latest > 0 ? `the latest acceptance ${latest} ms after the answer` : 'no acceptance after an answer';
+  const looked = `${ends.size} ends, ${pending} pending; ${last}`;
   return { promise: 'nobody subscribes to an ended promotion beyond the lease', looked, breaches };
 }

@@ -1,7 +1,7 @@
 // A mixed load through the gateway, at a steady rate whatever the mesh answers, every request in the history. What is
 // asked next follows from the seed and from what has been acknowledged so far.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Attempt, Kind } from './history.ts';
+import { type Attempt, isSuccess, type Kind } from './history.ts';
 import type { Random } from './random.ts';
 
 interface LoadOptions {
@@ -14,13 +14,15 @@ export interface Load {
   history: readonly Attempt[];
   /** Requests not sent because too many were without an answer. */
   skipped(): number;
+  /** Half of the requests are of these kinds in equal parts, until one of each that began after `since` succeeds. */
+  hurry(kinds: readonly Kind[], since: number): void;
   stop(): Promise<void>;
 }
 
 const patienceMs = 8_000;
 const mostInFlight = 200;
 /** After an end is answered, somebody tries to subscribe so many milliseconds later. */
-const lateMs = [0, 300, 1_000, 2_500, 4_500, 6_000, 7_500, 9_000];
+const lateMs = [0, 500, 2_000, 4_500, 6_000, 7_500];
 
 export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   const history: Attempt[] = [];
@@ -31,6 +33,8 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   const subscribed: { id: number; user_id: number; promotion_id: number }[] = [];
   let count = 0;
   let skipped = 0;
+  const wanting = new Set<Kind>();
+  let hurriedSince = 0;
   let running = true;
 
   async function ask(kind: Kind, method: string, path: string, body?: Record<string, unknown>): Promise<Attempt> {
@@ -61,6 +65,7 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
     }
     attempt.ended = Date.now();
     history.push(attempt);
+    if (isSuccess(attempt) && attempt.began >= hurriedSince) wanting.delete(kind);
     return attempt;
   }
 
@@ -110,24 +115,39 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
 
   const freshEmail = (): string => `chaos.${count + 1}@example.com`;
   const taken = (list: number[]): number => list.splice(random.between(0, list.length - 1), 1)[0] as number;
-  /** Weight, what must be there first, and the request. */
-  const mix: [number, () => boolean, () => Promise<unknown>][] = [
-    [4, () => true, () => createUser(freshEmail())],
-    [1, () => users.length > 0, () => createUser(random.pick(users).email.toUpperCase())],
-    [1, () => true, twins],
-    [2, () => true, createPromotion],
-    [2, () => drafts.length > 0 && users.length > 0, () => activate(taken(drafts))],
-    [1, () => drafts.length > 0, () => edit(random.pick(drafts))],
-    [2, () => active.length > 0, () => edit(random.pick(active))],
-    [0.6, () => active.length > 3 && users.length > 0, () => end(taken(active))],
-    [8, () => users.length > 0 && active.length > 0, () => subscribe(random.pick(users).id, random.pick(active))],
-    [0.5, () => users.length > 0 && drafts.length > 0, () => subscribe(random.pick(users).id, random.pick(drafts))],
-    [1.5, () => subscribed.length > 0, again],
-    [1.5, () => subscribed.length > 0, () => deactivate(random.pick(subscribed.slice(-50)).id)],
-    [1.5, () => users.length > 0, () => ask('read user', 'GET', `/users/${random.pick(users).id}`)],
-    [1.5, () => active.length > 0, () => ask('read promotion', 'GET', `/promotions/${random.pick(active)}`)],
-    [1, () => true, () => ask('list promotions', 'GET', '/promotions?status=active&limit=20')],
-    [1, () => users.length > 0, () => ask('list subscriptions', 'GET', listPath())],
+  /** Weight, kind, what must be there first, and the request. */
+  const mix: [number, Kind, () => boolean, () => Promise<unknown>][] = [
+    [4, 'create user', () => true, () => createUser(freshEmail())],
+    [1, 'create user', () => users.length > 0, () => createUser(random.pick(users).email.toUpperCase())],
+    [1, 'create user', () => true, twins],
+    [2, 'create promotion', () => true, createPromotion],
+    [2, 'activate', () => drafts.length > 0 && users.length > 0, () => activate(taken(drafts))],
+    [1, 'edit', () => drafts.length > 0, () => edit(random.pick(drafts))],
+    [2, 'edit', () => active.length > 0, () => edit(random.pick(active))],
+    [0.6, 'end', () => active.length > 2 && users.length > 0, () => end(taken(active))],
+    [
+      8,
+      'subscribe',
+      () => users.length > 0 && active.length > 0,
+      () => subscribe(random.pick(users).id, random.pick(active)),
+    ],
+    [
+      0.5,
+      'subscribe',
+      () => users.length > 0 && drafts.length > 0,
+      () => subscribe(random.pick(users).id, random.pick(drafts)),
+    ],
+    [1.5, 'subscribe', () => subscribed.length > 0, again],
+    [1.5, 'deactivate', () => subscribed.length > 0, () => deactivate(random.pick(subscribed.slice(-50)).id)],
+    [1.5, 'read user', () => users.length > 0, () => ask('read user', 'GET', `/users/${random.pick(users).id}`)],
+    [
+      1.5,
+      'read promotion',
+      () => active.length > 0,
+      () => ask('read promotion', 'GET', `/promotions/${random.pick(active)}`),
+    ],
+    [1, 'list promotions', () => true, () => ask('list promotions', 'GET', '/promotions?status=active&limit=20')],
+    [1, 'list subscriptions', () => users.length > 0, () => ask('list subscriptions', 'GET', listPath())],
   ];
 
   /** Two for the same new address at the same moment. */
@@ -149,9 +169,12 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   }
 
   function next(): () => Promise<unknown> {
-    const possible = mix.filter(([, isPossible]) => isPossible());
+    const everything = mix.filter(([, , isPossible]) => isPossible());
+    const wanted = everything.map(([, kind]) => kind).filter((kind) => wanting.has(kind));
+    const hurried = wanted.length > 0 && random.next() < 0.5 ? random.pick([...new Set(wanted)]) : undefined;
+    const possible = hurried ? everything.filter(([, kind]) => kind === hurried) : everything;
     let left = random.next() * possible.reduce((sum, [weight]) => sum + weight, 0);
-    for (const [weight, , request] of possible) {
+    for (const [weight, , , request] of possible) {
       left -= weight;
       if (left < 0) return request;
     }
@@ -169,6 +192,11 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   return {
     history,
     skipped: () => skipped,
+    hurry: (kinds, since) => {
+      hurriedSince = since;
+      wanting.clear();
+      for (const kind of kinds) wanting.add(kind);
+    },
     stop: async () => {
       running = false;
       await sending;

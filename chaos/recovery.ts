@@ -31,10 +31,8 @@ export function recoveryOf(outcome: Outcome, history: readonly Attempt[]): Recov
   return { ...outcome, after, requests: during.length, open: during.filter(isOpen).length };
 }
 
-/** Whether every kind of write has succeeded since. */
-export function hasRecovered(since: number, history: readonly Attempt[]): boolean {
-  const kinds = new Set(
-    history.filter((each) => isWrite(each) && isSuccess(each) && each.began >= since).map(({ kind }) => kind),
-  );
-  return writeKinds.every((kind) => kinds.has(kind));
+/** The kinds of write that have not succeeded since. */
+export function missingSince(since: number, history: readonly Attempt[]): WriteKind[] {
+  const recent = history.slice(-5_000).filter((each) => isWrite(each) && isSuccess(each) && each.began >= since);
+  return writeKinds.filter((kind) => !recent.some((each) => each.kind === kind));
 }

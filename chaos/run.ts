@@ -10,13 +10,13 @@ import { checkHistory } from './checks.ts';
 import { checkEnds } from './ends.ts';
 import { type Facts, isQuiet, readFacts } from './facts.ts';
 import { faults, type Strike } from './faults.ts';
-import type { Attempt } from './history.ts';
-import { startLoad } from './load.ts';
+import { writeKinds } from './history.ts';
+import { type Load, startLoad } from './load.ts';
 import { type Mesh, startMesh } from './mesh.ts';
 import { makePlan, type Plan } from './plan.ts';
 import { checkProcesses } from './processes.ts';
 import { seeded } from './random.ts';
-import { hasRecovered, type Outcome, recoveryOf } from './recovery.ts';
+import { missingSince, type Outcome, recoveryOf } from './recovery.ts';
 import { countAnswers, printReport, progressLine, type Report } from './report.ts';
 import { temporaryFolder } from './servers.ts';
 
@@ -82,7 +82,7 @@ async function main(): Promise<number> {
   keep(() => load.stop());
   const progress = setInterval(() => say(`      ${progressLine(load.history, 10)}`), 10_000);
   keep(async () => clearInterval(progress));
-  const outcomes = await strikeAll(mesh, plan, load.history);
+  const outcomes = await strikeAll(mesh, plan, load);
   say('no more faults; the load ends');
   await load.stop();
   clearInterval(progress);
@@ -127,15 +127,16 @@ async function main(): Promise<number> {
   return report.breaches === 0 ? 0 : 1;
 }
 
-async function strikeAll(mesh: Mesh, plan: Plan, history: readonly Attempt[]): Promise<Outcome[]> {
+async function strikeAll(mesh: Mesh, plan: Plan, load: Load): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
-  await recovered(Date.now(), history);
+  await recovered(Date.now(), load);
   const until = Date.now() + minutes * 60_000;
   for (let index = 0; index < plan.required.length || Date.now() < until; index += 1) {
     if (stopping) return outcomes;
+    load.hurry(writeKinds, Number.POSITIVE_INFINITY);
     const outcome = await strikeOnce(mesh, plan.required[index] ?? plan.further());
     outcomes.push(outcome);
-    await recovered(outcome.recoverFrom, history);
+    await recovered(outcome.recoverFrom, load);
   }
   return outcomes;
 }
@@ -153,9 +154,10 @@ async function strikeOnce(mesh: Mesh, strike: Strike): Promise<Outcome> {
   }
 }
 
-async function recovered(since: number, history: readonly Attempt[]): Promise<void> {
+async function recovered(since: number, { history, hurry }: Load): Promise<void> {
+  hurry(missingSince(since, history), since);
   const deadline = Date.now() + recoversWithinMs;
-  while (!stopping && Date.now() < deadline && !hasRecovered(since, history)) await sleep(100);
+  while (!stopping && Date.now() < deadline && missingSince(since, history).length > 0) await sleep(100);
 }
 
 async function waitForQuiet(mesh: Mesh): Promise<{ facts: Facts; quietAfterMs: number | undefined }> {

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Config } from 'jest';
 
 const config: Config = {
@@ -12,5 +13,7 @@ const config: Config = {
   globalSetup: '<rootDir>/test/global-setup.ts',
   globalTeardown: '<rootDir>/test/global-teardown.ts',
   testTimeout: 30_000,
+  // The tests mostly wait for servers; on two cores Jest alone would use one worker.
+  maxWorkers: Math.max(2, availableParallelism() - 1),
 };
 export default config;

@@ -1,32 +1,51 @@
 // The body of every main.ts.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConfigError } from './config.ts';
 import { describeError } from './logger.ts';
 
+interface Running {
+  close(): Promise<void>;
+}
+
+/** Somebody who is waiting for a database, say, ends without it; somebody about to be done is done a moment later. */
+const startingGraceMs = 1_000;
+
 /**
- * Starts, and stops on SIGTERM or SIGINT (a second signal ends at once). What cannot start says why in one plain
- * message and exits with 1.
+ * Starts, and stops on SIGTERM or SIGINT at any time (a second signal ends at once). What cannot start says why in
+ * one plain message and exits with 1.
  */
-export async function runProcess(name: string, start: () => Promise<{ close(): Promise<void> }>): Promise<void> {
+export async function runProcess(name: string, start: () => Promise<Running>): Promise<void> {
+  let stopping = false;
+  const starting = start();
+  const stop = async (): Promise<void> => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    const running = await Promise.race([starting, sleep(startingGraceMs)]).catch(() => undefined);
+    await running?.close();
+    process.exit(0);
+  };
+  process.on('SIGTERM', () => void stop());
+  process.on('SIGINT', () => void stop());
   try {
-    const running = await start();
-    let stopping = false;
-    const stop = async (): Promise<void> => {
-      if (stopping) process.exit(1);
-      stopping = true;
-      await running.close();
-      process.exit(0);
-    };
-    process.on('SIGTERM', () => void stop());
-    process.on('SIGINT', () => void stop());
+    await starting;
   } catch (error) {
     process.stderr.write(`The ${name} cannot start. ${explain(error)}\n`);
     process.exit(1);
   }
 }
 
+/** By SQLSTATE or system code. */
+const reasons: Record<string, string> = {
+  '28P01': 'The database refuses the user or the password of DATABASE_URL.',
+  '28000': 'The database refuses the user of DATABASE_URL.',
+  '3D000': 'The database named by DATABASE_URL does not exist.',
+  ECONNREFUSED: 'The database of DATABASE_URL cannot be reached: nobody listens there.',
+  ENOTFOUND: 'The database of DATABASE_URL cannot be reached: its host is not known.',
+};
+
 function explain(error: unknown): string {
   const { name, message, code, port } = error as { name?: string; message?: string; code?: string; port?: number };
   if (name === ('ConfigError' satisfies ConfigError['name'])) return String(message);
   if (code === 'EADDRINUSE') return `PORT ${port} is taken: set PORT to a free one.`;
-  return JSON.stringify(describeError(error));
+  return reasons[String(code)] ?? JSON.stringify(describeError(error));
 }

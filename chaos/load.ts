@@ -22,7 +22,7 @@ export interface Load {
 const patienceMs = 8_000;
 const mostInFlight = 200;
 /** After an end is answered, somebody tries to subscribe so many milliseconds later. */
-const lateMs = [0, 500, 2_000, 4_500, 6_000, 7_500];
+const lateMs = [0, 500, 2_000, 4_500, 7_500, 11_000];
 
 export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   const history: Attempt[] = [];

@@ -66,8 +66,10 @@ export async function startMesh(folder: string, say: (line: string) => void, kee
   };
   for (const service of services) {
     await way('gateway', service, () => portsOf(service));
-    await way(service, 'postgres', () => [postgres.port()]);
-    await way(service, 'rabbit', () => [Number(new URL(rabbit.url).port)]);
+    for (const name of [`${service}-1`, `${service}-2`]) {
+      await way(name, 'postgres', () => [postgres.port()]);
+      await way(name, 'rabbit', () => [Number(new URL(rabbit.url).port)]);
+    }
   }
   for (const owner of ['users', 'promotions'] as const) await way('subscriptions', owner, () => portsOf(owner));
 
@@ -76,15 +78,15 @@ export async function startMesh(folder: string, say: (line: string) => void, kee
     changed.port = String(ways.get(`${from}→${to}`)?.port);
     return changed.href;
   };
-  const environmentOf = (part: string): Record<string, string> => {
+  const environmentOf = (part: string, number: number): Record<string, string> => {
     if (part === 'gateway') {
       const urls = services.map((service) => [`${service.toUpperCase()}_URL`, through('gateway', service)]);
       return { HOST: '127.0.0.1', ...Object.fromEntries(urls) };
     }
     return {
       HOST: '127.0.0.1',
-      DATABASE_URL: through(part, 'postgres', provisioned.urls[part]),
-      AMQP_URL: through(part, 'rabbit', rabbit.url),
+      DATABASE_URL: through(`${part}-${number}`, 'postgres', provisioned.urls[part]),
+      AMQP_URL: through(`${part}-${number}`, 'rabbit', rabbit.url),
       AMQP_PREFIX: prefix,
       ...(part === 'users' && keys),
       ...(part === 'subscriptions' && {
@@ -93,7 +95,7 @@ export async function startMesh(folder: string, say: (line: string) => void, kee
       }),
     };
   };
-  const replica = (part: string, number: number, port: number, env = environmentOf(part)): Replica => {
+  const replica = (part: string, number: number, port: number, env = environmentOf(part, number)): Replica => {
     const logFile = join(folder, `${part}-${number}.log`);
     logFiles.push(logFile);
     return createReplica({ part, number, port, env, logFile, exits });
@@ -120,8 +122,8 @@ export async function startMesh(folder: string, say: (line: string) => void, kee
     logFiles,
     strangers: async (service, name) => {
       const place = await provision(postgres.url(), { database: name, services: [service] });
-      const DATABASE_URL = through(service, 'postgres', place.urls[service]);
-      const env = { ...environmentOf(service), AMQP_PREFIX: `${name}.`, DATABASE_URL };
+      const DATABASE_URL = through(`${service}-1`, 'postgres', place.urls[service]);
+      const env = { ...environmentOf(service, 1), AMQP_PREFIX: `${name}.`, DATABASE_URL };
       const pair = [replica(service, 3, await nextPort(), env), replica(service, 4, await nextPort(), env)];
       keep(() => Promise.all(pair.map((each) => each.stop())));
       return { replicas: pair, databaseUrl: place.adminUrl };

@@ -22,7 +22,8 @@ export function makePlan(random: Random, only: string | undefined): Plan {
   });
   const required = random.shuffled(
     wanted.flatMap((fault) => {
-      const targets = fault.chosen ? [random.pick(fault.targets)] : fault.targets;
+      const others = fault.targets.filter((target) => !fault.always.includes(target));
+      const targets = others.length > 0 ? [...fault.always, random.pick(others)] : fault.always;
       return targets.map((target) => strike(fault, target));
     }),
   );

@@ -25,9 +25,12 @@ export interface Replica {
   start(script?: readonly string[]): Promise<void>;
   /** Ends at once. */
   kill(): Promise<void>;
+  /** Stops it in its tracks, and lets it go on. */
+  freeze(): void;
+  thaw(): void;
   /** SIGTERM. @returns how long it took, in milliseconds */
   stop(): Promise<number>;
-  /** It is about to kill itself: that exit is not its own fault. Resolves when it has; false when it did not in time. */
+  /** Tells a service-main.ts to kill itself when its moment comes. @returns false when it did not in time */
   dies(withinMs: number): Promise<boolean>;
 }
 
@@ -66,6 +69,7 @@ export function createReplica({ part, number, port, env, logFile, exits }: Optio
     if (!child?.pid) return;
     expected = signal === 'SIGKILL' ? 'SIGKILL' : 'exit 0';
     child.kill(signal);
+    child.kill('SIGCONT'); // frozen, it would not hear it
     const inTime = await Promise.race([gone.then(() => true), sleep(endsWithinMs, false)]);
     if (inTime) return;
     exits.push({
@@ -107,6 +111,8 @@ export function createReplica({ part, number, port, env, logFile, exits }: Optio
       await waitForReady(started);
     },
     kill: () => end('SIGKILL'),
+    freeze: () => void child?.kill('SIGSTOP'),
+    thaw: () => void child?.kill('SIGCONT'),
     stop: async () => {
       const before = performance.now();
       await end('SIGTERM');
@@ -114,6 +120,7 @@ export function createReplica({ part, number, port, env, logFile, exits }: Optio
     },
     dies: async (withinMs) => {
       expected = 'SIGKILL';
+      child?.kill('SIGUSR2');
       const died = await Promise.race([gone.then(() => true), sleep(withinMs, false)]);
       if (!died) expected = 'no exit';
       return died;

@@ -1,7 +1,7 @@
 // Runs a service as its own main.ts does, but over a broker that kills the process at the worst moment:
 //   node chaos/service-main.ts promotions after-publish   between an event's confirm and its mark in the outbox
 //   node chaos/service-main.ts subscriptions before-ack   between the consumer's commit and its acknowledgement
-// The service knows nothing of it.
+// It waits for that moment from SIGUSR2 on. The service knows nothing of it.
 import type { Broker } from '../packages/shared/src/broker.ts';
 import { runProcess } from '../packages/shared/src/process.ts';
 import { connectRabbit } from '../packages/shared/src/rabbit-broker.ts';
@@ -11,6 +11,10 @@ import { subscriptions } from '../services/subscriptions/src/service.ts';
 import { users } from '../services/users/src/service.ts';
 
 const heartbeat = 'relay.heartbeat';
+let armed = false;
+process.on('SIGUSR2', () => {
+  armed = true;
+});
 const die = (): never => {
   process.kill(process.pid, 'SIGKILL');
   throw new Error('a process outlived its SIGKILL');
@@ -22,7 +26,7 @@ const deadly: Record<string, (broker: Broker) => Broker> = {
     publish: async (messages) => {
       const outcomes = await broker.publish(messages);
       const isEvent = messages.some(({ routingKey }) => routingKey !== heartbeat);
-      return isEvent && outcomes.includes('confirmed') ? die() : outcomes;
+      return armed && isEvent && outcomes.includes('confirmed') ? die() : outcomes;
     },
   }),
   'before-ack': (broker) => ({
@@ -32,7 +36,7 @@ const deadly: Record<string, (broker: Broker) => Broker> = {
         ...consumer,
         handle: async (message) => {
           await consumer.handle(message);
-          if (message.routingKey !== heartbeat) die();
+          if (armed && message.routingKey !== heartbeat) die();
         },
       }),
   }),

@@ -114,10 +114,15 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     onCommit: (listener) => listeners.push(listener),
     connect: async () => {
       const client = await pool.connect();
+      let given = false;
+      const giveBack = (destroy: boolean): void => {
+        if (!given) client.release(destroy);
+        given = true;
+      };
       return {
         query: (statement, values = []) => query(client, statement, values),
-        release: () => client.release(),
-        end: () => client.release(true),
+        release: () => giveBack(false),
+        end: () => giveBack(true),
       };
     },
     close: () => orm.close(),

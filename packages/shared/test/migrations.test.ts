@@ -130,7 +130,7 @@ describe('the command', () => {
     expect(list).toMatch(new RegExp(`^applied {2}${name} {2}\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z\\n$`));
     expect(await together('down')).toEqual([`reverted ${name}\n`]);
     expect(await ask("select to_regclass('users.users') as users")).toEqual([{ users: null }]);
-  });
+  }, 120_000); // a dozen processes
 
   test('shows its usage for anything it does not know, and exits with 2', async () => {
     const wrong = [[], ['toString'], ['up', '--force'], ['create', 'a', 'b']];

@@ -74,6 +74,7 @@ export const faults: readonly Fault[] = [
   ...network('cut', [2_000, 3_500], cutAgainAndAgain),
   // A half-open link to RabbitMQ is found by its heartbeats, which take longer.
   ...network('stall', [3_000, 7_000], stall, { hold: [11_000, 14_000], always: deafReplica }),
+  ...network('forget', [0, 0], forget, { hold: [0, 0], always: [] }),
   ...network('slow', [3_000, 5_000], slow),
   { name: 'rolling-restart', targets: ['everything'], always: ['everything'], hold: [0, 0], strike: rollingRestart },
   { name: 'empty-start', targets: services, always: [], hold: [0, 0], strike: emptyStart },
@@ -190,6 +191,12 @@ async function stall(links: Link[], holdMs: number): Promise<Struck> {
   for (const link of links) link.stall();
   await sleep(holdMs);
   for (const link of links) link.resume();
+  return { recoverFrom: Date.now() };
+}
+
+/** The mesh has to find out by itself, at both ends of each connection. */
+async function forget(links: Link[]): Promise<Struck> {
+  for (const link of links) link.forget();
   return { recoverFrom: Date.now() };
 }
 

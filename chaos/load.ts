@@ -1,7 +1,7 @@
 // A mixed load through the gateway, at a steady rate whatever the mesh answers, every request in the history. What is
 // asked next follows from the seed and from what has been acknowledged so far.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Attempt, isSuccess, type Kind } from './history.ts';
+import type { Attempt, Kind } from './history.ts';
 import type { Random } from './random.ts';
 
 interface LoadOptions {
@@ -14,8 +14,8 @@ export interface Load {
   history: readonly Attempt[];
   /** Requests not sent because too many were without an answer. */
   skipped(): number;
-  /** Half of the requests are of these kinds in equal parts, until one of each that began after `since` succeeds. */
-  hurry(kinds: readonly Kind[], since: number): void;
+  /** From now on half of the requests are of these kinds, in equal parts. */
+  hurry(kinds: readonly Kind[]): void;
   stop(): Promise<void>;
 }
 
@@ -33,8 +33,7 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   const subscribed: { id: number; user_id: number; promotion_id: number }[] = [];
   let count = 0;
   let skipped = 0;
-  const wanting = new Set<Kind>();
-  let hurriedSince = 0;
+  let hurriedKinds = new Set<Kind>();
   let running = true;
 
   async function ask(kind: Kind, method: string, path: string, body?: Record<string, unknown>): Promise<Attempt> {
@@ -65,7 +64,6 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
     }
     attempt.ended = Date.now();
     history.push(attempt);
-    if (isSuccess(attempt) && attempt.began >= hurriedSince) wanting.delete(kind);
     return attempt;
   }
 
@@ -170,7 +168,7 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
 
   function next(): () => Promise<unknown> {
     const everything = mix.filter(([, , isPossible]) => isPossible());
-    const wanted = everything.map(([, kind]) => kind).filter((kind) => wanting.has(kind));
+    const wanted = everything.map(([, kind]) => kind).filter((kind) => hurriedKinds.has(kind));
     const hurried = wanted.length > 0 && random.next() < 0.5 ? random.pick([...new Set(wanted)]) : undefined;
     const possible = hurried ? everything.filter(([, kind]) => kind === hurried) : everything;
     let left = random.next() * possible.reduce((sum, [weight]) => sum + weight, 0);
@@ -192,10 +190,8 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   return {
     history,
     skipped: () => skipped,
-    hurry: (kinds, since) => {
-      hurriedSince = since;
-      wanting.clear();
-      for (const kind of kinds) wanting.add(kind);
+    hurry: (kinds) => {
+      hurriedKinds = new Set(kinds);
     },
     stop: async () => {
       running = false;

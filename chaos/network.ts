@@ -12,6 +12,8 @@ export interface Link {
   stall(): void;
   /** What was held back arrives. */
   resume(): void;
+  /** The connections that are open now are forgotten, as by a firewall that lost its table: silent for ever. */
+  forget(): void;
   /** Every chunk takes so many milliseconds longer, each way; 0 is the healthy state. */
   slow(ms: number): void;
   close(): Promise<void>;
@@ -20,10 +22,13 @@ export interface Link {
 interface Pair {
   client: Socket;
   upstream: Socket | undefined;
+  /** Ends that came while the network was silent: Node tells of an end also when the socket is paused. */
+  held: (() => void)[];
 }
 
 export async function openLink(name: string, targets: () => readonly number[]): Promise<Link> {
   const pairs = new Set<Pair>();
+  const forgotten = new Set<Pair>();
   let turn = 0;
   let stalled = false;
   let latency = 0;
@@ -36,7 +41,7 @@ export async function openLink(name: string, targets: () => readonly number[]): 
 
   /** On a silent network the other end does not hear that this one is gone. */
   function ended(pair: Pair): void {
-    if (!stalled) drop(pair);
+    if (!stalled && !forgotten.has(pair)) drop(pair);
   }
 
   function dial(pair: Pair, tries: number): void {
@@ -69,7 +74,11 @@ export async function openLink(name: string, targets: () => readonly number[]): 
       else act();
     };
     from.on('data', (chunk) => later(() => void to.write(chunk)));
-    from.on('end', () => later(() => void to.end()));
+    from.on('end', () => {
+      const end = (): void => later(() => void to.end());
+      if (stalled || forgotten.has(pair)) pair.held.push(end);
+      else end();
+    });
     from.on('error', () => ended(pair));
     from.on('close', () => {
       if (from.destroyed && to.destroyed) pairs.delete(pair);
@@ -78,7 +87,7 @@ export async function openLink(name: string, targets: () => readonly number[]): 
   }
 
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (client) => {
-    const pair: Pair = { client, upstream: undefined };
+    const pair: Pair = { client, upstream: undefined, held: [] };
     pairs.add(pair);
     client.on('error', () => ended(pair));
     if (!stalled) dial(pair, 0);
@@ -101,7 +110,17 @@ export async function openLink(name: string, targets: () => readonly number[]): 
       for (const pair of [...pairs]) {
         if (pair.client.destroyed || pair.upstream?.destroyed) drop(pair);
         else if (!pair.upstream) dial(pair, 0);
-        else for (const socket of [pair.client, pair.upstream]) socket.resume();
+        else {
+          for (const socket of [pair.client, pair.upstream]) socket.resume();
+          for (const end of pair.held.splice(0)) end();
+        }
+      }
+    },
+    forget: () => {
+      for (const pair of pairs) {
+        pairs.delete(pair);
+        forgotten.add(pair);
+        for (const socket of [pair.client, pair.upstream]) socket?.pause();
       }
     },
     slow: (ms) => {
@@ -110,7 +129,7 @@ export async function openLink(name: string, targets: () => readonly number[]): 
     close: async () => {
       const closed = once(server, 'close');
       server.close();
-      for (const pair of [...pairs]) drop(pair);
+      for (const pair of [...pairs, ...forgotten]) drop(pair);
       await closed;
     },
   };

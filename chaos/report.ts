@@ -1,7 +1,7 @@
 // What a run found, for people and for programs.
 import type { Check } from './checks.ts';
-import { type Attempt, isOpen, isSuccess, writeKinds } from './history.ts';
-import type { Recovery } from './recovery.ts';
+import { type Attempt, isOpen, isSuccess } from './history.ts';
+import { type Recovery, signs } from './recovery.ts';
 
 export interface Report {
   seed: number;
@@ -44,15 +44,16 @@ export function printReport(report: Report, say: (line: string) => void): void {
   ]);
   for (const line of table(['request', ...statuses], rows)) say(line);
 
-  say('\nRecovery: milliseconds from the fault (or its end) to the end of the first write of each kind that succeeded');
+  say('\nRecovery: milliseconds from the fault (or its end) to the first write of each kind that succeeded, and until');
+  say('subscriptions were in step again (a status change answered with `Promopulse-Projection: applied`)');
   const recoveries = report.recoveries.map(({ fault, target, holdMs, after, open, requests }) => [
     fault,
     target,
     holdMs > 0 ? (holdMs / 1_000).toFixed(1) : '',
-    ...writeKinds.map((kind) => String(after[kind] ?? '-')),
+    ...signs.map((sign) => String(after[sign] ?? '-')),
     `${open}/${requests}`,
   ]);
-  const heads = ['fault', 'target', 'held s', ...writeKinds, 'open'];
+  const heads = ['fault', 'target', 'held s', ...signs, 'open'];
   for (const line of table(heads, recoveries)) say(line);
 
   say('\nPromises');

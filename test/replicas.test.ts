@@ -1,4 +1,5 @@
 // Two replicas of every service on one database and one broker, started at once on an empty schema.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type RunningService, type ServiceDefinition, startService } from '../packages/shared/src/service.ts';
 import {
@@ -11,15 +12,18 @@ import {
   testKeys,
   uniquePrefix,
 } from '../packages/shared/src/testing.ts';
+import { startTcpProxy, type TcpProxy } from '../packages/shared/test/tcp-proxy.ts';
 import { promotions } from '../services/promotions/src/service.ts';
 import { subscriptions } from '../services/subscriptions/src/service.ts';
 import { users } from '../services/users/src/service.ts';
 
 const prefix = uniquePrefix();
+const leaseMs = 2_000;
 let database: TestDatabase;
+let databaseLink: TcpProxy;
 let pairs: Record<'users' | 'promotions' | 'subscriptions', RunningService[]>;
 
-async function startPair(definition: ServiceDefinition, env: Record<string, string> = {}): Promise<RunningService[]> {
+async function startReplica(definition: ServiceDefinition, env: Record<string, string> = {}): Promise<RunningService> {
   const common = {
     HOST: '127.0.0.1',
     PORT: '0',
@@ -30,21 +34,29 @@ async function startPair(definition: ServiceDefinition, env: Record<string, stri
     PII_ENCRYPTION_KEYS: testKeys[0],
     PII_INDEX_KEY: testKeys[2],
   };
-  return await Promise.all([1, 2].map(() => startService(definition, { ...common, ...env })));
+  return await startService(definition, { ...common, ...env });
+}
+
+function startPair(definition: ServiceDefinition): Promise<RunningService[]> {
+  return Promise.all([startReplica(definition), startReplica(definition)]);
 }
 
 beforeAll(async () => {
   database = await createTestDatabase();
   const [userPair, promotionPair] = await Promise.all([startPair(users), startPair(promotions)]);
   const [USERS_URL, PROMOTIONS_URL] = [userPair[0]?.url as string, promotionPair[1]?.url as string];
+  databaseLink = await startTcpProxy(database.urlFor('subscriptions'));
+  const env = { USERS_URL, PROMOTIONS_URL, FRESHNESS_LEASE_MS: String(leaseMs) };
+  const throughLink = { ...env, DATABASE_URL: databaseLink.through(database.urlFor('subscriptions')) };
   pairs = {
     users: userPair,
     promotions: promotionPair,
-    subscriptions: await startPair(subscriptions, { USERS_URL, PROMOTIONS_URL }),
+    subscriptions: await Promise.all([startReplica(subscriptions, throughLink), startReplica(subscriptions, env)]),
   };
 }, 60_000);
 afterAll(async () => {
   for (const service of Object.values(pairs ?? {}).flat()) await service.close();
+  await databaseLink?.close();
   await database?.drop();
   await deleteTopology(prefix);
 });
@@ -98,5 +110,23 @@ describe('two replicas', () => {
       ),
     );
     expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(39).fill(409)]);
+  });
+
+  test('with one whose database has fallen silent, no ended promotion stays open through the other', async () => {
+    const { id: user } = (
+      await api('users', 0).post('/users', { first_name: 'C', last_name: 'D', email: 'silent@example.com' })
+    ).body;
+    const promotions = await Promise.all(Array.from({ length: 8 }, () => activePromotion(0)));
+    databaseLink.stall();
+    await Promise.all(
+      promotions.map(({ id }) => api('promotions', 0).post(`/promotions/${id}/status`, { status: 'ended' })),
+    );
+    await sleep(leaseMs);
+    for (const { id } of promotions) {
+      const answer = await api('subscriptions', 1).post('/subscriptions', { user_id: user, promotion_id: id });
+      expect([id, answer.status]).toEqual([id, 422]);
+    }
+    databaseLink.resume();
+    databaseLink.cut();
   });
 });

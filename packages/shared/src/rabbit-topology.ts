@@ -43,6 +43,9 @@ export async function declareQueue(
     durable: true,
     arguments: {
       'x-queue-type': 'quorum',
+      // One replica consumes at a time, so that a heartbeat vouches for all that came before it: were two at it, one
+      // could hold an event in trouble while the other applies the heartbeats behind it.
+      'x-single-active-consumer': true,
       'x-dead-letter-exchange': topology.deadLetters,
       'x-dead-letter-routing-key': queue,
       'x-dead-letter-strategy': 'at-least-once',

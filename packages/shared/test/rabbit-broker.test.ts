@@ -3,7 +3,7 @@
 import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { type Channel, connect } from 'amqplib';
+import { type Channel, type ConsumeMessage, connect } from 'amqplib';
 import { type Broker, type Consumer, Unprocessable } from '../src/broker.ts';
 import { contentType } from '../src/events.ts';
 import { createLogger } from '../src/logger.ts';
@@ -256,11 +256,13 @@ describe('what happens to a queue in RabbitMQ', () => {
       const body = Buffer.from(sent.body);
       const options = { messageId: sent.id, contentType, persistent: true };
       channel.publish(`${mesh.prefix}promopulse.events`, sent.routingKey, body, options);
-      for (;;) {
-        const raw = await channel.get(`${mesh.prefix}${queue}`);
-        if (raw) return channel.reject(raw, false);
-        await sleep(20);
-      }
+      await new Promise<void>((resolve) => {
+        const refuse = (raw: ConsumeMessage | null): void => {
+          if (raw) channel.reject(raw, false);
+          resolve();
+        };
+        void channel.consume(`${mesh.prefix}${queue}`, refuse);
+      });
     });
     const letters = await mesh.letters();
     const expected = {

@@ -47,7 +47,7 @@ export interface Database {
   transaction<Result>(work: (em: EntityManager) => Promise<Result>): Promise<Result>;
   /** Runs a prepared statement. */
   run<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
-  /** Runs a prepared statement that records an event: like a transaction of its own. */
+  /** Runs a prepared statement that, when it returns rows, has recorded events: like a transaction of its own. */
   write<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   onCommit(listener: () => void): void;
   /** A connection of its own, for session locks. */
@@ -108,7 +108,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     run,
     write: async <Row>(statement: Statement, values: readonly unknown[]) => {
       const rows = await run<Row>(statement, values);
-      committed();
+      if (rows.length > 0) committed();
       return rows;
     },
     onCommit: (listener) => listeners.push(listener),

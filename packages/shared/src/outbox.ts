@@ -27,7 +27,11 @@ export const OutboxMessage = defineEntity({
     created_at: p.datetime().defaultRaw('now()'),
     published_at: p.datetime().nullable(),
   },
-  indexes: [{ name: 'outbox_waiting_index', properties: ['id'], where: 'published_at is null' }],
+  indexes: [
+    { name: 'outbox_waiting_index', properties: ['id'], where: 'published_at is null' },
+    { name: 'outbox_waiting_since_index', properties: ['created_at'], where: 'published_at is null' },
+    { name: 'outbox_published_index', properties: ['published_at'], where: 'published_at is not null' },
+  ],
 });
 
 interface Cause {
@@ -74,7 +78,7 @@ interface RelayOptions {
 }
 
 export interface Backlog {
-  /** Rows not yet published. */
+  /** Rows not yet published; 10,000 stands for that many or more. */
   waiting: number;
   /** Age of the oldest of them in seconds, 0 when there is none. */
   oldest_seconds: number;
@@ -87,6 +91,7 @@ export interface Relay {
   stop(timeoutMs: number): Promise<void>;
 }
 
+const pruneBatch = 1_000;
 const statements = {
   waiting: {
     name: 'outbox_waiting',
@@ -100,14 +105,15 @@ const statements = {
   },
   backlog: {
     name: 'outbox_backlog',
-    text: `select count(*)::int as waiting,
+    text: `select (select count(*)::int from (select from outbox where published_at is null limit 10000)) as waiting,
                   coalesce(extract(epoch from now() - min(created_at)), 0)::float as oldest_seconds
            from outbox where published_at is null`,
   },
   prune: {
     name: 'outbox_prune',
     text: `delete from outbox where id in (
-             select id from outbox where published_at < now() - make_interval(secs => $1) order by id limit 1000)`,
+             select id from outbox where published_at < now() - make_interval(secs => $1) limit ${pruneBatch})
+           returning 1`,
   },
 };
 
@@ -140,6 +146,7 @@ export function startRelay(options: RelayOptions): Relay {
   let stopping = false;
   let flushUntil = 0;
   let awake = new AbortController();
+  const stopNow = new AbortController();
   let holding: Connection | undefined;
   const wake = (): void => awake.abort();
   database.onCommit(wake);
@@ -148,6 +155,10 @@ export function startRelay(options: RelayOptions): Relay {
   async function pause(ms: number): Promise<void> {
     if (!awake.signal.aborted) await sleep(ms, undefined, { signal: awake.signal }).catch(() => undefined);
     awake = new AbortController();
+  }
+
+  async function restUnlessStopping(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: stopNow.signal }).catch(() => undefined);
   }
 
   async function compete(): Promise<void> {
@@ -179,18 +190,30 @@ export function startRelay(options: RelayOptions): Relay {
     let nextPrune = Date.now() + pruneEveryMs;
     for (;;) {
       const { found, published } = await publishBatch(lead);
-      failures = found > published ? failures + 1 : 0;
+      failures = found > 0 && published === 0 ? failures + 1 : 0;
       if (stopping && (found === 0 || Date.now() > flushUntil)) return;
       if (Date.now() >= nextHeartbeat) {
         await sendHeartbeat(lead);
         nextHeartbeat = Date.now() + heartbeatMs;
       }
       if (Date.now() >= nextPrune) {
-        await lead.query(statements.prune, [retentionSeconds]);
+        await prune();
         nextPrune = Date.now() + pruneEveryMs;
       }
       const longest = stopping ? Math.max(0, flushUntil - Date.now()) : longestPauseMs;
-      if (found < batchSize || failures > 0) await pause(Math.min(pollMs * 2 ** failures, longest));
+      const pauseMs = Math.min(pollMs * 2 ** failures, longest);
+      // While nothing goes out, a commit is no reason to try again sooner.
+      if (failures > 0) await restUnlessStopping(pauseMs);
+      else if (found < batchSize) await pause(pauseMs);
+    }
+  }
+
+  /** Not on the lead's connection: what goes wrong here must not cost the lead. */
+  async function prune(): Promise<void> {
+    try {
+      while ((await database.run(statements.prune, [retentionSeconds])).length === pruneBatch && !stopping);
+    } catch (error) {
+      log.warn({ err: error }, 'published events could not be pruned');
     }
   }
 
@@ -228,6 +251,7 @@ export function startRelay(options: RelayOptions): Relay {
       flushUntil = Date.now() + timeoutMs;
       stopping = true;
       wake();
+      stopNow.abort();
       // A transport that keeps a batch waiting must not keep the process: unmarked, the batch goes out again.
       if (!(await within(timeoutMs, competing))) holding?.end();
     },

@@ -11,7 +11,8 @@ const Subscription = defineEntity({
     user_id: p.integer(),
     promotion_id: p.integer(),
     is_active: p.boolean().default(true),
-    metadata: p.json().nullable(),
+    /** Kept as text: jsonb would spell numbers anew (1e-300 in 300 digits). */
+    metadata: p.json().columnType('json').nullable(),
     created_at: p.datetime(3).defaultRaw('now()'),
     version: p.integer().default(1),
   },

@@ -51,8 +51,12 @@ function brokenDomainRule(written: string, domain: string, shown: string): strin
   return undefined;
 }
 
-/** The form under which letter case and the spelling of an international domain make no difference. */
+/**
+ * The form under which letter case and the spelling of an international domain make no difference. Case is folded
+ * through upper case, which lower case alone does not do for ς and σ, µ and μ, ß and SS.
+ */
 export function canonicalEmail(email: string): string {
   const at = email.lastIndexOf('@');
-  return `${email.slice(0, at).normalize('NFC').toLowerCase()}@${domainToASCII(email.slice(at + 1))}`;
+  const local = email.slice(0, at).normalize('NFC').toUpperCase().toLowerCase().replaceAll('ς', 'σ').normalize('NFC');
+  return `${local}@${domainToASCII(email.slice(at + 1))}`;
 }

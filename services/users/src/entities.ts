@@ -12,7 +12,8 @@ const UserSchema = defineEntity({
     email_encrypted: p.text(),
     email_index: p.string().length(64).unique('users_email_index_unique'),
     phone_encrypted: p.text().nullable(),
-    version: p.integer().version(),
+    /** What neighbours compare: grows only with what they are told, so not with names, email or phone. */
+    version: p.integer().default(1),
     created_at: p.datetime(3).defaultRaw('now()'),
     updated_at: p
       .datetime(3)

@@ -110,7 +110,9 @@ function requireJson(request: Request, _response: unknown, next: () => void): vo
 function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, whole = 'request'): z.infer<Schema> {
   const result = schema.safeParse(input, { reportInput: true });
   if (result.success) return result.data;
-  throw invalidInput(result.error.issues.flatMap((issue) => explain(issue, whole)));
+  const broken = result.error.issues.flatMap((issue) => explain(issue, whole));
+  // Two checks of one field may say the same.
+  throw invalidInput([...new Map(broken.map((error) => [`${error.field} ${error.rule}`, error])).values()]);
 }
 
 function explain(issue: z.core.$ZodIssue, whole: string): FieldError[] {

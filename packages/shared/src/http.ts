@@ -169,6 +169,13 @@ export interface HealthInfo {
   environment: string;
 }
 
+/** Ends the chain of a path that can only be read; without it express answers OPTIONS by itself. */
+export function onlyGet(): never {
+  throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
+    headers: { Allow: 'GET, HEAD' },
+  });
+}
+
 interface HealthRoutes {
   info: HealthInfo;
   /** Anything to show besides, such as the outbox's backlog. */
@@ -190,6 +197,7 @@ export function healthRoutes({ info, details = () => ({}), isReady }: HealthRout
     if (!(await isReady())) throw unavailable('Not ready');
     response.json({ status: 'ok' });
   });
+  router.all(['/health', '/health/live', '/health/ready'], onlyGet);
   return router;
 }
 
@@ -202,6 +210,8 @@ interface ServeOptions {
   headersTimeoutMs: number;
   requestTimeoutMs: number;
   maxConnections?: number;
+  /** Of a request's headers in all. Default 16 KiB (Node's). */
+  maxHeaderBytes?: number;
   /** To listen to what express never sees, such as `clientError`; called before the server listens. */
   configure?(server: Server): void;
 }
@@ -219,6 +229,7 @@ export async function serve(app: RequestListener, options: ServeOptions): Promis
   const inFlight = new Set<ServerResponse>();
   const server: Server = createServer(
     {
+      ...(options.maxHeaderBytes !== undefined && { maxHeaderSize: options.maxHeaderBytes }),
       keepAliveTimeout: options.keepAliveTimeoutMs,
       headersTimeout: options.headersTimeoutMs,
       requestTimeout: options.requestTimeoutMs,

@@ -159,6 +159,7 @@ export async function startService(
       host: config.HOST,
       port: config.PORT,
       keepAliveTimeoutMs: 65_000, // longer than the gateway keeps an idle connection, so that it never meets a closing one
+      maxHeaderBytes: 32_768, // what the gateway lets through (16 KiB) and what it adds
       headersTimeoutMs: 10_000,
       requestTimeoutMs: 15_000,
     });

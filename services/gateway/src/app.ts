@@ -4,13 +4,13 @@ import { readFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Environment, loadConfig, processConfig } from '@promopulse/shared/config';
-import { DomainError } from '@promopulse/shared/errors';
 import {
   answerErrors,
   assignRequestId,
   bareApp,
   logAccess,
   notFoundRoute,
+  onlyGet,
   type RunningServer,
   serve,
 } from '@promopulse/shared/http';
@@ -126,11 +126,7 @@ function addOwnRoutes(app: Express, proxies: readonly UpstreamProxy[], version: 
     response.json(await document());
   });
   app.use(createDocsRoutes());
-  app.all(['/', '/openapi.json', '/docs', '/health', '/health/live', '/health/ready'], () => {
-    throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
-      headers: { Allow: 'GET, HEAD' },
-    });
-  });
+  app.all(['/', '/openapi.json'], onlyGet);
 }
 
 function forwardByPrefix(proxies: readonly UpstreamProxy[]) {

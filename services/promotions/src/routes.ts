@@ -13,7 +13,7 @@ const promotionId = z.strictObject({ id: textId });
 
 const newPromotion = z.strictObject({
   name: filledText(255),
-  description: text(10_000).nullable().optional(),
+  description: text(4_000).nullable().optional(),
   start_at: moment,
   end_at: moment,
 });

@@ -1,15 +1,20 @@
-// What a subscription's free-form metadata may hold: a JSON object that Postgres can store as jsonb and give back
-// unchanged. Checked by hand because nesting as deep as a body allows would overflow a recursive schema.
+// What a subscription's free-form metadata may hold: a JSON object that comes back as it was sent. Checked by
+// hand because nesting as deep as a body allows would overflow a recursive schema.
 import { isStorable, required } from '@promopulse/shared/fields';
 import { z } from 'zod';
 
 const deepest = 16;
+/** As JSON. A page of 1,000 subscriptions stays within what one statement can carry. */
+const mostBytes = 8_192;
 
 export const metadata = z
   .custom<Record<string, unknown> | null>(isObjectOrNull, { error: required('must be an object or null'), abort: true })
   .superRefine((value, context) => {
     const broken = value === null ? undefined : brokenRule(value, 1, []);
     if (broken) context.addIssue({ code: 'custom', path: broken.path, message: broken.rule });
+    else if (Buffer.byteLength(JSON.stringify(value)) > mostBytes) {
+      context.addIssue({ code: 'custom', message: `must be at most ${mostBytes} bytes as JSON` });
+    }
   })
   .meta({ override: { type: ['object', 'null'], additionalProperties: true } });
 
@@ -21,8 +26,13 @@ function brokenRule(value: unknown, depth: number, path: string[]): { path: stri
   if (typeof value === 'string' && !isStorable(value)) {
     return { path, rule: 'must be well-formed Unicode without NUL characters' };
   }
-  if (typeof value === 'number' && !Number.isFinite(value))
-    return { path, rule: 'must be a number within the range of doubles' };
+  // JavaScript has rounded a larger integer already: it would come back as another number.
+  if (
+    typeof value === 'number' &&
+    !(Number.isSafeInteger(value) || (Number.isFinite(value) && !Number.isInteger(value)))
+  ) {
+    return { path, rule: 'must be a number that a double holds exactly: write large integers as strings' };
+  }
   if (typeof value !== 'object' || value === null) return undefined;
   if (depth > deepest) return { path: path.slice(0, 1), rule: `must be nested at most ${deepest} deep` };
   for (const [key, member] of Object.entries(value)) {

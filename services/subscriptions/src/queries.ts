@@ -47,7 +47,7 @@ const statements = {
     name: 'subscription_insert',
     text: `with created as (
         insert into subscriptions (user_id, promotion_id, metadata)
-        select u.user_id, p.promotion_id, $4::jsonb
+        select u.user_id, p.promotion_id, $4::json
         from known_users u
         join cached_promotions p on p.promotion_id = $2 and p.status = 'active'
         ${source}

@@ -19,14 +19,14 @@ interface ReconciliationOptions {
   log: Logger;
 }
 
-/** @returns how to stop it */
+/** @returns how to stop it: at once, in the middle of a snapshot */
 export function startReconciliation(options: ReconciliationOptions): () => Promise<void> {
   const stop = new AbortController();
   const running = (async () => {
     while (!stop.signal.aborted) {
-      await reconcileWhatIsDue(options).catch((error: unknown) =>
-        options.log.warn({ err: error }, 'cannot reconcile yet'),
-      );
+      await reconcileWhatIsDue(options, stop.signal).catch((error: unknown) => {
+        if (!stop.signal.aborted) options.log.warn({ err: error }, 'cannot reconcile yet');
+      });
       await sleep(lookEveryMs, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   })();
@@ -36,13 +36,8 @@ export function startReconciliation(options: ReconciliationOptions): () => Promi
   };
 }
 
-async function reconcileWhatIsDue({
-  database,
-  projections,
-  owners,
-  intervalMs,
-  log,
-}: ReconciliationOptions): Promise<void> {
+async function reconcileWhatIsDue(options: ReconciliationOptions, stop: AbortSignal): Promise<void> {
+  const { database, projections, owners, intervalMs, log } = options;
   const states = await projections.state();
   const due = sources.filter((source) => {
     const state = states.get(source);
@@ -56,8 +51,8 @@ async function reconcileWhatIsDue({
       const before = states.get(source);
       const advanced =
         source === 'promotions'
-          ? await readSnapshot(owners.promotions, projections.applyPromotions)
-          : await readSnapshot(owners.users, projections.applyUsers);
+          ? await readSnapshot(owners.promotions, projections.applyPromotions, stop)
+          : await readSnapshot(owners.users, projections.applyUsers, stop);
       await projections.markReconciled(source, before?.distrusts ?? 0);
       report(log, source, advanced, before?.reconciled ?? false);
     }
@@ -69,11 +64,12 @@ async function reconcileWhatIsDue({
 async function readSnapshot<State extends { id: number }>(
   owner: Owner<State>,
   apply: (states: State[]) => Promise<number>,
+  stop: AbortSignal,
 ): Promise<number> {
   let advanced = 0;
   let afterId = 0;
   for (;;) {
-    const page = await owner.page(afterId, pageSize);
+    const page = await owner.page(afterId, pageSize, stop);
     if (page.length > 0) advanced += await apply(page);
     if (page.length < pageSize) return advanced;
     afterId = page.at(-1)?.id ?? afterId;

@@ -33,7 +33,11 @@ const listQuery = z.strictObject({
   user_id: textId.optional(),
   promotion_id: textId.optional(),
   is_active: z
-    .stringbool({ error: 'must be true or false, once' })
+    .stringbool({
+      truthy: ['true', '1', 't', 'yes', 'y', 'on'],
+      falsy: ['false', '0', 'f', 'no', 'n', 'off'],
+      error: 'must be true or false, given once',
+    })
     .optional()
     .meta({ override: { type: 'boolean' } }),
   ...pageFields,

@@ -86,6 +86,16 @@ describe('with a cold projection', () => {
     expect(scene.promotions.asked).toBeLessThanOrEqual(3); // one flight, or a next one for those who came later
   });
 
+  test('an answer that was under way before the question is not taken for one', async () => {
+    scene.promotions.states.set(5, promotionState(5, 'draft', 1));
+    scene.promotions.mood = 'late'; // it reads at once and answers 300 ms later
+    const early = scene.subscribe(1, 5);
+    await eventually(() => expect(scene.promotions.asked).toBe(1));
+    scene.promotions.states.set(5, promotionState(5, 'active', 2));
+    const afterActivation = await scene.subscribe(1, 5);
+    expect([(await early).status, afterActivation.status]).toEqual([422, 201]);
+  });
+
   test.each(['failing', 'hanging'] as const)(
     'and its owner %s, nobody can tell: 503 with Retry-After, never 422',
     async (mood) => {

@@ -108,6 +108,9 @@ describe('subscribing', () => {
       'an array nested 10,000 deep',
       `{"user_id":1,"promotion_id":1,"metadata":{"a":${'['.repeat(1e4)}${']'.repeat(1e4)}}}`,
     ],
+    ['an integer that JavaScript rounds', '{"user_id":1,"promotion_id":1,"metadata":{"a":1234567890123456789}}'],
+    ['an integer of 300 digits', '{"user_id":1,"promotion_id":1,"metadata":{"a":1e300}}'],
+    ['metadata over 8 KiB', `{"user_id":1,"promotion_id":1,"metadata":{"a":"${'x'.repeat(8_192)}"}}`],
     ['an id of 1e400', '{"user_id":1e400,"promotion_id":1}'],
     ['broken JSON', '{"user_id":'],
     ['a JSON string', '"x"'],
@@ -115,6 +118,19 @@ describe('subscribing', () => {
     ['JSON null', 'null'],
   ])('%s is 422, not 500', async (_what, body) => {
     expect((await scene.api.post('/subscriptions', body)).status).toBe(422);
+  });
+
+  test('metadata comes back as it was sent, its numbers too', async () => {
+    const metadata = {
+      big: 9007199254740991,
+      small: 1e-300,
+      half: 0.5,
+      text: '1234567890123456789',
+      order: { b: 1, a: 2 },
+    };
+    const body = { user_id: 1, promotion_id: promotion, metadata };
+    const answer = await scene.api.post('/subscriptions', body);
+    expect(JSON.stringify(answer.body.metadata)).toBe(JSON.stringify(metadata));
   });
 
   test('metadata named like prototype members is kept as data and pollutes nothing', async () => {
@@ -149,6 +165,7 @@ describe('listing', () => {
     const list = async (query: string) => (await scene.api.get(`/subscriptions?user_id=50${query}`)).body;
     expect(await list('&is_active=true')).toEqual({ items: [kept], total: 1 });
     expect(await list('&is_active=False')).toEqual({ items: [{ ...left, is_active: false }], total: 1 });
+    expect(await list('&is_active=t')).toEqual(await list('&is_active=1'));
     expect((await list('')).total).toBe(2);
   });
 
@@ -174,6 +191,7 @@ describe('listing', () => {
     ['user_id=1&user_id=2', 'user_id'],
     ['user_id=1%00', 'user_id'],
     ['user_id=1&is_active=maybe', 'is_active'],
+    ['user_id=1&is_active=enabled', 'is_active'],
     ['user_id=1&limit=0', 'limit'],
     ['user_id=1&limit=1001', 'limit'],
     ['user_id=1&limit=1e2', 'limit'],

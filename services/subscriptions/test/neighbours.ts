@@ -28,8 +28,8 @@ interface State {
 interface StubOwner {
   url: string;
   states: Map<number, State>;
-  /** How it answers: `up`, `failing` (500), `hanging` (never), or milliseconds of delay. */
-  mood: 'up' | 'failing' | 'hanging' | number;
+  /** How it answers: `up`, `failing` (500), `hanging` (never), `late` (300 ms after it has read), or milliseconds before it reads. */
+  mood: 'up' | 'failing' | 'hanging' | 'late' | number;
   /** Requests for one id so far. */
   asked: number;
   close(): Promise<void>;
@@ -46,6 +46,7 @@ async function startOwner(): Promise<StubOwner> {
     const afterId = Number(url.searchParams.get('after_id'));
     const page = [...states.values()].filter((state) => state.id > afterId).sort((a, b) => a.id - b.id);
     const found = id ? states.get(id) : { items: page.slice(0, Number(url.searchParams.get('limit'))) };
+    if (owner.mood === 'late') await sleep(300);
     response.statusCode = owner.mood === 'failing' ? 500 : found ? 200 : 404;
     response.setHeader('content-type', 'application/json').end(JSON.stringify(found ?? {}));
   });

@@ -129,6 +129,21 @@ describe('a heartbeat', () => {
   });
 });
 
+describe('a service that stops', () => {
+  test('does not wait for a snapshot to be read to its end', async () => {
+    const other = await startScene();
+    for (let id = 1; id <= 10_000; id += 1) other.promotions.states.set(id, promotionState(id, 'active', 2));
+    other.promotions.mood = 400;
+    await other.sql('delete from subscriptions.projection_sources');
+    await eventually(async () => {
+      expect((await other.sql('select from subscriptions.cached_promotions limit 1')).length).toBe(1);
+    });
+    const start = performance.now();
+    await other.close();
+    expect(performance.now() - start).toBeLessThan(4_000); // twenty pages take eight seconds
+  });
+});
+
 describe('an empty projection', () => {
   test('is filled from the owners, page by page, at the start', async () => {
     const other = await startScene();

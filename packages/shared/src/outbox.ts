@@ -129,6 +129,8 @@ interface WaitingRow {
 }
 
 const leaderRetryMs = 500;
+/** Longer than a leader ever leaves its connection alone: a batch without confirms (5 s) and the longest pause. */
+const silentLeaderMs = 15_000;
 const longestPauseMs = 2_000;
 
 export function startRelay(options: RelayOptions): Relay {
@@ -163,7 +165,7 @@ export function startRelay(options: RelayOptions): Relay {
 
   async function compete(): Promise<void> {
     while (!stopping) {
-      const lead = await tryLock(database, 'relay').catch((error: unknown) => {
+      const lead = await tryLock(database, 'relay', silentLeaderMs).catch((error: unknown) => {
         if (!isDatabaseUnavailable(error)) log.error({ err: error }, 'relay cannot compete for the lead');
         return undefined;
       });

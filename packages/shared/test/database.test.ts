@@ -382,6 +382,34 @@ describe('a lock', () => {
     await neighbour.close();
   });
 
+  test('is kept by a holder that speaks, and freed when nothing is heard of it, though its connection stays open', async () => {
+    const link = await startTcpProxy(testDatabase.urlFor('users'));
+    const far = await open(link.through(testDatabase.urlFor('users')));
+    try {
+      const holder = await tryLock(far, 'relay', 500);
+      for (let spoken = 0; spoken < 10; spoken += 1) {
+        await sleep(100);
+        await holder?.query({ text: 'select 1' });
+      }
+      expect(await tryLock(other, 'relay')).toBeUndefined();
+      link.stall();
+      await eventually(
+        async () => {
+          const lock = await tryLock(other, 'relay');
+          if (!lock) throw new Error('still held');
+          lock.end();
+        },
+        { timeoutMs: 3_000 },
+      );
+      holder?.end();
+    } finally {
+      link.resume();
+      link.cut();
+      await link.close();
+      await far.close();
+    }
+  });
+
   test('is freed when the connection that holds it dies, and the holder finds out at its next query', async () => {
     const holder = await tryLock(database, 'relay');
     const [row] = (await holder?.query<{ pid: number }>({ text: 'select pg_backend_pid() as pid' })) ?? [];

@@ -47,13 +47,19 @@ const deafReplica = ['subscriptions-1→rabbit'];
 export const faults: readonly Fault[] = [
   { name: 'kill', targets: replicaNames, always: replicaNames, hold: [500, 2_000], strike: kill },
   { name: 'freeze', targets: replicaNames, always: [], hold: [3_000, 9_000], strike: freeze },
-  { name: 'relay-death', targets: ['promotions', 'users'], always: [], hold: [0, 0], strike: relayDeath },
+  {
+    name: 'relay-death',
+    targets: ['promotions', 'users'],
+    always: [],
+    hold: [0, 0],
+    strike: deathAt('after-publish', 'an event published and not marked'),
+  },
   {
     name: 'consumer-death',
     targets: ['subscriptions'],
     always: ['subscriptions'],
     hold: [0, 0],
-    strike: consumerDeath,
+    strike: deathAt('before-ack', 'an event applied and not acknowledged'),
   },
   { name: 'rabbit-restart', targets: ['rabbit'], always: ['rabbit'], hold: [1_000, 4_000], strike: rabbitRestart },
   { name: 'rabbit-alarm', targets: ['rabbit'], always: ['rabbit'], hold: [6_000, 9_000], strike: rabbitAlarm },
@@ -131,28 +137,19 @@ async function freeze(mesh: Mesh, { target, holdMs }: Strike): Promise<Struck> {
   return { recoverFrom: Date.now() };
 }
 
-/** The replica that is to die takes the lead while the other one restarts, and dies of its next event. */
-async function relayDeath(mesh: Mesh, { target }: Strike): Promise<Struck> {
-  const [first, second] = replicasOf(mesh, target);
-  await first.stop();
-  await first.start(['chaos/service-main.ts', target, 'after-publish']);
-  await second.stop();
-  await second.start();
-  return await diesAtItsMoment(first, 'an event published and not marked');
-}
-
-async function consumerDeath(mesh: Mesh, { target }: Strike): Promise<Struck> {
-  const [first] = replicasOf(mesh, target);
-  await first.stop();
-  await first.start(['chaos/service-main.ts', target, 'before-ack']);
-  return await diesAtItsMoment(first, 'an event applied and not acknowledged');
-}
-
-async function diesAtItsMoment(replica: Replica, moment: string): Promise<Struck> {
-  if (!(await replica.dies(30_000))) throw new Error(`${replica.name} did not come to die with ${moment}`);
-  const recoverFrom = Date.now();
-  await replica.start();
-  return { recoverFrom, note: `${replica.name} died with ${moment}` };
+/** The replica that is to die takes over while the other one restarts (one leads the relay, one consumes), and then dies. */
+function deathAt(moment: 'after-publish' | 'before-ack', holding: string): Fault['strike'] {
+  return async (mesh, { target }) => {
+    const [first, second] = replicasOf(mesh, target);
+    await first.stop();
+    await first.start(['chaos/service-main.ts', target, moment]);
+    await second.stop();
+    await second.start();
+    if (!(await first.dies(30_000))) throw new Error(`${first.name} did not come to die with ${holding}`);
+    const recoverFrom = Date.now();
+    await first.start();
+    return { recoverFrom, note: `${first.name} died with ${holding}` };
+  };
 }
 
 async function rabbitRestart({ rabbit }: Mesh, { holdMs }: Strike): Promise<Struck> {

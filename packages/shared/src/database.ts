@@ -75,7 +75,8 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
     forceUtcTimezone: true,
     logger: () => undefined,
     driverOptions: {
-      options: `-c search_path="${schema}"`,
+      // The server, too, lets go of a connection from which nothing comes any more, after about a minute.
+      options: `-c search_path="${schema}" -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3`,
       application_name: `promopulse-${schema}`,
       connectionTimeoutMillis: 2_000,
       statement_timeout: 2_000,

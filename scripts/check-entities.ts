@@ -22,7 +22,7 @@ if (import.meta.main) {
     if (await areMigrationsComplete(databaseOptionsOf(definition, offlineUrl))) continue;
     process.stderr.write(
       `${definition.name}: the entities have changed and no migration says so. ` +
-        `Run: node services/${definition.name}/src/migrate.ts create <name>\n`,
+        `Run: npm run migration:create -w services/${definition.name} -- <name>\n`,
     );
     process.exitCode = 1;
   }

@@ -1,7 +1,7 @@
 // Keys for personal data on a developer's machine: made once, kept in a file only its owner reads. Whoever loses the
 // file loses the addresses encrypted with it.
-import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { generateFernetKey } from '../services/users/src/fernet.ts';
 
 const names = ['PII_ENCRYPTION_KEYS', 'PII_INDEX_KEY'] as const;
 type Keys = Partial<Record<(typeof names)[number], string>>;
@@ -11,8 +11,7 @@ export function developmentKeys(file: string, env: NodeJS.ProcessEnv): Keys {
   const missing = names.filter((name) => !env[name] && !env[`${name}_FILE`]);
   if (missing.length === 0) return {};
   if (!existsSync(file)) {
-    // A Fernet key is 32 bytes in base64url with its padding.
-    const made = Object.fromEntries(names.map((name) => [name, `${randomBytes(32).toString('base64url')}=`]));
+    const made = Object.fromEntries(names.map((name) => [name, generateFernetKey()]));
     writeFileSync(`${file}.new`, `${JSON.stringify(made, null, 2)}\n`, { mode: 0o600 });
     renameSync(`${file}.new`, file);
   }

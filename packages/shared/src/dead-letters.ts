@@ -1,14 +1,18 @@
 // The operator's command on messages that were set aside: `npm run dead-letters -- list`. With AMQP_URL it works on
 // RabbitMQ, without it on the files of the mesh in one process (`npm start`), which need not be running.
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { z } from 'zod';
 import type { DeadLetter, DeadLetters } from './broker.ts';
+import { loadConfig } from './config.ts';
 import { fileDeadLetters } from './file-dead-letters.ts';
 import { rabbitDeadLetters } from './rabbit-dead-letters.ts';
 
 const usage = `Usage: dead-letters list [--json]
        dead-letters replay  <id …> | --all    put back into the queue they came from
        dead-letters discard <id …> | --all    throw away
-Reads AMQP_URL and AMQP_PREFIX; without AMQP_URL the files in DEAD_LETTER_DIR (default .data/dead-letters).`;
+Reads AMQP_URL and AMQP_PREFIX; without AMQP_URL the files in DEAD_LETTER_DIR (default DATA_DIR/dead-letters,
+and DATA_DIR is .data). Each may be given as NAME_FILE.`;
 
 interface Command {
   verb: 'list' | 'replay' | 'discard';
@@ -35,11 +39,22 @@ function readCommand(args: string[]): Command | undefined {
   }
 }
 
-function open(): DeadLetters | Promise<DeadLetters> {
-  const { AMQP_URL, AMQP_PREFIX, DEAD_LETTER_DIR } = process.env;
-  if (AMQP_URL) return rabbitDeadLetters(AMQP_URL, { prefix: AMQP_PREFIX ?? '' });
-  return fileDeadLetters(DEAD_LETTER_DIR || '.data/dead-letters');
+/** Where to look; DEAD_LETTER_DIR, or the data folder of `npm start`, unless AMQP_URL names a RabbitMQ. */
+async function open(): Promise<{ letters: DeadLetters; place: string }> {
+  const { AMQP_URL, AMQP_PREFIX, DATA_DIR, DEAD_LETTER_DIR } = loadConfig(places, process.env);
+  if (AMQP_URL) {
+    return { letters: await rabbitDeadLetters(AMQP_URL, { prefix: AMQP_PREFIX }), place: new URL(AMQP_URL).host };
+  }
+  const folder = resolve(DEAD_LETTER_DIR ?? join(DATA_DIR, 'dead-letters'));
+  return { letters: fileDeadLetters(folder), place: folder };
 }
+
+const places = z.object({
+  AMQP_URL: z.string().optional(),
+  AMQP_PREFIX: z.string().default(''),
+  DATA_DIR: z.string().default('.data'),
+  DEAD_LETTER_DIR: z.string().optional(),
+});
 
 function table(letters: readonly DeadLetter[]): string {
   const rows = [
@@ -61,15 +76,16 @@ function table(letters: readonly DeadLetter[]): string {
 }
 
 async function run({ verb, ids, all, json }: Command): Promise<string> {
-  const letters = await open();
+  const { letters, place } = await open();
   try {
     if (verb === 'list') {
       const list = await letters.list();
       if (json) return JSON.stringify(list, null, 2);
-      return list.length > 0 ? table(list) : 'No dead letters.';
+      return list.length > 0 ? table(list) : `No dead letters in ${place}.`;
     }
     const count = await letters[verb](all ? undefined : ids);
-    return `${verb === 'replay' ? 'Put back' : 'Thrown away'}: ${count}.`;
+    if (count < ids.length) process.exitCode = 1; // not all that were named are there
+    return `${verb === 'replay' ? 'Put back' : 'Thrown away'}: ${count}${all ? '' : ` of ${ids.length}`}.`;
   } finally {
     await letters.close();
   }

@@ -1,5 +1,5 @@
-// The one error a service throws on purpose: a kind (which the HTTP edge maps to a status and a
-// consumer maps to "retry" or "give up") and a code (part of the API, stable).
+// The one error a service throws on purpose: a kind, which the HTTP edge maps to a status, and a code, which is part
+// of the API and stable.
 
 /** `invalid` names fields; `unavailable` means "try again", and carries after how many seconds. */
 export type ErrorKind =

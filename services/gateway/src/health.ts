@@ -47,5 +47,5 @@ async function askOne({ upstream, breakerState }: UpstreamProxy): Promise<Servic
   const breaker = breakerState();
   if (!ready && !health) return { status: 'unreachable', breaker };
   const isReady = ready?.status === 200 && health?.status === 200;
-  return { ...health?.body, breaker, status: isReady ? 'ok' : 'not_ready' };
+  return { ...(health?.status === 200 && health.body), breaker, status: isReady ? 'ok' : 'not_ready' };
 }

@@ -25,7 +25,7 @@ export interface StatusEvent {
 }
 
 export function createPromotions(database: Database) {
-  /** @throws ruleViolation when the period ends before it starts */
+  /** @throws invalidInput unless the period ends after it starts */
   async function createPromotion(input: NewPromotion, requestId: string): Promise<Promotion> {
     const refusal = refusePeriod(input.start_at, input.end_at);
     if (refusal) throw refusal;
@@ -37,7 +37,7 @@ export function createPromotions(database: Database) {
     });
   }
 
-  /** Only the fields given are changed, all or none. @throws notFound, or ruleViolation by status or period */
+  /** Only the fields given are changed, all or none. @throws notFound, ruleViolation by status, or invalidInput by period */
   async function updatePromotion(id: number, changes: PromotionChanges, requestId: string): Promise<Promotion> {
     const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
     return await database.transaction(async (em) => {

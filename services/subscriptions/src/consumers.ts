@@ -24,8 +24,12 @@ export function projectionConsumer(projections: Projections): Consumer {
       case 'user.deleted':
         await projections.applyUsers([{ ...event.data, deleted: true }]);
         return;
+      case 'relay.heartbeat': // handled apart
+      case 'subscription.created': // our own; the queue is not bound to them
+      case 'subscription.deactivated':
+        return;
       default:
-        return; // relay.heartbeat is handled apart, and nothing else is bound to this queue
+        throw new Unprocessable(`nothing is done with ${(event satisfies never as ReceivedEvent).name}`);
     }
   }
 

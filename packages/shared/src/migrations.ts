@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { MikroORM } from '@mikro-orm/postgresql';
 import type pg from 'pg';
+import { pause } from './backoff.ts';
 import { type DatabaseOptions, isDatabaseUnavailable, ormOptions, poolOf } from './database.ts';
 import type { Logger } from './logger.ts';
 
@@ -102,7 +103,7 @@ async function connectPatiently(pool: pg.Pool, log: Logger): Promise<pg.PoolClie
     } catch (error) {
       if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
       log.warn({ err: error }, 'waiting for the database');
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      await pause(1_000);
     }
   }
 }

@@ -4,9 +4,8 @@
 // One relay leads per schema (a session advisory lock): rows go out in id order, and for one aggregate that is the
 // order of its versions. During a change of leader a row may go out twice or late; consumers compare versions.
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { defineEntity, type EntityManager, p } from '@mikro-orm/postgresql';
-import { within } from './backoff.ts';
+import { pause, within } from './backoff.ts';
 import type { Broker, OutgoingMessage } from './broker.ts';
 import { type Connection, type Database, isDatabaseUnavailable, tryLock } from './database.ts';
 import { type EventDataOf, type EventName, eventData, eventType, isConsumed } from './events.ts';
@@ -153,14 +152,10 @@ export function startRelay(options: RelayOptions): Relay {
   const wake = (): void => awake.abort();
   database.onCommit(wake);
 
-  /** Sleeps `ms`, or until somebody wakes the relay. */
-  async function pause(ms: number): Promise<void> {
-    if (!awake.signal.aborted) await sleep(ms, undefined, { signal: awake.signal }).catch(() => undefined);
+  /** Waits `ms`, or until somebody wakes the relay. */
+  async function pauseUnlessWoken(ms: number): Promise<void> {
+    await pause(ms, awake.signal);
     awake = new AbortController();
-  }
-
-  async function restUnlessStopping(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: stopNow.signal }).catch(() => undefined);
   }
 
   async function compete(): Promise<void> {
@@ -170,7 +165,7 @@ export function startRelay(options: RelayOptions): Relay {
         return undefined;
       });
       if (!lead) {
-        await pause(leaderRetryMs);
+        await pauseUnlessWoken(leaderRetryMs);
         continue;
       }
       holding = lead;
@@ -179,7 +174,7 @@ export function startRelay(options: RelayOptions): Relay {
       } catch (error) {
         if (stopping) return;
         log.warn({ err: error }, 'relay lost the lead');
-        await pause(leaderRetryMs);
+        await pauseUnlessWoken(leaderRetryMs);
       } finally {
         lead.end();
       }
@@ -205,8 +200,8 @@ export function startRelay(options: RelayOptions): Relay {
       const longest = stopping ? Math.max(0, flushUntil - Date.now()) : longestPauseMs;
       const pauseMs = Math.min(pollMs * 2 ** failures, longest);
       // While nothing goes out, a commit is no reason to try again sooner.
-      if (failures > 0) await restUnlessStopping(pauseMs);
-      else if (found < batchSize) await pause(pauseMs);
+      if (failures > 0) await pause(pauseMs, stopNow.signal);
+      else if (found < batchSize) await pauseUnlessWoken(pauseMs);
     }
   }
 

@@ -8,6 +8,7 @@ import { connect } from 'amqplib';
 import pg from 'pg';
 import { queues } from './events.ts';
 import { provision, unprovision, withClient } from './provision.ts';
+import { topologyOf } from './rabbit-topology.ts';
 import { type ServiceDefinition, startService } from './service.ts';
 
 export interface TestDatabase {
@@ -128,6 +129,26 @@ export function client(baseUrl: string): Client {
   };
 }
 
+/** The whole answer of an error, but for its request id. */
+export function problem(status: number, title: string, code: string, detail: string, errors?: object[]) {
+  return { type: 'about:blank', title, status, detail, code, ...(errors && { errors }) };
+}
+
+/** What a 422 says that is about these fields. */
+export function invalid(...broken: (readonly [field: string, rule: string])[]) {
+  const detail = broken.map(([field, rule]) => `${field} ${rule}`).join('; ');
+  const errors = broken.map(([field, rule]) => ({ field, rule }));
+  return problem(422, 'Unprocessable Content', 'validation_failed', detail, errors);
+}
+
+/** A problem's body without its request id, once that has been found to be the one of the header. */
+export function bodyOf({ body, headers }: Answer<Record<string, unknown>>): object {
+  const { request_id, ...rest } = body;
+  if (request_id !== headers.get('x-request-id')) throw new Error('the body names another request than the header');
+  if (headers.get('content-type') !== 'application/problem+json; charset=utf-8') throw new Error('not a problem');
+  return rest;
+}
+
 function required(name: string): string {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set: run tests by "npm test", whose global setup starts the servers`);
@@ -193,11 +214,12 @@ export async function startTestService(
 export async function deleteTopology(prefix: string): Promise<void> {
   const model = await connect(amqpUrl(), { timeout: 5_000 });
   const channel = await model.createChannel();
-  for (const queue of Object.keys(queues)) {
-    await channel.deleteQueue(`${prefix}${queue}`);
-    await channel.deleteQueue(`${prefix}${queue}.dead`);
+  const topology = topologyOf(prefix);
+  for (const name of Object.keys(queues)) {
+    await channel.deleteQueue(topology.queue(name));
+    await channel.deleteQueue(topology.deadQueue(name));
   }
-  await channel.deleteExchange(`${prefix}promopulse.events`);
-  await channel.deleteExchange(`${prefix}promopulse.dead-letters`);
+  await channel.deleteExchange(topology.events);
+  await channel.deleteExchange(topology.deadLetters);
   await model.close();
 }

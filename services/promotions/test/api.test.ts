@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Client, startTestService, type TestService } from '@promopulse/shared/testing';
+import { bodyOf, type Client, invalid, problem, startTestService, type TestService } from '@promopulse/shared/testing';
 import { promotions } from '../src/service.ts';
-import { bodyOf, createPromotion, getPromotion, invalid, notFound, problem, setStatus, summerSale } from './wire.ts';
+import { createPromotion, getPromotion, notFound, setStatus, summerSale } from './wire.ts';
 
 let service: TestService;
 let api: Client;

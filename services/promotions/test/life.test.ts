@@ -1,10 +1,10 @@
 // What a promotion may become, and what of it may be edited, over the wire.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { promotionStatuses as statuses } from '@promopulse/shared/events';
-import { type Client, startTestService, type TestService } from '@promopulse/shared/testing';
+import { bodyOf, type Client, invalid, problem, startTestService, type TestService } from '@promopulse/shared/testing';
 import { editableFields, fields, transitions } from '../src/rules.ts';
 import { promotions } from '../src/service.ts';
-import { bodyOf, createPromotion, eventsOf, getPromotion, invalid, problem, promotionIn, setStatus } from './wire.ts';
+import { createPromotion, eventsOf, getPromotion, promotionIn, setStatus } from './wire.ts';
 
 let service: TestService;
 let api: Client;

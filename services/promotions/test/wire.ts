@@ -1,7 +1,7 @@
 // Test frame: the requests of promotions in one word each.
 
 import type { PromotionStatus } from '@promopulse/shared/events';
-import type { Answer, Client, TestService } from '@promopulse/shared/testing';
+import { type Answer, type Client, problem, type TestService } from '@promopulse/shared/testing';
 
 export interface Promotion {
   id: number;
@@ -52,24 +52,4 @@ function expectStatus<Body>(status: number, answer: Answer<Body>): Body {
   return answer.body;
 }
 
-/** The whole answer of an error, but for its request id. */
-export function problem(status: number, title: string, code: string, detail: string, errors?: object[]) {
-  return { type: 'about:blank', title, status, detail, code, ...(errors && { errors }) };
-}
-
 export const notFound = problem(404, 'Not Found', 'not_found', 'Promotion not found');
-
-/** What a 422 says that is about these fields. */
-export function invalid(...broken: (readonly [field: string, rule: string])[]) {
-  const detail = broken.map(([field, rule]) => `${field} ${rule}`).join('; ');
-  const errors = broken.map(([field, rule]) => ({ field, rule }));
-  return problem(422, 'Unprocessable Content', 'validation_failed', detail, errors);
-}
-
-/** A problem's body without its request id, once that has been found to be the one of the header. */
-export function bodyOf({ body, headers }: Answer<Record<string, unknown>>): object {
-  const { request_id, ...rest } = body;
-  if (request_id !== headers.get('x-request-id')) throw new Error('the body names another request than the header');
-  if (headers.get('content-type') !== 'application/problem+json; charset=utf-8') throw new Error('not a problem');
-  return rest;
-}

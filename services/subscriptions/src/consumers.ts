@@ -11,7 +11,7 @@ const forgetAfterMs = 60_000;
 export function projectionConsumer(projections: Projections): Consumer {
   const unapplied = trackUnapplied();
 
-  async function apply(event: ReceivedEvent): Promise<void> {
+  async function apply(event: Exclude<ReceivedEvent, { name: 'relay.heartbeat' }>): Promise<void> {
     switch (event.name) {
       case 'promotion.created':
       case 'promotion.updated':
@@ -24,7 +24,6 @@ export function projectionConsumer(projections: Projections): Consumer {
       case 'user.deleted':
         await projections.applyUsers([{ ...event.data, deleted: true }]);
         return;
-      case 'relay.heartbeat': // handled apart
       case 'subscription.created': // our own; the queue is not bound to them
       case 'subscription.deactivated':
         return;

@@ -1,7 +1,7 @@
 // Cold start and safety net: reads each owner's snapshot page by page through the same guarded upserts, at the start,
 // soon after an event was set aside, and now and then. The queue need not be bound first: an event that finds no
 // queue stays in its owner's outbox, so nothing can fall between the snapshot and the first delivery.
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pause } from '@promopulse/shared/backoff';
 import { type Database, tryLock } from '@promopulse/shared/database';
 import type { Logger } from '@promopulse/shared/logger';
 import type { Owner } from './owners.ts';
@@ -27,7 +27,7 @@ export function startReconciliation(options: ReconciliationOptions): () => Promi
       await reconcileWhatIsDue(options, stop.signal).catch((error: unknown) => {
         if (!stop.signal.aborted) options.log.warn({ err: error }, 'cannot reconcile yet');
       });
-      await sleep(lookEveryMs, undefined, { signal: stop.signal }).catch(() => undefined);
+      await pause(lookEveryMs, stop.signal);
     }
   })();
   return async () => {

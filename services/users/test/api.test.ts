@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Client, startTestService, type TestService } from '@promopulse/shared/testing';
+import { bodyOf, type Client, invalid, problem, startTestService, type TestService } from '@promopulse/shared/testing';
 import { users } from '../src/service.ts';
-import { ada, bodyOf, createUser, invalid, keys, notFound, problem, taken } from './wire.ts';
+import { ada, createUser, keys, notFound, taken } from './wire.ts';
 
 let service: TestService;
 let api: Client;

@@ -1,9 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startService } from '@promopulse/shared/service';
-import { type Client, client, startTestService, type TestService, testKeys } from '@promopulse/shared/testing';
+import {
+  bodyOf,
+  type Client,
+  client,
+  problem,
+  startTestService,
+  type TestService,
+  testKeys,
+} from '@promopulse/shared/testing';
 import { generateFernetKey } from '../src/fernet.ts';
 import { users } from '../src/service.ts';
-import { bodyOf, createUser, keys, problem, taken } from './wire.ts';
+import { createUser, keys, taken } from './wire.ts';
 
 const [first, second, index] = testKeys;
 let service: TestService;

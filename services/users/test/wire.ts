@@ -1,6 +1,6 @@
 // Test frame: the requests of users in one word each.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Answer, type Client, testKeys } from '@promopulse/shared/testing';
+import { type Answer, type Client, problem, testKeys } from '@promopulse/shared/testing';
 
 export const keys = {
   PII_ENCRYPTION_KEYS: `${testKeys[0]},${testKeys[1]}`,
@@ -34,25 +34,5 @@ export async function patiently<Body>(send: () => Promise<Answer<Body>>): Promis
   return patiently(send);
 }
 
-/** The whole answer of an error, but for its request id. */
-export function problem(status: number, title: string, code: string, detail: string, errors?: object[]) {
-  return { type: 'about:blank', title, status, detail, code, ...(errors && { errors }) };
-}
-
 export const notFound = problem(404, 'Not Found', 'not_found', 'User not found');
 export const taken = problem(409, 'Conflict', 'email_taken', 'User with this email already exists');
-
-/** What a 422 says that is about these fields. */
-export function invalid(...broken: (readonly [field: string, rule: string])[]) {
-  const detail = broken.map(([field, rule]) => `${field} ${rule}`).join('; ');
-  const errors = broken.map(([field, rule]) => ({ field, rule }));
-  return problem(422, 'Unprocessable Content', 'validation_failed', detail, errors);
-}
-
-/** A problem's body without its request id, once that has been found to be the one of the header. */
-export function bodyOf({ body, headers }: Answer<Record<string, unknown>>): object {
-  const { request_id, ...rest } = body;
-  if (request_id !== headers.get('x-request-id')) throw new Error('the body names another request than the header');
-  if (headers.get('content-type') !== 'application/problem+json; charset=utf-8') throw new Error('not a problem');
-  return rest;
-}

@@ -1,17 +1,35 @@
-// docs/invariants.md names tests by file and title: they must be there.
+// docs/invariants.md and docs/reliability.md name tests and checks by file and title: they must be there.
 import { readFileSync } from 'node:fs';
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
-const named = [...read('docs/invariants.md').matchAll(/`([\w/.-]+\.test\.ts)`(?:: ((?:"(?:[^"\\]|\\.)*"(?:, )?)+))?/g)]
-  .filter(([, file]) => file !== 'test/invariants.test.ts')
-  .map(([, file = '', titles = '']) => ({ file, titles: JSON.parse(`[${titles}]`) as string[] }));
 
-test('the page names tests for all eight promises', () => {
-  expect(named.length).toBeGreaterThan(15);
+function namedOn(page: string): { file: string; titles: string[] }[] {
+  const mentions = read(page).matchAll(/`((?:[\w.-]+\/)+[\w.-]+\.ts)`(?:: ((?:"(?:[^"\\]|\\.)*"(?:, )?)+))?/g);
+  return [...mentions].map(([, file = '', titles = '']) => ({ file, titles: JSON.parse(`[${titles}]`) as string[] }));
+}
+
+const pages: [page: string, least: number][] = [
+  ['docs/invariants.md', 15],
+  ['docs/reliability.md', 29],
+];
+
+describe.each(pages)('%s', (page, least) => {
+  const named = namedOn(page);
+
+  test('names tests for all it says', () => {
+    expect(named.length).toBeGreaterThan(least);
+  });
+
+  test.each(named)('finds what it names in $file', ({ file, titles }) => {
+    const source = read(file);
+    for (const title of titles) expect([title, source.includes(title)]).toEqual([title, true]);
+  });
 });
 
-test.each(named)('$file has the tests that the page names', ({ file, titles }) => {
-  const source = read(file);
-  for (const title of titles) expect([title, source.includes(title)]).toEqual([title, true]);
+test('the reliability page has a row for each of the 29 failures', () => {
+  const sections = read('docs/reliability.md').split(/^## /m);
+  const table = String(sections.find((section) => section.startsWith('How it is tested')));
+  const rows = [...table.matchAll(/^\| (\d+) \|/gm)].map(([, number]) => Number(number));
+  expect(rows).toEqual(Array.from({ length: 29 }, (_, index) => index + 1));
 });

@@ -1,7 +1,7 @@
 // The HTTP edge every process shares: request ids, access log, problem details (RFC 9457), health, and a server
 // that can be closed without dropping a request. What a service's own routes look like is in api.ts.
 import { randomUUID } from 'node:crypto';
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { DomainError, type ErrorKind, unavailable } from './errors.ts';
@@ -40,12 +40,12 @@ export const requestIdHeader = 'x-request-id';
 const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /** Accepts the caller's `X-Request-Id` if it is 1 to 128 of `A-Z a-z 0-9 . _ : -`, else makes a UUID; echoes it. */
-export function assignRequestId(request: Request, response: Response, next: NextFunction): void {
+export function assignRequestId(request: IncomingMessage, response: ServerResponse, next?: () => void): void {
   const given = request.headers[requestIdHeader];
   const requestId = typeof given === 'string' && saneRequestId.test(given) ? given : randomUUID();
   request.headers[requestIdHeader] = requestId;
   response.setHeader('X-Request-Id', requestId);
-  next();
+  next?.();
 }
 
 export function requestIdOf(request: Request): string {
@@ -209,7 +209,6 @@ interface ServeOptions {
   /** Milliseconds for the headers, and for the whole request, to arrive; then 408. */
   headersTimeoutMs: number;
   requestTimeoutMs: number;
-  maxConnections?: number;
   /** Of a request's headers in all. Default 16 KiB (Node's). */
   maxHeaderBytes?: number;
   /** To listen to what express never sees, such as `clientError`; called before the server listens. */
@@ -242,7 +241,6 @@ export async function serve(app: RequestListener, options: ServeOptions): Promis
       app(request, response);
     },
   );
-  if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
   options.configure?.(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -1,7 +1,8 @@
-// The gateway put together. The order is the point: what is malformed is refused before anything reads it, every
-// answer has a request id, and nothing reads a body before the proxy streams it.
+// The gateway put together. The order is the point: every answer has a request id, what is malformed is refused before
+// anything reads it, what is too much is refused before express sees it, and no service is asked before the request is
+// there as a whole.
 import { readFileSync } from 'node:fs';
-import type { RequestListener } from 'node:http';
+import type { RequestListener, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Environment, loadConfig, processConfig } from '@promopulse/shared/config';
 import {
@@ -17,13 +18,14 @@ import {
 import { createLogger, type DestinationStream } from '@promopulse/shared/logger';
 import type { Express, NextFunction, Request, Response } from 'express';
 import { z } from 'zod';
+import { type Admission, createAdmission, createRefusal, gatherBody, inTurn } from './admission.ts';
 import { breakerConfig } from './breaker.ts';
 import { createDocsRoutes } from './docs.ts';
 import { createHealthRoutes } from './health.ts';
 import { refuseFaulty, sanitize } from './hygiene.ts';
 import { createDocumentSource } from './openapi.ts';
 import { createUpstreamProxy, type UpstreamProxy } from './proxy.ts';
-import { answerOnSockets } from './sockets.ts';
+import { answerOnSockets, limitConnections } from './sockets.ts';
 import { isBelow, listUpstreams, upstreamConfig } from './upstreams.ts';
 
 const milliseconds = z.coerce.number().int().min(10).max(600_000);
@@ -35,7 +37,10 @@ const gatewayConfig = z.object({
   PORT: processConfig.PORT.default(8000),
   /** From a request sent (or its body's end) to the response's headers. */
   UPSTREAM_TIMEOUT_MS: milliseconds.default(5_000),
-  MAX_BODY_BYTES: z.coerce.number().int().min(0).max(1_073_741_824).default(65_536),
+  /** A body is in memory until its service has it. */
+  MAX_BODY_BYTES: z.coerce.number().int().min(0).max(16_777_216).default(65_536),
+  /** Per service: requests that wait for its answer. */
+  MAX_IN_FLIGHT: z.coerce.number().int().min(1).max(100_000).default(100),
   MAX_CONNECTIONS: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
   HEADERS_TIMEOUT_MS: milliseconds.default(5_000),
   REQUEST_TIMEOUT_MS: milliseconds.default(10_000),
@@ -68,16 +73,25 @@ export async function startGateway(
   const info = { app: 'PromoPulse', version, environment: config.ENVIRONMENT };
   let stopping = false;
   const proxies = listUpstreams(config).map((upstream) => createUpstreamProxy(upstream, config, log));
+  const ways = proxies.map((proxy): Way => ({ proxy, admission: createAdmission(config.MAX_IN_FLIGHT) }));
+  const refuse = createRefusal(log);
 
   const app = bareApp();
-  app.use(assignRequestId, secureHeaders, logAccess(log), refuseFaulty);
+  app.use(logAccess(log), refuseFaulty);
   app.use(createHealthRoutes({ info, proxies, isStopping: () => stopping }));
   addOwnRoutes(app, proxies, version);
-  app.use(forwardByPrefix(proxies), notFoundRoute, answerErrors(log));
+  app.use(forwardByPrefix(ways, config.MAX_BODY_BYTES, refuse), notFoundRoute, answerErrors(log));
 
+  const listener: RequestListener = (request, response) => {
+    if (wayOf(ways, request.url)?.admission.isFull()) refuse(response);
+    else app(request, response);
+  };
+  const listenerInTurn = inTurn(listener, refuse);
   const sanitized: RequestListener = (request, response) => {
     sanitize(request);
-    app(request, response);
+    assignRequestId(request, response);
+    secureHeaders(response);
+    listenerInTurn(request, response);
   };
   const closeProxies = () => {
     for (const proxy of proxies) proxy.close();
@@ -90,10 +104,10 @@ export async function startGateway(
       keepAliveTimeoutMs: 65_000,
       headersTimeoutMs: config.HEADERS_TIMEOUT_MS,
       requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
-      maxConnections: config.MAX_CONNECTIONS,
       configure(httpServer) {
         httpServer.timeout = config.IDLE_TIMEOUT_MS;
         answerOnSockets(httpServer, log);
+        limitConnections(httpServer, config.MAX_CONNECTIONS, log);
       },
     });
   } catch (error) {
@@ -129,19 +143,35 @@ function addOwnRoutes(app: Express, proxies: readonly UpstreamProxy[], version: 
   app.all(['/', '/openapi.json'], onlyGet);
 }
 
-function forwardByPrefix(proxies: readonly UpstreamProxy[]) {
+/** One service: how many may be on their way to it, and what takes them there. */
+interface Way {
+  admission: Admission;
+  proxy: UpstreamProxy;
+}
+
+function wayOf(ways: readonly Way[], url = ''): Way | undefined {
+  const path = url.split('?', 1)[0] as string;
+  return ways.find(({ proxy }) => isBelow(proxy.upstream, path));
+}
+
+function forwardByPrefix(ways: readonly Way[], maxBodyBytes: number, refuse: (response: ServerResponse) => void) {
   return async (request: Request, response: Response, next: NextFunction): Promise<void> => {
-    const proxy = proxies.find(({ upstream }) => isBelow(upstream, request.path));
-    if (proxy) await proxy.forward(request, response);
-    else next();
+    const way = wayOf(ways, request.url);
+    if (!way) {
+      next();
+      return;
+    }
+    const body = await gatherBody(request, maxBodyBytes);
+    if (!body || response.destroyed) return;
+    const admitted = await way.admission.admit(() => way.proxy.forward(request, response, body));
+    if (!admitted) refuse(response);
   };
 }
 
 /** Every answer begins with these; a page or a service may put its own in their place. */
-function secureHeaders(_request: Request, response: Response, next: NextFunction): void {
+function secureHeaders(response: ServerResponse): void {
   response.setHeader('X-Content-Type-Options', 'nosniff');
   response.setHeader('X-Frame-Options', 'DENY');
   response.setHeader('Referrer-Policy', 'no-referrer');
   response.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");
-  next();
 }

@@ -1,10 +1,10 @@
-// Passes requests to one service, streaming, through a breaker, and never twice.
+// Passes requests to one service through a breaker, and never twice. Responses are streamed.
 //
 // The breaker's verdict falls when the response's headers arrive, not when its body ends. Failures: no connection,
 // a connection lost before headers, no headers in time, and 502, 503 or 504 as an answer (which the client still gets
-// unchanged), unless it names a neighbour that is away. Not failures: any other status, and whatever the client does: hanging up, a body too large or too slow.
+// unchanged), unless it names a neighbour that is away. Not failures: any other status, and a client that hangs up.
 import { Agent, type ClientRequest, type IncomingMessage } from 'node:http';
-import { Transform } from 'node:stream';
+import { Readable } from 'node:stream';
 import { awayHeader, DomainError } from '@promopulse/shared/errors';
 import { requestIdHeader, requestIdOf, sendProblem } from '@promopulse/shared/http';
 import type { Logger } from '@promopulse/shared/logger';
@@ -16,12 +16,12 @@ import type { Upstream } from './upstreams.ts';
 
 interface ProxySettings extends BreakerSettings {
   UPSTREAM_TIMEOUT_MS: number;
-  MAX_BODY_BYTES: number;
 }
 
 export interface UpstreamProxy {
   upstream: Upstream;
-  forward(request: Request, response: Response): Promise<void>;
+  /** Resolves when the response's headers are known, or the client is gone. `body` is the request's, read already. */
+  forward(request: Request, response: Response, body: Buffer): Promise<void>;
   breakerState(): BreakerState;
   close(): void;
 }
@@ -31,16 +31,18 @@ interface Exchange {
   settled: boolean;
   upstreamRequest: ClientRequest | undefined;
   response: Response;
+  body: Buffer;
   settle(verdict: Verdict, answer?: DomainError): void;
 }
 
 const downStatuses = new Set([502, 503, 504]);
 
 export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings, log: Logger): UpstreamProxy {
-  const { UPSTREAM_TIMEOUT_MS, MAX_BODY_BYTES } = settings;
+  const { UPSTREAM_TIMEOUT_MS } = settings;
   const breaker = createBreaker(upstream.name, settings, log);
   // Idle connections go before the services' own 65 s are over, so that none is reused while it is being closed.
-  const agent = new Agent({ keepAlive: true, maxSockets: 256, maxFreeSockets: 64, timeout: 4_000 });
+  // There is no bound on connections: those whose answer a client reads slowly must not hold up the others.
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: 64, timeout: 4_000 });
   const exchanges = new WeakMap<IncomingMessage, Exchange>();
 
   const proxy = createProxyMiddleware({
@@ -51,14 +53,8 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
     ejectPlugins: true, // the default ones answer and log with the query string
     plugins: [proxyEventsPlugin],
     router: (request, _response, options) => {
-      const exchange = exchanges.get(request);
-      // A Content-Length is kept by node's parser; only a chunked body has to be counted.
-      if (exchange && request.headers['transfer-encoding'] !== undefined) {
-        options.buffer = countBytes(request, MAX_BODY_BYTES, () => {
-          exchange.upstreamRequest?.destroy();
-          exchange.settle('neutral', tooLarge(MAX_BODY_BYTES));
-        });
-      }
+      const body = exchanges.get(request)?.body;
+      if (body?.length) options.buffer = oneChunk(body);
       return upstream.url;
     },
     on: {
@@ -103,12 +99,18 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
     }
   }
 
-  function exchangeWith(request: Request, response: Response): Promise<Verdict> {
+  function exchangeWith(request: Request, response: Response, body: Buffer): Promise<Verdict> {
+    // The length is known now, and one way to tell it is enough.
+    if (request.headers['transfer-encoding'] !== undefined) {
+      delete request.headers['transfer-encoding'];
+      request.headers['content-length'] = String(body.length);
+    }
     return new Promise((resolve) => {
       const exchange: Exchange = {
         settled: false,
         upstreamRequest: undefined,
         response,
+        body,
         settle(verdict, answer) {
           if (exchange.settled) return;
           exchange.settled = true;
@@ -120,12 +122,6 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
         },
       };
       const headerTimer = setTimeout(() => {
-        const { upstreamRequest } = exchange;
-        const clientStillSends = !request.complete && upstreamRequest && !upstreamRequest.writableNeedDrain;
-        if (clientStillSends) {
-          headerTimer.refresh();
-          return;
-        }
         logFailure(request, 'timeout');
         exchange.settle('failed', upstreamTimeout(upstream));
       }, UPSTREAM_TIMEOUT_MS);
@@ -137,9 +133,8 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
 
   return {
     upstream,
-    async forward(request, response) {
-      if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge(MAX_BODY_BYTES);
-      const admitted = await breaker.admit(() => exchangeWith(request, response));
+    async forward(request, response, body) {
+      const admitted = await breaker.admit(() => exchangeWith(request, response, body));
       if (!admitted) refuse(request, response, upstreamUnavailable(upstream, breaker.retryAfter()));
     },
     breakerState: breaker.state,
@@ -150,23 +145,13 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
   };
 }
 
-/** Passes chunks on while their sum is within the limit; then lets the rest of the body run into nothing. */
-function countBytes(request: IncomingMessage, limit: number, onExceeded: () => void): Transform {
-  let size = 0;
-  const counter = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length;
-      if (size <= limit) {
-        done(null, chunk);
-        return;
-      }
-      request.unpipe(counter);
-      request.resume();
-      onExceeded();
-      done();
+function oneChunk(body: Buffer): Readable {
+  return new Readable({
+    read() {
+      this.push(body);
+      this.push(null);
     },
   });
-  return request.pipe(counter);
 }
 
 /** The proxy's own copying would force `Connection: keep-alive` on clients that asked for close. */
@@ -181,10 +166,6 @@ function relay(answer: IncomingMessage, response: Response): void {
 
 function refuse(request: Request, response: Response, error: DomainError): void {
   if (!response.headersSent && !response.destroyed) sendProblem(response, error, requestIdOf(request));
-}
-
-function tooLarge(limit: number): DomainError {
-  return new DomainError('too_large', 'body_too_large', `The body is larger than ${limit} bytes`);
 }
 
 function upstreamUnavailable({ name }: Upstream, retryAfter: number): DomainError {

@@ -1,7 +1,9 @@
-// Answers for what never becomes a request: bytes node's parser refuses, requests that arrive too slowly, CONNECT.
-// Each gets one problem document and then its connection is closed, by us if the client does not do it.
+// Answers for what never becomes a request: bytes node's parser refuses, requests that arrive too slowly, CONNECT, and
+// connections beyond the limit. Each gets one problem document and then its connection is closed, by us if the client
+// does not do it.
 import { randomUUID } from 'node:crypto';
 import type { Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { problem, problemTitles } from '@promopulse/shared/http';
 import type { Logger } from '@promopulse/shared/logger';
@@ -37,9 +39,50 @@ export function answerOnSockets(server: Server, log: Logger): void {
   });
 }
 
+/**
+ * Beyond `max` connections a client is told so (503), beyond twice as many it is dropped unheard. Either makes room for
+ * the next by closing those that are kept alive but idle: who holds them need not be who wants to be served.
+ */
+export function limitConnections(server: Server, max: number, log: Logger): void {
+  server.maxConnections = 2 * max;
+  const serve = server.listeners('connection');
+  let served = 0;
+  let refused = 0;
+  const report = (): void => {
+    log.warn({ refused }, 'too many connections');
+    refused = 0;
+  };
+  const makeRoom = (): void => {
+    if (refused === 0) {
+      setTimeout(report, 1_000).unref();
+      server.closeIdleConnections();
+    }
+    refused += 1;
+  };
+  server.removeAllListeners('connection');
+  server.on('drop', makeRoom);
+  server.on('connection', (socket: Socket) => {
+    if (served >= max) {
+      makeRoom();
+      socket.resume();
+      answer(socket, randomUUID(), 503, 'overloaded', 'There are too many connections right now');
+      return;
+    }
+    served += 1;
+    socket.once('close', () => {
+      served -= 1;
+    });
+    for (const listener of serve) listener.call(server, socket);
+  });
+}
+
 function refuse(socket: Duplex, log: Logger, status: number, code: string, detail: string): void {
   const requestId = randomUUID();
   log.info({ request_id: requestId, status, code }, 'refused before it was a request');
+  answer(socket, requestId, status, code, detail);
+}
+
+function answer(socket: Duplex, requestId: string, status: number, code: string, detail: string): void {
   const body = JSON.stringify(problem(status, detail, requestId, { code }));
   const head = [
     `HTTP/1.1 ${status} ${problemTitles[status]}`,
@@ -47,6 +90,7 @@ function refuse(socket: Duplex, log: Logger, status: number, code: string, detai
     `Content-Length: ${Buffer.byteLength(body)}`,
     `X-Request-Id: ${requestId}`,
     'X-Content-Type-Options: nosniff',
+    ...(status === 503 ? ['Retry-After: 1'] : []),
     ...(status === 405 ? ['Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'] : []),
     'Connection: close',
   ];

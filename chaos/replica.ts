@@ -21,6 +21,8 @@ export interface Replica {
   name: string;
   part: string;
   port: number;
+  /** Undefined while it does not run. */
+  pid(): number | undefined;
   /** Resolves when it says that it is ready. `script` in place of its own main.ts. */
   start(script?: readonly string[]): Promise<void>;
   /** Ends at once. */
@@ -87,6 +89,7 @@ export function createReplica({ part, number, port, env, logFile, exits }: Optio
     name,
     part,
     port,
+    pid: () => (child?.exitCode === null && child.signalCode === null ? child.pid : undefined),
     start: async (script = [`services/${part}/src/main.ts`]) => {
       const log = openSync(logFile, 'a', 0o600);
       // A session of its own, so that the terminal's Ctrl-C reaches only us and it is stopped in order.

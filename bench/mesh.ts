@@ -1,0 +1,140 @@
+// What is measured: the services as separate processes with the settings of production, a real PostgreSQL with fsync
+// on, a real RabbitMQ, and databases of any number and size beside each other.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createReplica, type Exit } from '../chaos/replica.ts';
+import { type Keep, type Postgres, startPostgres, startRabbit } from '../chaos/servers.ts';
+import { createLogger } from '../packages/shared/src/logger.ts';
+import { migrate } from '../packages/shared/src/migrations.ts';
+import { type Provisioned, provision, withClient } from '../packages/shared/src/provision.ts';
+import { databaseOptionsOf } from '../packages/shared/src/service.ts';
+import { developmentKeys } from '../scripts/development-keys.ts';
+import type { LocalRabbit } from '../scripts/local-rabbitmq.ts';
+import { freePort } from '../scripts/ports.ts';
+import { promotions } from '../services/promotions/src/service.ts';
+import { subscriptions } from '../services/subscriptions/src/service.ts';
+import { fill, type Sizes } from './data.ts';
+
+export interface Servers {
+  folder: string;
+  keep: Keep;
+  say(line: string): void;
+  postgres: Postgres;
+  rabbit: LocalRabbit;
+  /** Process ids. */
+  postgresPid: number;
+  rabbitPid: number;
+  postgresLog: string;
+}
+
+/** Sized for a machine of its own, as PostgreSQL's manual asks; how safely it writes stays at its defaults. */
+const settings = {
+  shared_buffers: '512MB',
+  max_wal_size: '8GB',
+  checkpoint_timeout: '30min',
+  track_commit_timestamp: 'on', // row 5 is read from it
+};
+
+export async function startServers(folder: string, say: (line: string) => void, keep: Keep): Promise<Servers> {
+  const [postgres, rabbit] = await Promise.all([startPostgres(folder, say, keep), startRabbit(folder, say, keep)]);
+  await withClient(postgres.url(), async (client) => {
+    for (const [name, value] of Object.entries(settings)) await client.query(`alter system set ${name} = '${value}'`);
+  });
+  await postgres.stop('fast');
+  await postgres.start();
+  const dataDir = await withClient(postgres.url(), async (client) => {
+    const { rows } = await client.query<{ data_directory: string }>('show data_directory');
+    return rows[0]?.data_directory ?? '';
+  });
+  return {
+    folder,
+    keep,
+    say,
+    postgres,
+    rabbit,
+    postgresPid: Number(readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n')[0]),
+    postgresLog: `${dataDir}.log`,
+    rabbitPid: Number(readFileSync(join(folder, 'rabbitmq', 'pid'), 'utf8')),
+  };
+}
+
+export interface Place extends Provisioned {
+  name: string;
+  sizes: Sizes;
+  /** Runs SQL as the administrator. */
+  sql(text: string): Promise<unknown[]>;
+}
+
+/** A database with the schemas of all services, and data. Known promotions stay fresh also where no service runs. */
+export async function createPlace(servers: Servers, name: string, sizes: Sizes): Promise<Place> {
+  const provisioned = await provision(servers.postgres.url(), {
+    database: name,
+    services: ['users', 'promotions', 'subscriptions'],
+  });
+  for (const definition of [promotions, subscriptions]) {
+    await migrate(
+      databaseOptionsOf(definition, provisioned.urls[definition.name] ?? ''),
+      createLogger({ service: name, level: 'warn' }),
+    );
+  }
+  const sql = (text: string): Promise<unknown[]> =>
+    withClient(provisioned.adminUrl, async (client) => (await client.query(text)).rows ?? []);
+  await fill(sql, sizes);
+  return { ...provisioned, name, sizes, sql };
+}
+
+export interface Started {
+  url: string;
+  pid: number;
+  stop(): Promise<unknown>;
+}
+
+interface StartOptions {
+  env?: Record<string, string>;
+  /** Arguments of Node in place of the service's own main.ts. */
+  script?: readonly string[];
+}
+
+/** Starts parts of the mesh on a place; the gateway and subscriptions are told where the others are. */
+export async function startParts(
+  servers: Servers,
+  place: Place,
+  parts: readonly string[],
+  { env = {}, script }: StartOptions = {},
+): Promise<Record<string, Started>> {
+  const keys = developmentKeys(join(servers.folder, 'keys.json'), {}) as Record<string, string>;
+  const ports: Record<string, number> = {};
+  for (const part of ['users', 'promotions', 'subscriptions', 'gateway']) {
+    ports[part] = await freePort(undefined, Object.values(ports));
+  }
+  const url = (part: string): string => `http://127.0.0.1:${ports[part]}`;
+  const urls = { USERS_URL: url('users'), PROMOTIONS_URL: url('promotions'), SUBSCRIPTIONS_URL: url('subscriptions') };
+  const exits: Exit[] = [];
+  const started: Record<string, Started> = {};
+  for (const part of parts) {
+    const replica = createReplica({
+      part,
+      number: 1,
+      port: ports[part] ?? 0,
+      env: {
+        HOST: '127.0.0.1',
+        ENVIRONMENT: 'production',
+        ...urls,
+        ...keys,
+        ...(part !== 'gateway' && {
+          DATABASE_URL: place.urls[part] ?? '',
+          AMQP_URL: servers.rabbit.url,
+          AMQP_PREFIX: `${place.name}.`,
+        }),
+        RECONCILE_INTERVAL_MS: '86400000', // the databases are filled past the services
+        ...env,
+      },
+      logFile: join(servers.folder, `${place.name}-${part}.log`),
+      exits,
+    });
+    servers.keep(() => replica.stop());
+    await replica.start(script);
+    started[part] = { url: url(part), pid: replica.pid() ?? 0, stop: () => replica.stop() };
+  }
+  return started;
+}

@@ -1,0 +1,96 @@
+// The same by hand on Fastify and pg: input checked and answers written by its JSON schemas, its own logger with one
+// line per request. What is not in it: see express.ts.
+import { randomUUID } from 'node:crypto';
+import Fastify from 'fastify';
+import pg from 'pg';
+import { getPromotion, insertSubscription, listByUser } from './statements.ts';
+
+const { PORT, PROMOTIONS_URL, SUBSCRIPTIONS_URL } = process.env;
+const promotions = new pg.Pool({ connectionString: PROMOTIONS_URL, max: 5 });
+const subscriptions = new pg.Pool({ connectionString: SUBSCRIPTIONS_URL, max: 5 });
+
+const app = Fastify({ logger: true, disableRequestLogging: true, bodyLimit: 65_536 });
+
+app.addHook('onResponse', async (request, reply) => {
+  const { method, url: path } = request;
+  request.log.info({ method, path, status: reply.statusCode, duration_ms: reply.elapsedTime }, 'request');
+});
+
+const id = { type: 'integer', minimum: 1, maximum: 2_147_483_647 } as const;
+const time = { type: 'string', format: 'date-time' } as const;
+const subscription = {
+  type: 'object',
+  properties: {
+    id,
+    user_id: id,
+    promotion_id: id,
+    is_active: { type: 'boolean' },
+    metadata: { type: ['object', 'null'], additionalProperties: true },
+    created_at: time,
+  },
+} as const;
+const promotion = {
+  type: 'object',
+  properties: {
+    id,
+    name: { type: 'string' },
+    description: { type: ['string', 'null'] },
+    status: { type: 'string' },
+    start_at: time,
+    end_at: time,
+    created_at: time,
+    updated_at: time,
+    created_by: { type: ['integer', 'null'] },
+  },
+} as const;
+const problem = (status: number, detail: string) => ({ type: 'about:blank', status, detail });
+
+app.get<{ Params: { id: number } }>(
+  '/promotions/:id',
+  { schema: { params: { type: 'object', properties: { id }, required: ['id'] }, response: { 200: promotion } } },
+  async (request, reply) => {
+    const { rows } = await promotions.query({ ...getPromotion, values: [request.params.id] });
+    if (rows[0]) return rows[0];
+    return reply.code(404).type('application/problem+json').send(problem(404, 'Promotion not found'));
+  },
+);
+
+const page = {
+  user_id: id,
+  limit: { type: 'integer', minimum: 1, maximum: 1_000, default: 100 },
+  offset: { type: 'integer', minimum: 0, default: 0 },
+} as const;
+const list = {
+  type: 'object',
+  properties: { items: { type: 'array', items: subscription }, total: { type: 'integer' } },
+} as const;
+
+app.get<{ Querystring: { user_id: number; limit: number; offset: number } }>(
+  '/subscriptions',
+  { schema: { querystring: { type: 'object', properties: page, required: ['user_id'] }, response: { 200: list } } },
+  async ({ query: { user_id, limit, offset } }) => {
+    const { rows } = await subscriptions.query({ ...listByUser, values: [user_id, limit, offset] });
+    return { items: rows.filter((row) => row.id !== null), total: rows[0]?.total ?? 0 };
+  },
+);
+
+const newSubscription = {
+  type: 'object',
+  properties: { user_id: id, promotion_id: id, metadata: { type: ['object', 'null'], additionalProperties: true } },
+  required: ['user_id', 'promotion_id'],
+  additionalProperties: false,
+} as const;
+
+app.post<{ Body: { user_id: number; promotion_id: number; metadata?: object | null } }>(
+  '/subscriptions',
+  { schema: { body: newSubscription, response: { 201: subscription } } },
+  async ({ body: { user_id, promotion_id, metadata }, headers }, reply) => {
+    const json = metadata ? JSON.stringify(metadata) : null;
+    const values = [user_id, promotion_id, 5, json, randomUUID(), headers['x-request-id'] ?? randomUUID()];
+    const { rows } = await subscriptions.query({ ...insertSubscription, values });
+    if (rows[0]) return reply.code(201).send(rows[0]);
+    return reply.code(409).type('application/problem+json').send(problem(409, 'The subscription is not possible'));
+  },
+);
+
+await app.listen({ port: Number(PORT), host: '127.0.0.1' });

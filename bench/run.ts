@@ -1,0 +1,132 @@
+// `npm run bench`: what the parts cost, as ratios to what they stand on, measured on this machine in interleaved
+// rounds. Progress while it runs, a table at the end, and the same as JSON. Ratios hold on other machines; absolute
+// figures do not.
+//   --only NAME   one part of it: gateway, post, get, list      --rounds N   default 5
+//   --quick       about two minutes: two rounds of a second, smaller data
+//   --json FILE   where the JSON goes, default .data/bench.json
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { temporaryFolder } from '../chaos/servers.ts';
+import { measureGateway } from './gateway.ts';
+import { createPlace, startServers } from './mesh.ts';
+import { caseTable, plainTable, type Report, rowTable, type Section } from './report.ts';
+import { kinds, measureRequests, prepareRequests } from './requests.ts';
+import type { Plan } from './rounds.ts';
+import { findProgram } from './wrk.ts';
+
+const names = ['gateway', ...kinds] as const;
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    json: { type: 'string' },
+  },
+});
+const { only, quick } = values;
+const rounds = Number(values.rounds ?? (quick ? 2 : 5));
+if (only !== undefined && !names.some((name) => name === only)) throw new Error(`--only takes ${names.join(', ')}`);
+if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a whole number');
+const root = resolve(import.meta.dirname, '..');
+const jsonFile = resolve(values.json ?? join(root, '.data', 'bench.json'));
+
+process.setMaxListeners(0); // each process that we start is to end with us
+const startedAt = performance.now();
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const say = (line: string): void => {
+  print(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
+};
+const plan: Plan = { rounds, seconds: quick ? 1 : 5, warmUp: quick ? 2_000 : 20_000, repeat: !quick, say };
+
+const stops: (() => Promise<unknown>)[] = [];
+const keep = (stop: () => Promise<unknown>): void => void stops.push(stop);
+let stopping: Promise<void> | undefined;
+
+function stopEverything(): Promise<void> {
+  stopping ??= (async () => {
+    for (let stop = stops.pop(); stop; stop = stops.pop()) {
+      await stop().catch((error: unknown) => say(`a part did not stop: ${(error as Error).message}`));
+    }
+  })();
+  return stopping;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    if (stopping) return;
+    say(`${signal}: stopping …`);
+    void stopEverything().then(() => process.exit(130));
+  });
+}
+
+async function measureAll(): Promise<Section[]> {
+  const wanted = (name: (typeof names)[number]): boolean => only === undefined || only === name;
+  const servers = await startServers(
+    temporaryFolder(keep, () => false),
+    say,
+    keep,
+  );
+  say(`PostgreSQL and RabbitMQ ${servers.rabbit.version} are ready`);
+  const sizes = quick
+    ? { users: 20_000, promotions: 5_000, subscriptions: 20_000 }
+    : { users: 100_000, promotions: 10_000, subscriptions: 100_000 };
+  const served = await createPlace(servers, 'served', sizes);
+  const bare = await createPlace(servers, 'bare', sizes);
+  say(`data: ${JSON.stringify(sizes)}`);
+  const sections: Section[] = [];
+  if (wanted('gateway')) sections.push(await measureGateway(servers, served, plan));
+  if (kinds.some(wanted)) {
+    const requests = await prepareRequests(servers, served, bare);
+    for (const kind of kinds) if (wanted(kind)) sections.push(await measureRequests(kind, requests, plan));
+  }
+  return sections;
+}
+
+function versionOf(program: string, args: readonly string[]): string {
+  const path = findProgram(program);
+  if (!path) return 'not installed';
+  try {
+    const said = execFileSync(path, [...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    return /\d+(\.\d+)+/.exec(said)?.[0] ?? 'unknown';
+  } catch (error) {
+    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+    return /\d+(\.\d+)+/.exec(stdout + stderr)?.[0] ?? 'unknown';
+  }
+}
+
+async function main(): Promise<number> {
+  const sections = await measureAll();
+  const report: Report = {
+    at: new Date().toISOString(),
+    commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
+    machine: `${availableParallelism()} cores of ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    versions: {
+      node: process.versions.node,
+      pgbench: versionOf('pgbench', ['--version']),
+      wrk: versionOf('wrk', ['-v']),
+    },
+    quick,
+    rounds,
+    seconds: plan.seconds,
+    sections,
+  };
+  print(`\n${plainTable(caseTable(sections))}`);
+  print(`\n${plainTable(rowTable(sections))}`);
+  for (const line of sections.flatMap(({ skipped }) => skipped)) print(`\nNOT MEASURED: ${line}`);
+  mkdirSync(dirname(jsonFile), { recursive: true });
+  writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
+  print(`\n${report.machine}; ${Math.round((performance.now() - startedAt) / 1_000)} s. As JSON: ${jsonFile}`);
+  return 0;
+}
+
+process.exitCode = await main().catch((error: Error) => {
+  if (stopping) return 130;
+  say(`the run failed: ${error.stack}`);
+  return 1;
+});
+await stopEverything();
+process.exit();

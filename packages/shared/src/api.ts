@@ -116,14 +116,23 @@ function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, whole =
 }
 
 function explain(issue: z.core.$ZodIssue, whole: string): FieldError[] {
-  const path = issue.path.join('.');
+  const path = issue.path.map(shownName).join('.');
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ field: path ? `${path}.${key}` : key, rule: 'is not a known field' }));
+    return issue.keys.map((key) => ({
+      field: [...issue.path, key].map(shownName).join('.'),
+      rule: 'is not a known field',
+    }));
   }
   if (path === '' && issue.code === 'invalid_type') {
     return [{ field: whole, rule: issue.input === undefined ? 'is required' : 'must be a JSON object' }];
   }
   return [{ field: path || whole, rule: issue.message }];
+}
+
+/** A caller's own name for a field may be an address or a phone put in the wrong place, and errors carry neither. */
+function shownName(name: PropertyKey): string {
+  const text = String(name);
+  return typeof name === 'number' || (/^[\w$.[\]-]{1,64}$/.test(text) && !/\d{5}/.test(text)) ? text : '(not shown)';
 }
 
 function expressPath(path: string): string {

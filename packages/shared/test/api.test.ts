@@ -175,6 +175,14 @@ describe('a body', () => {
         { field: 'size', rule: 'is not a known field' },
       ],
     ],
+    [
+      'with an address or a phone for a name',
+      { label: 'x', 'ada@example.com': 1, inner: { depth: 1, '+14155550123': 1 } },
+      [
+        { field: 'inner.(not shown)', rule: 'is not a known field' },
+        { field: '(not shown)', rule: 'is not a known field' },
+      ],
+    ],
     ['that is a list', [], [{ field: 'body', rule: 'must be a JSON object' }]],
     ['that is a list of one', [{ label: 'x' }], [{ field: 'body', rule: 'must be a JSON object' }]],
     ['that is absent', undefined, [{ field: 'body', rule: 'is required' }]],
@@ -295,6 +303,8 @@ describe('a query', () => {
     ['__proto__=1', '__proto__', 'is not a known field'],
     ['constructor=1', 'constructor', 'is not a known field'],
     ['toString=1', 'toString', 'is not a known field'],
+    ['ada@example.com=1', '(not shown)', 'is not a known field'],
+    ['%2B14155550123=1', '(not shown)', 'is not a known field'],
   ])('?%s is refused', async (query, field, rule) => {
     const answer = await api.get(`/things?${query}`);
     expectProblem(answer, 422, 'validation_failed');

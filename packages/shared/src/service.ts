@@ -35,6 +35,8 @@ const serviceConfig = {
   AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// URL' }),
   /** Put before every exchange and queue name, so that several meshes can share a broker. */
   AMQP_PREFIX: z.string().default(''),
+  /** Published events stay in the outbox so long, in seconds, for people to look at. */
+  OUTBOX_RETENTION_SECONDS: z.coerce.number().int().min(1).max(31_536_000).default(86_400),
 };
 
 export interface ServiceContext<Config> {
@@ -132,7 +134,7 @@ export async function startService(
     started.push((deadline) => broker.close(Math.max(0, deadline - Date.now())));
 
     const parts = definition.parts({ config, database, broker, log });
-    const relay = startRelay({ database, broker, log });
+    const relay = startRelay({ database, broker, log, retentionSeconds: config.OUTBOX_RETENTION_SECONDS });
     started.push((deadline) => relay.stop(Math.max(0, Math.min(2_000, deadline - Date.now()))));
     for (const consumer of parts.consumers ?? []) broker.consume(consumer);
     if (parts.start) started.push(parts.start());

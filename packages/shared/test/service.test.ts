@@ -293,6 +293,21 @@ describe('started too early', () => {
   });
 });
 
+test('lets go of a published event after OUTBOX_RETENTION_SECONDS', async () => {
+  const { post } = await run({ ...environment(), OUTBOX_RETENTION_SECONDS: '1' }).listening();
+  await listen();
+  await post('/users', ada);
+  const kept = (): Promise<boolean[]> =>
+    withClient(place.adminUrl, async (admin) => {
+      const { rows } = await admin.query<{ published: boolean }>(
+        'select published_at is not null as published from users.outbox',
+      );
+      return rows.map(({ published }) => published);
+    });
+  await eventually(async () => expect(await kept()).toEqual([true]));
+  await eventually(async () => expect(await kept()).toEqual([]), { timeoutMs: 40_000 });
+});
+
 describe('while the database', () => {
   const outage = {
     'is down': {

@@ -1,6 +1,6 @@
 // The judgement: what the history says was promised against what the mesh holds afterwards. A check that finds
 // nothing is a row in the report; every breach is a sentence with the request it is about.
-import { differences, type Facts, type RecordedEvent } from './facts.ts';
+import { differences, type Facts, type RecordedEvent, type Shown } from './facts.ts';
 import { type Attempt, describe, isOpen, isSuccess, isWrite, type Kind } from './history.ts';
 
 export interface Check {
@@ -13,6 +13,7 @@ export interface Check {
 /** What the mesh may answer besides success, 503, 504 and silence. */
 const refusals: Record<Kind, readonly number[]> = {
   'create user': [409],
+  'change user': [409],
   'create promotion': [],
   activate: [],
   edit: [422],
@@ -20,10 +21,23 @@ const refusals: Record<Kind, readonly number[]> = {
   subscribe: [409, 422],
   deactivate: [422],
   'read user': [],
+  'find user': [],
   'read promotion': [],
   'list promotions': [],
   'list subscriptions': [],
+  'bad request': [404, 422],
 };
+
+/** What a run without faults is held to as well, with outboxes that forget what was published long ago. */
+export function checkSteady(history: readonly Attempt[], facts: Facts): Check[] {
+  return [
+    answers(history),
+    subscribedOnce(history.filter(isWrite)),
+    truthful(history),
+    converged(facts),
+    published(facts),
+  ];
+}
 
 export function checkHistory(history: readonly Attempt[], facts: Facts): Check[] {
   const writes = history.filter(isWrite);
@@ -33,7 +47,7 @@ export function checkHistory(history: readonly Attempt[], facts: Facts): Check[]
     acknowledged(writes, byRequest, facts),
     refused(writes, byRequest),
     traces(writes, facts),
-    unique(writes),
+    subscribedOnce(writes),
     truthful(history),
     converged(facts),
     published(facts),
@@ -46,7 +60,8 @@ function answers(history: readonly Attempt[]): Check {
   for (const attempt of history) {
     if (attempt.status === 503 && !(Number(attempt.retryAfter) > 0))
       breaches.push(`no Retry-After: ${describe(attempt)}`);
-    if (!isSuccess(attempt) && !isOpen(attempt) && !refusals[attempt.kind].includes(attempt.status)) {
+    const accepted = isSuccess(attempt) && attempt.kind !== 'bad request';
+    if (!accepted && !isOpen(attempt) && !refusals[attempt.kind].includes(attempt.status)) {
       breaches.push(`not an answer to this: ${describe(attempt)}`);
     }
   }
@@ -57,8 +72,9 @@ function answers(history: readonly Attempt[]): Check {
   };
 }
 
-/** A status change that found the status already there is a success without a trace. */
+/** A status change that found the status already there is a success without a trace, as is what only users know. */
 function leavesTrace({ kind, projection }: Attempt): boolean {
+  if (kind === 'change user') return false;
   return (kind !== 'activate' && kind !== 'end') || projection !== null;
 }
 
@@ -78,6 +94,7 @@ function acknowledged(
     if (events[0] && events[0].data.id !== id) return `its event is about ${events[0].data.id}`;
     const { kind, body } = attempt;
     if (kind === 'create user') return names.get(id) === body?.first_name ? undefined : `row ${names.get(id)}`;
+    if (kind === 'change user') return names.has(id) ? undefined : 'no such row';
     if (kind === 'subscribe') {
       const row = rows.get(id);
       return row?.user_id === body?.user_id && row?.promotion_id === body?.promotion_id ? undefined : 'no such row';
@@ -142,16 +159,12 @@ function traces(writes: readonly Attempt[], { users, promotions, subscriptions, 
   return { promise: 'a change and its event: both or neither, in order', looked, breaches };
 }
 
-/** Of all who wanted the same address or the same subscription, one at most succeeded, and a conflict has a winner. */
-function unique(writes: readonly Attempt[]): Check {
+/** Of all who wanted the same subscription, one at most succeeded, and a conflict has a winner. */
+function subscribedOnce(writes: readonly Attempt[]): Check {
   const breaches: string[] = [];
-  const keyOf = ({ kind, body }: Attempt): string | undefined => {
-    if (kind === 'create user') return String(body?.email).toLowerCase();
-    return kind === 'subscribe' ? `user ${body?.user_id} promotion ${body?.promotion_id}` : undefined;
-  };
   const groups = Map.groupBy(
-    writes.filter((attempt) => keyOf(attempt) !== undefined),
-    keyOf,
+    writes.filter(({ kind }) => kind === 'subscribe'),
+    ({ body }) => `user ${body?.user_id} promotion ${body?.promotion_id}`,
   );
   for (const [key, group] of groups) {
     const won = group.filter(isSuccess);
@@ -163,7 +176,7 @@ function unique(writes: readonly Attempt[]): Check {
       if (!winner) breaches.push(`a conflict with nobody: ${describe(loser)}`);
     }
   }
-  return { promise: 'one user per address, one subscription per pair', looked: `${groups.size} keys`, breaches };
+  return { promise: 'one subscription per user and promotion', looked: `${groups.size} pairs`, breaches };
 }
 
 /** Unknown is never answered as "no", and what was answered before a request began is known to it. */
@@ -185,7 +198,7 @@ function truthful(history: readonly Attempt[]): Check {
     if (attempt.kind === 'edit') return !endedSince;
     return (activated.get(id) ?? Number.POSITIVE_INFINITY) <= attempt.began && !endedSince;
   };
-  const refusedOnes = history.filter(({ status }) => status === 422);
+  const refusedOnes = history.filter(({ status, kind }) => status === 422 && kind !== 'bad request');
   const breaches = refusedOnes.filter(wrong).map((attempt) => `wrong: ${describe(attempt)}`);
   return {
     promise: 'a refusal is true: nobody is told "not active" who was told "active"',
@@ -207,6 +220,17 @@ function published({ events, deadLetters, distrusts }: Facts): Check {
     ...(distrusts > 0 ? [`${distrusts} events were set aside on the way`] : []),
   ];
   return { promise: 'outboxes empty, no dead letters', looked: `${events.length} events`, breaches };
+}
+
+export function checkTotals({ subscriptions }: Facts, { totals }: Shown): Check {
+  const rows = Map.groupBy(subscriptions, (row) => row.promotion_id);
+  const breaches = totals.flatMap(({ promotion_id, all, active }) => {
+    const there = rows.get(promotion_id) ?? [];
+    const count = there.filter(({ is_active }) => is_active).length;
+    if (all === there.length && active === count) return [];
+    return [`promotion ${promotion_id}: told ${all}, ${active} active; there are ${there.length}, ${count} active`];
+  });
+  return { promise: 'every total told is what there is', looked: `${totals.length} promotions`, breaches };
 }
 
 function migratedOnce({ migrations }: Facts): Check {

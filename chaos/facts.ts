@@ -1,4 +1,5 @@
 // What the databases and the broker say once everything is quiet: read past every link, as the administrator.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { withClient } from '../packages/shared/src/provision.ts';
 import { rabbitDeadLetters } from '../packages/shared/src/rabbit-dead-letters.ts';
 import { type Mesh, type Service, services } from './mesh.ts';
@@ -45,6 +46,55 @@ export interface Facts {
   events: RecordedEvent[];
   migrations: { service: Service; names: string[] }[];
   deadLetters: string[];
+}
+
+export interface ShownUser {
+  id: number;
+  email: string;
+  phone?: string;
+}
+
+/** What only the API can say. */
+export interface Shown {
+  users: ShownUser[];
+  /** Of each promotion, by `GET /subscriptions`: how many, and how many of them active. */
+  totals: { promotion_id: number; all: number; active: number }[];
+}
+
+const askedAtOnce = 8;
+
+/** Of a mesh that is quiet: an answer other than 200 is asked for again, for up to 30 s. */
+export async function readShown(url: string, { users, promotions }: Facts): Promise<Shown> {
+  const totalOf = async (query: string): Promise<number> =>
+    (await get<{ total: number }>(`${url}/subscriptions?limit=1&${query}`)).total;
+  return {
+    users: await inParallel(users, ({ id }) => get<ShownUser>(`${url}/users/${id}`)),
+    totals: await inParallel(promotions, async ({ id }) => ({
+      promotion_id: id,
+      all: await totalOf(`promotion_id=${id}`),
+      active: await totalOf(`promotion_id=${id}&is_active=true`),
+    })),
+  };
+}
+
+async function inParallel<Item, Result>(items: readonly Item[], work: (item: Item) => Promise<Result>) {
+  const left = items.entries();
+  const results: Result[] = [];
+  const one = async (): Promise<void> => {
+    for (const [index, item] of left) results[index] = await work(item);
+  };
+  await Promise.all(Array.from({ length: askedAtOnce }, one));
+  return results;
+}
+
+async function get<Body>(url: string): Promise<Body> {
+  for (const deadline = Date.now() + 30_000; ; ) {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+    const body = (await answer.json()) as Body;
+    if (answer.status === 200) return body;
+    if (Date.now() > deadline) throw new Error(`${answer.status} from ${url} while the mesh is quiet`);
+    await sleep(500);
+  }
 }
 
 export async function readFacts(mesh: Mesh): Promise<Facts> {
@@ -99,6 +149,19 @@ export function differences({ users, promotions, knownUsers, cachedPromotions }:
 }
 
 /** Nothing waits any more: outboxes published, projections caught up. */
-export function isQuiet(facts: Facts): boolean {
+function isQuiet(facts: Facts): boolean {
   return facts.events.every(({ published }) => published) && differences(facts).length === 0;
+}
+
+const quietWithinMs = 60_000;
+
+/** Call it once nobody writes any more. `quietAfterMs` is undefined when the mesh is not quiet within a minute. */
+export async function waitForQuiet(mesh: Mesh): Promise<{ facts: Facts; quietAfterMs: number | undefined }> {
+  const since = Date.now();
+  for (;;) {
+    const facts = await readFacts(mesh);
+    if (isQuiet(facts)) return { facts, quietAfterMs: Date.now() - since };
+    if (Date.now() - since > quietWithinMs) return { facts, quietAfterMs: undefined };
+    await sleep(500);
+  }
 }

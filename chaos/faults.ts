@@ -10,6 +10,8 @@ export interface Strike {
   target: string;
   /** How long what was taken away stays away, in milliseconds. */
   holdMs: number;
+  /** Of a pair: the second begins in the middle of the first. */
+  parts?: [Strike, Strike];
 }
 
 export interface Struck {
@@ -62,6 +64,7 @@ export const faults: readonly Fault[] = [
     strike: deathAt('before-ack', 'an event applied and not acknowledged'),
   },
   { name: 'rabbit-restart', targets: ['rabbit'], always: ['rabbit'], hold: [1_000, 4_000], strike: rabbitRestart },
+  { name: 'rabbit-crash', targets: ['rabbit'], always: ['rabbit'], hold: [500, 3_000], strike: rabbitCrash },
   { name: 'rabbit-alarm', targets: ['rabbit'], always: ['rabbit'], hold: [6_000, 9_000], strike: rabbitAlarm },
   {
     name: 'postgres-restart',
@@ -77,6 +80,13 @@ export const faults: readonly Fault[] = [
     hold: [500, 3_000],
     strike: postgresRestart('immediate'),
   },
+  {
+    name: 'postgres-kill',
+    targets: ['postgres'],
+    always: ['postgres'],
+    hold: [500, 3_000],
+    strike: postgresRestart('kill'),
+  },
   ...network('cut', [2_000, 3_500], cutAgainAndAgain),
   // A half-open link to RabbitMQ is found by its heartbeats, which take longer.
   ...network('stall', [3_000, 7_000], stall, { hold: [11_000, 14_000], always: deafReplica }),
@@ -84,7 +94,24 @@ export const faults: readonly Fault[] = [
   ...network('slow', [3_000, 5_000], slow),
   { name: 'rolling-restart', targets: ['everything'], always: ['everything'], hold: [0, 0], strike: rollingRestart },
   { name: 'empty-start', targets: services, always: [], hold: [0, 0], strike: emptyStart },
+  { name: 'pair', targets: ['first', 'second'], always: ['first', 'second'], hold: [0, 0], strike: pair },
 ];
+
+/** Of these, two from different groups can strike at once: each takes away something else. */
+export const pairable: readonly (readonly string[])[] = [
+  ['kill', 'freeze'],
+  ['rabbit-restart', 'rabbit-crash', 'rabbit-alarm'],
+  ['postgres-restart', 'postgres-crash', 'postgres-kill'],
+  ['cut-http', 'stall-http', 'slow-http'],
+  ['cut-postgres', 'stall-postgres', 'slow-postgres'],
+  ['cut-rabbit', 'stall-rabbit', 'slow-rabbit'],
+];
+
+export async function strikeWith(mesh: Mesh, strike: Strike): Promise<Struck> {
+  const fault = faults.find(({ name }) => name === strike.fault);
+  if (!fault) throw new Error(`there is no fault ${strike.fault}`);
+  return await fault.strike(mesh, strike);
+}
 
 function network(
   name: string,
@@ -159,6 +186,14 @@ async function rabbitRestart({ rabbit }: Mesh, { holdMs }: Strike): Promise<Stru
   return { recoverFrom: Date.now() };
 }
 
+/** SIGKILL: what was on its way to the disk is lost, and every connection ends without a word. */
+async function rabbitCrash({ rabbit }: Mesh, { holdMs }: Strike): Promise<Struck> {
+  await rabbit.kill();
+  await sleep(holdMs);
+  await rabbit.start();
+  return { recoverFrom: Date.now() };
+}
+
 /** Under a memory alarm RabbitMQ reads nothing from whoever publishes. */
 async function rabbitAlarm({ rabbit }: Mesh, { holdMs }: Strike): Promise<Struck> {
   await rabbit.ctl(['set_vm_memory_high_watermark', '0.00001']);
@@ -167,13 +202,28 @@ async function rabbitAlarm({ rabbit }: Mesh, { holdMs }: Strike): Promise<Struck
   return { recoverFrom: Date.now() };
 }
 
-function postgresRestart(how: 'fast' | 'immediate'): Fault['strike'] {
+function postgresRestart(how: 'fast' | 'immediate' | 'kill'): Fault['strike'] {
   return async ({ postgres }, { holdMs }) => {
     await postgres.stop(how);
     await sleep(holdMs);
     await postgres.start();
     return { recoverFrom: Date.now() };
   };
+}
+
+/** Both are put back before anything is thrown. */
+async function pair(mesh: Mesh, { parts }: Strike): Promise<Struck> {
+  if (!parts) throw new Error('a pair has two parts');
+  const [first, second] = parts;
+  const struck = await Promise.allSettled([
+    strikeWith(mesh, first),
+    sleep(first.holdMs / 2).then(() => strikeWith(mesh, second)),
+  ]);
+  const ends = struck.map((each) => {
+    if (each.status === 'rejected') throw each.reason;
+    return each.value.recoverFrom;
+  });
+  return { recoverFrom: Math.max(...ends) };
 }
 
 async function cutAgainAndAgain(links: Link[], holdMs: number): Promise<Struck> {

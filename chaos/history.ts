@@ -2,6 +2,7 @@
 
 export const writeKinds = [
   'create user',
+  'change user',
   'create promotion',
   'activate',
   'edit',
@@ -10,7 +11,14 @@ export const writeKinds = [
   'deactivate',
 ] as const;
 export type WriteKind = (typeof writeKinds)[number];
-export type Kind = WriteKind | 'read user' | 'read promotion' | 'list promotions' | 'list subscriptions';
+export type Kind =
+  | WriteKind
+  | 'read user'
+  | 'find user'
+  | 'read promotion'
+  | 'list promotions'
+  | 'list subscriptions'
+  | 'bad request';
 
 export interface Attempt {
   /** Sent as X-Request-Id, which comes back in the outbox row of the change. */
@@ -26,6 +34,10 @@ export interface Attempt {
   status: number;
   /** Of what was created or changed. */
   id: number | undefined;
+  /** Of what was listed. */
+  total: number | undefined;
+  /** An error's headers and body, as they came. */
+  said: string | undefined;
   code: string | undefined;
   projection: string | null;
   retryAfter: string | null;

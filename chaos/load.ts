@@ -1,6 +1,7 @@
 // A mixed load through the gateway, at a steady rate whatever the mesh answers, every request in the history. What is
 // asked next follows from the seed and from what has been acknowledged so far.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Canary, emailOf, phoneOf } from './canary.ts';
 import type { Attempt, Kind } from './history.ts';
 import type { Random } from './random.ts';
 
@@ -8,6 +9,8 @@ interface LoadOptions {
   url: string;
   random: Random;
   perSecond: number;
+  /** Marks every email and phone. */
+  canary: Canary;
 }
 
 export interface Load {
@@ -24,7 +27,7 @@ const mostInFlight = 200;
 /** After an end is answered, somebody tries to subscribe so many milliseconds later. */
 const lateMs = [0, 500, 2_000, 4_500, 7_500, 11_000];
 
-export function startLoad({ url, random, perSecond }: LoadOptions): Load {
+export function startLoad({ url, random, perSecond, canary }: LoadOptions): Load {
   const history: Attempt[] = [];
   const inFlight = new Set<Promise<unknown>>();
   const users: { id: number; email: string }[] = [];
@@ -36,25 +39,26 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   let hurriedKinds = new Set<Kind>();
   let running = true;
 
-  async function ask(kind: Kind, method: string, path: string, body?: Record<string, unknown>): Promise<Attempt> {
+  /** @param raw what is sent in place of the body's JSON */
+  async function ask(kind: Kind, method: string, path: string, body?: Attempt['body'], raw?: string): Promise<Attempt> {
     count += 1;
     const requestId = `chaos-${count}`;
     const attempt: Attempt = {
       ...{ requestId, kind, method, path, body, began: Date.now(), ended: 0, status: 0 },
-      ...{ id: undefined, code: undefined, projection: null, retryAfter: null, failure: undefined },
+      ...{ id: undefined, total: undefined, said: undefined, code: undefined, projection: null, retryAfter: null },
+      failure: undefined,
     };
     try {
-      const headers = { 'x-request-id': requestId, ...(body && { 'content-type': 'application/json' }) };
+      const sent = raw ?? (body && JSON.stringify(body));
+      const headers = { 'x-request-id': requestId, ...(sent && { 'content-type': 'application/json' }) };
       const signal = AbortSignal.timeout(patienceMs);
-      const answer = await fetch(`${url}${path}`, {
-        method,
-        headers,
-        signal,
-        ...(body && { body: JSON.stringify(body) }),
-      });
-      const said = (await answer.json()) as { id?: number; code?: string };
+      const answer = await fetch(`${url}${path}`, { method, headers, signal, ...(sent && { body: sent }) });
+      const text = await answer.text();
       attempt.status = answer.status;
+      if (!answer.ok) attempt.said = `${JSON.stringify([...answer.headers])} ${text}`;
+      const said = JSON.parse(text) as Pick<Attempt, 'id' | 'total' | 'code'>;
       attempt.id = said.id;
+      attempt.total = said.total;
       attempt.code = said.code;
       attempt.projection = answer.headers.get('promopulse-projection');
       attempt.retryAfter = answer.headers.get('retry-after');
@@ -68,12 +72,16 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
   }
 
   async function createUser(email: string): Promise<void> {
-    const { status, id } = await ask('create user', 'POST', '/users', {
-      first_name: `U${count + 1}`,
-      last_name: 'Chaos',
-      email,
-    });
+    const names = { first_name: `U${count + 1}`, last_name: 'Chaos' };
+    const phone = random.next() < 0.7 ? { phone: freshPhone() } : {};
+    const { status, id } = await ask('create user', 'POST', '/users', { ...names, email, ...phone });
     if (status === 201 && id) users.push({ id, email });
+  }
+
+  async function changeUser(changes: { email?: string; phone?: string | null }): Promise<void> {
+    const user = random.pick(users);
+    const { status } = await ask('change user', 'PATCH', `/users/${user.id}`, changes);
+    if (status === 200 && changes.email) user.email = changes.email;
   }
 
   async function createPromotion(): Promise<void> {
@@ -111,13 +119,18 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
     if (status === 201 && id) subscribed.push({ id, user_id, promotion_id });
   }
 
-  const freshEmail = (): string => `chaos.${count + 1}@example.com`;
+  const freshEmail = (): string => emailOf(canary, count + 1);
+  const freshPhone = (): string => phoneOf(canary, count + 1);
   const taken = (list: number[]): number => list.splice(random.between(0, list.length - 1), 1)[0] as number;
   /** Weight, kind, what must be there first, and the request. */
   const mix: [number, Kind, () => boolean, () => Promise<unknown>][] = [
     [4, 'create user', () => true, () => createUser(freshEmail())],
     [1, 'create user', () => users.length > 0, () => createUser(random.pick(users).email.toUpperCase())],
     [1, 'create user', () => true, twins],
+    [0.8, 'change user', () => users.length > 0, () => changeUser({ email: freshEmail() })],
+    [0.8, 'change user', () => users.length > 0, () => changeUser({ phone: freshPhone() })],
+    [0.3, 'change user', () => users.length > 0, () => changeUser({ phone: null })],
+    [0.4, 'change user', () => users.length > 0, () => changeUser({ email: random.pick(users).email })],
     [2, 'create promotion', () => true, createPromotion],
     [2, 'activate', () => drafts.length > 0 && users.length > 0, () => activate(taken(drafts))],
     [1, 'edit', () => drafts.length > 0, () => edit(random.pick(drafts))],
@@ -139,6 +152,13 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
     [1.5, 'deactivate', () => subscribed.length > 0, () => deactivate(random.pick(subscribed.slice(-50)).id)],
     [1.5, 'read user', () => users.length > 0, () => ask('read user', 'GET', `/users/${random.pick(users).id}`)],
     [
+      1,
+      'find user',
+      () => users.length > 0,
+      () => ask('find user', 'GET', `/users?email=${encodeURIComponent(random.pick(users).email)}`),
+    ],
+    [1, 'bad request', () => users.length > 0, badRequest],
+    [
       1.5,
       'read promotion',
       () => active.length > 0,
@@ -147,6 +167,31 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
     [1, 'list promotions', () => true, () => ask('list promotions', 'GET', '/promotions?status=active&limit=20')],
     [1, 'list subscriptions', () => users.length > 0, () => ask('list subscriptions', 'GET', listPath())],
   ];
+
+  /** What nobody accepts, with an address or a phone in it. */
+  async function badRequest(): Promise<void> {
+    const [email, phone] = [freshEmail(), freshPhone()];
+    const user = { first_name: 'Bad', last_name: 'Request', email, phone };
+    const { id } = random.pick(users);
+    const bad = random.pick<readonly [method: string, path: string, body?: Attempt['body'], raw?: string]>([
+      ['POST', '/users', { ...user, email: `${email}@example.com` }],
+      ['POST', '/users', { ...user, phone: `${phone} or so` }],
+      ['POST', '/users', { ...user, unknown: email }],
+      ['POST', '/users', { ...user, [email]: phone }],
+      ['POST', '/users', user, `{"phone":"${phone}","email":"${email}",`],
+      ['PATCH', `/users/${id}`, { email: `${email}@`, phone }],
+      ['PATCH', `/users/${id}`, { phone: phone.slice(1) }],
+      ['GET', `/users?email=${encodeURIComponent(`${email}@`)}`],
+      ['GET', `/users?email=${encodeURIComponent(email)}&phone=${encodeURIComponent(phone)}`],
+      ['GET', `/users?${email}=1`],
+      ['GET', `/users/${encodeURIComponent(email)}`],
+      ['GET', `/nowhere/${email}?phone=${encodeURIComponent(phone)}`],
+      ['POST', '/subscriptions', { user_id: email, promotion_id: phone }],
+      ['POST', '/subscriptions', { user_id: id, promotion_id: 1, metadata: { [email]: { [phone]: 2 ** 60 } } }],
+      ['GET', `/promotions?status=${email}`],
+    ]);
+    await ask('bad request', ...bad);
+  }
 
   /** Two for the same new address at the same moment. */
   async function twins(): Promise<void> {
@@ -181,6 +226,8 @@ export function startLoad({ url, random, perSecond }: LoadOptions): Load {
 
   const sending = (async () => {
     for (let at = performance.now(); running; at += 1_000 / perSecond) {
+      // What a busy machine has missed is not made up for by a burst.
+      at = Math.max(at, performance.now() - 1_000);
       await sleep(Math.max(0, at - performance.now()));
       if (inFlight.size >= mostInFlight) skipped += 1;
       else hold(next()());

@@ -1,7 +1,7 @@
 // The mesh as it is deployed, on this machine: two processes of each service and of the gateway, one PostgreSQL, one
 // RabbitMQ, and a link of ours on every way between them, so that any part and any way can be taken away.
 import { join } from 'node:path';
-import { provision } from '../packages/shared/src/provision.ts';
+import { provision, withClient } from '../packages/shared/src/provision.ts';
 import { developmentKeys } from '../scripts/development-keys.ts';
 import type { LocalRabbit } from '../scripts/local-rabbitmq.ts';
 import { freePort } from '../scripts/ports.ts';
@@ -26,6 +26,8 @@ export interface Mesh {
   /** Exits that nobody asked for. */
   exits: Exit[];
   logFiles: string[];
+  /** Of everything that any part of the mesh has written: logs, and the servers' data. */
+  paths(): string[];
   /** Two more replicas of a service on a database, queues and ports of their own; not started. */
   strangers(service: Service, database: string): Promise<{ replicas: Replica[]; databaseUrl: string }>;
 }
@@ -33,11 +35,20 @@ export interface Mesh {
 const database = 'promopulse';
 const prefix = 'chaos.';
 
+/** To each service besides its own. */
+type Environment = Record<string, string>;
+
 /** @returns once everything is ready; all replicas of all services start at the same moment, on an empty database */
-export async function startMesh(folder: string, say: (line: string) => void, keep: Keep): Promise<Mesh> {
+export async function startMesh(
+  folder: string,
+  say: (line: string) => void,
+  keep: Keep,
+  settings: Environment = {},
+): Promise<Mesh> {
   const [postgres, rabbit] = await Promise.all([startPostgres(folder, say, keep), startRabbit(folder, say, keep)]);
   say(`PostgreSQL on port ${postgres.port()}, RabbitMQ ${rabbit.version}`);
   const provisioned = await provision(postgres.url(), { database, services });
+  await speakFreely(provisioned.adminUrl);
   const keys = developmentKeys(join(folder, 'keys.json'), {}) as Record<string, string>;
   const exits: Exit[] = [];
   const links: Link[] = [];
@@ -78,7 +89,7 @@ export async function startMesh(folder: string, say: (line: string) => void, kee
     changed.port = String(ways.get(`${from}→${to}`)?.port);
     return changed.href;
   };
-  const environmentOf = (part: string, number: number): Record<string, string> => {
+  const environmentOf = (part: string, number: number): Environment => {
     if (part === 'gateway') {
       const urls = services.map((service) => [`${service.toUpperCase()}_URL`, through('gateway', service)]);
       return { HOST: '127.0.0.1', ...Object.fromEntries(urls) };
@@ -88,6 +99,7 @@ export async function startMesh(folder: string, say: (line: string) => void, kee
       DATABASE_URL: through(`${part}-${number}`, 'postgres', provisioned.urls[part]),
       AMQP_URL: through(`${part}-${number}`, 'rabbit', rabbit.url),
       AMQP_PREFIX: prefix,
+      ...settings,
       ...(part === 'users' && keys),
       ...(part === 'subscriptions' && {
         USERS_URL: through(part, 'users'),
@@ -120,6 +132,7 @@ export async function startMesh(folder: string, say: (line: string) => void, kee
     replicas,
     exits,
     logFiles,
+    paths: () => [folder, ...postgres.paths().filter((path) => !path.startsWith(folder))],
     strangers: async (service, name) => {
       const place = await provision(postgres.url(), { database: name, services: [service] });
       const DATABASE_URL = through(`${service}-1`, 'postgres', place.urls[service]);
@@ -129,4 +142,12 @@ export async function startMesh(folder: string, say: (line: string) => void, kee
       return { replicas: pair, databaseUrl: place.adminUrl };
     },
   };
+}
+
+/** PostgreSQL's own defaults, as an operator has them: a statement that fails is logged whole, with what it was about. */
+async function speakFreely(adminUrl: string): Promise<void> {
+  await withClient(adminUrl, async (client) => {
+    await client.query(`alter database ${database} set log_min_error_statement = 'error'`);
+    await client.query(`alter database ${database} set log_error_verbosity = 'default'`);
+  });
 }

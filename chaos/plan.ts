@@ -1,5 +1,5 @@
 // Which fault strikes when: all of it follows from the seed, and is known before the first one.
-import { faults, type Strike } from './faults.ts';
+import { faults, pairable, type Strike } from './faults.ts';
 import type { Random } from './random.ts';
 
 export interface Plan {
@@ -9,24 +9,43 @@ export interface Plan {
   further(): Strike;
 }
 
-const faultNames: readonly string[] = faults.map(({ name }) => name);
+interface Wishes {
+  /** A fault's name, or the beginning of several. */
+  only?: string | undefined;
+  /** Every fault on one target only, and for the shortest time. */
+  short?: boolean | undefined;
+}
 
-/** @param only a fault's name, or the beginning of several */
-export function makePlan(random: Random, only: string | undefined): Plan {
+type Fault = (typeof faults)[number];
+
+/** @throws when there is no fault of the wanted name */
+export function makePlan(random: Random, { only, short = false }: Wishes): Plan {
   const wanted = faults.filter(({ name }) => only === undefined || name === only || name.startsWith(`${only}-`));
-  if (wanted.length === 0) throw new Error(`--only takes one of ${faultNames.join(', ')}`);
-  const strike = (fault: (typeof wanted)[number], target: string): Strike => ({
+  if (wanted.length === 0) throw new Error(`--only takes one of ${faults.map(({ name }) => name).join(', ')}`);
+  const single = (fault: Fault, target: string): Strike => ({
     fault: fault.name,
     target,
-    holdMs: random.between(...fault.hold),
+    holdMs: short ? fault.hold[0] : random.between(...fault.hold),
   });
-  const required = random.shuffled(
-    wanted.flatMap((fault) => {
-      const others = fault.targets.filter((target) => !fault.always.includes(target));
-      const targets = others.length > 0 ? [...fault.always, random.pick(others)] : fault.always;
-      return targets.map((target) => strike(fault, target));
-    }),
-  );
+  const pair = (): Strike => {
+    const parts = random
+      .shuffled(pairable)
+      .slice(0, 2)
+      .map((names) => {
+        const picked = random.pick(names);
+        const fault = faults.find(({ name }) => name === picked) as Fault;
+        return single(fault, random.pick(fault.targets));
+      }) as [Strike, Strike];
+    const target = parts.map(({ fault, target: of }) => `${fault} ${of}`).join(' + ');
+    return { fault: 'pair', target, holdMs: Math.max(...parts.map(({ holdMs }) => holdMs)), parts };
+  };
+  const strike = (fault: Fault, target: string): Strike => (fault.name === 'pair' ? pair() : single(fault, target));
+  const targetsOf = ({ targets, always }: Fault): readonly string[] => {
+    if (short) return [random.pick(always.length > 0 ? always : targets)];
+    const others = targets.filter((target) => !always.includes(target));
+    return others.length > 0 ? [...always, random.pick(others)] : always;
+  };
+  const required = random.shuffled(wanted.flatMap((fault) => targetsOf(fault).map((target) => strike(fault, target))));
   const further = (): Strike => {
     const fault = random.pick(wanted);
     return strike(fault, random.pick(fault.targets));

@@ -36,13 +36,7 @@ export function progressLine(history: readonly Attempt[], secondsBack: number): 
 }
 
 export function printReport(report: Report, say: (line: string) => void): void {
-  say('\nAnswers');
-  const statuses = [...new Set(Object.values(report.answers).flatMap((counts) => Object.keys(counts)))].sort();
-  const rows = Object.entries(report.answers).map(([kind, counts]) => [
-    kind,
-    ...statuses.map((status) => String(counts[status] ?? '')),
-  ]);
-  for (const line of table(['request', ...statuses], rows)) say(line);
+  printAnswers(report.answers, say);
 
   say('\nRecovery: milliseconds from the fault (or its end) to the first write of each kind that succeeded, and until');
   say('subscriptions were in step again (a status change answered with `Promopulse-Projection: applied`)');
@@ -54,14 +48,9 @@ export function printReport(report: Report, say: (line: string) => void): void {
     `${open}/${requests}`,
   ]);
   const heads = ['fault', 'target', 'held s', ...signs, 'open'];
-  for (const line of table(heads, recoveries)) say(line);
+  for (const line of table(heads, recoveries, 2)) say(line);
 
-  say('\nPromises');
-  for (const { promise, looked, breaches } of report.checks) {
-    say(`${breaches.length === 0 ? 'kept  ' : 'BROKEN'}  ${promise} (${looked})`);
-    for (const breach of breaches.slice(0, shown)) say(`          ${breach}`);
-    if (breaches.length > shown) say(`          … and ${breaches.length - shown} more`);
-  }
+  printChecks(report.checks, say);
   const verdict = report.breaches === 0 ? 'every promise kept' : `${report.breaches} breaches`;
   const quiet = report.quietAfterMs === undefined ? 'never quiet' : `quiet ${report.quietAfterMs} ms after the load`;
   say(
@@ -69,10 +58,28 @@ export function printReport(report: Report, say: (line: string) => void): void {
   );
 }
 
-/** The first two columns are words, the others numbers. */
-function table(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function printChecks(checks: readonly Check[], say: (line: string) => void): void {
+  say('\nPromises');
+  for (const { promise, looked, breaches } of checks) {
+    say(`${breaches.length === 0 ? 'kept  ' : 'BROKEN'}  ${promise} (${looked})`);
+    for (const breach of breaches.slice(0, shown)) say(`          ${breach}`);
+    if (breaches.length > shown) say(`          … and ${breaches.length - shown} more`);
+  }
+}
+
+export function printAnswers(answers: Report['answers'], say: (line: string) => void): void {
+  say('\nAnswers');
+  const statuses = [...new Set(Object.values(answers).flatMap((counts) => Object.keys(counts)))].sort();
+  const rows = Object.entries(answers).map(([kind, counts]) => [
+    kind,
+    ...statuses.map((status) => String(counts[status] ?? '')),
+  ]);
+  for (const line of table(['request', ...statuses], rows)) say(line);
+}
+
+/** The first columns are words, the others numbers. */
+export function table(heads: readonly string[], rows: readonly (readonly string[])[], wordy = 1): string[] {
   const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const wordy = heads[1] === 'target' ? 2 : 1;
   const line = (cells: readonly string[]): string =>
     cells
       .map((cell, column) => (column < wordy ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))

@@ -17,8 +17,13 @@ export interface Postgres {
   /** Of the administrator, past every proxy. */
   url(): string;
   port(): number;
-  /** Fast: transactions are rolled back, connections cut. Immediate: as in a crash, the log is replayed. */
-  stop(how: 'fast' | 'immediate'): Promise<void>;
+  /** What it keeps and writes: data and log. */
+  paths(): string[];
+  /**
+   * Fast: transactions are rolled back, connections cut. Immediate: as in a crash, the log is replayed. Kill: the
+   * first process dies alone, by SIGKILL, and the others find themselves orphans.
+   */
+  stop(how: 'fast' | 'immediate' | 'kill'): Promise<void>;
   start(): Promise<void>;
 }
 
@@ -48,9 +53,10 @@ export async function startPostgres(folder: string, say: Say, keep: Keep): Promi
   return {
     url: () => server.url,
     port: () => server.port,
+    paths: () => [server.dataDir, server.logFile],
     stop: async (how) => {
       if (how === 'fast') await server.stop();
-      else await quitAtOnce(server.dataDir);
+      else await endAtOnce(server.dataDir, how === 'kill' ? 'SIGKILL' : 'SIGQUIT');
     },
     start: async () => {
       server = await start(server.port);
@@ -58,10 +64,10 @@ export async function startPostgres(folder: string, say: Say, keep: Keep): Promi
   };
 }
 
-/** SIGQUIT to the server whose number is in its own pid file: no tidy end, no checkpoint. */
-async function quitAtOnce(dataDir: string): Promise<void> {
+/** To the server whose number is in its own pid file: no tidy end, no checkpoint. */
+async function endAtOnce(dataDir: string, signal: 'SIGQUIT' | 'SIGKILL'): Promise<void> {
   const pid = Number(readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n')[0]);
-  process.kill(pid, 'SIGQUIT');
+  process.kill(pid, signal);
   while (commandOf(pid) !== '') await sleep(20);
 }
 

@@ -31,6 +31,10 @@ export interface LocalRabbit {
   /** A program that runs rabbitmqctl on this node. */
   ctlPath: string;
   ctl(args: string[]): Promise<string>;
+  /** SIGKILL to the Erlang VM and its helpers, in the middle of whatever it does. */
+  kill(): Promise<void>;
+  /** After a kill: the same node, on the data that it left. */
+  start(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -61,26 +65,37 @@ export async function startLocalRabbit({ dir, say }: Options): Promise<LocalRabb
   privateFile(join(dir, 'rabbitmq-env.conf'), '', account);
 
   say('RabbitMQ: starting a private node of the installed server');
-  const log = openSync(`${dir}.log`, 'w');
+  const log = openSync(`${dir}.log`, 'a');
   const env = { ...process.env, ...variables };
   const options = { ...asAccount(account), cwd: dir, env, stdio: ['ignore', log, log] as ('ignore' | number)[] };
   // In the foreground and ours: else Erlang starts one that stays for ever.
   const epmd = await spawnServer('epmd', ['-port', String(epmdPort), '-address', '127.0.0.1'], options);
   const processes = [epmd];
+  const startServer = async (): Promise<ChildProcess> => {
+    const started = await spawnServer(join(bin, 'rabbitmq-server'), [], options);
+    processes.unshift(started);
+    return started;
+  };
   const stop = () => stopAll(processes);
   const killAtExit = () => killGroups(processes, 'SIGKILL');
   process.once('exit', killAtExit);
   const url = `amqp://guest:guest@127.0.0.1:${port}`;
   try {
-    const server = await spawnServer(join(bin, 'rabbitmq-server'), [], options);
-    processes.unshift(server);
-    const version = await waitForAnswer(url, server, `${dir}.log`);
+    const version = await waitForAnswer(url, await startServer(), `${dir}.log`);
     const ctlPath = writeCtl(dir, account, join(bin, 'rabbitmqctl'), variables);
     return {
       url,
       version,
       ctlPath,
       ctl: async (args) => (await promisify(execFile)(ctlPath, args)).stdout,
+      kill: async () => {
+        const [server] = processes.splice(0, 1) as [ChildProcess];
+        killGroups([server], 'SIGKILL');
+        await ended(server, 15_000);
+      },
+      start: async () => {
+        await waitForAnswer(url, await startServer(), `${dir}.log`);
+      },
       stop: () => stop().finally(() => process.off('exit', killAtExit)),
     };
   } catch (error) {

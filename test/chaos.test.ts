@@ -1,9 +1,37 @@
 // The judge of `npm run chaos` must find a mesh guilty: each promise broken by hand, in a history that is otherwise fine.
-import { expect, test } from '@jest/globals';
-import { checkHistory } from '../chaos/checks.ts';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { checkAddresses } from '../chaos/addresses.ts';
+import {
+  checkCanary,
+  emailOf,
+  inAnswers,
+  inDeadLetters,
+  inFiles,
+  inRows,
+  makeCanary,
+  type Place,
+  phoneOf,
+} from '../chaos/canary.ts';
+import { checkHistory, checkTotals } from '../chaos/checks.ts';
 import { checkEnds } from '../chaos/ends.ts';
-import type { Facts } from '../chaos/facts.ts';
+import type { Facts, Shown } from '../chaos/facts.ts';
+import { faults } from '../chaos/faults.ts';
 import type { Attempt } from '../chaos/history.ts';
+import { startLoad } from '../chaos/load.ts';
+import { makePlan } from '../chaos/plan.ts';
+import { seeded } from '../chaos/random.ts';
+import { measureOf } from '../chaos/samples.ts';
+import { withClient } from '../packages/shared/src/provision.ts';
+import { openConnection } from '../packages/shared/src/rabbit-link.ts';
+import { topologyOf } from '../packages/shared/src/rabbit-topology.ts';
+import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '../packages/shared/src/testing.ts';
 
 const epoch = Date.parse('2026-06-01T00:00:00Z');
 
@@ -13,6 +41,7 @@ function story() {
     ...{ requestId: `r${second}`, kind, path, method: 'POST', body: {}, status: 200, id: 1 },
     ...{ began: epoch + second * 1_000, ended: epoch + second * 1_000 + 100 },
     ...{ code: undefined, projection: null, retryAfter: null, failure: undefined },
+    ...{ total: undefined, said: undefined },
     ...rest,
   });
   const history = [
@@ -45,12 +74,21 @@ function story() {
     migrations: [{ service: 'users', names: ['first'] }],
     deadLetters: [],
   };
-  return { history, facts, at };
+  const shown: Shown = {
+    users: [{ id: 1, email: 'a@example.com' }],
+    totals: [{ promotion_id: 1, all: 1, active: 1 }],
+  };
+  return { history, facts, shown, at };
 }
 
 type Story = ReturnType<typeof story>;
-const judge = ({ history, facts }: Pick<Story, 'history' | 'facts'>): string[] =>
-  [...checkHistory(history, facts), checkEnds(history, facts)]
+const judge = ({ history, facts, shown }: Omit<Story, 'at'>): string[] =>
+  [
+    ...checkHistory(history, facts),
+    checkEnds(history, facts),
+    ...checkAddresses(history, shown.users),
+    checkTotals(facts, shown),
+  ]
     .filter(({ breaches }) => breaches.length > 0)
     .map(({ promise }) => promise);
 
@@ -58,6 +96,24 @@ test('a history that agrees with what the mesh holds is without breach', () => {
   expect(judge(story())).toEqual([]);
 });
 
+test('an address that was given up may be had by another, and what is open may have happened or not', () => {
+  const told = story();
+  const { history, shown, at } = told;
+  history.push(at(6, { ...changing, body: { email: 'b@example.com' } }));
+  history.push(
+    at(6.5, { kind: 'change user', path: '/users/1', id: 1, body: { email: 'a@example.com' }, status: 409 }),
+  );
+  shown.users[0] = { id: 1, email: 'b@example.com' };
+  history.push(at(6.2, { kind: 'create user', path: '/users', status: 0, body: { email: 'a@example.com' } }));
+  expect(judge(told)).toEqual([]);
+  history.push(at(7, { ...changing, status: 503, retryAfter: '1', body: { phone: '+14155550001' } }));
+  expect(judge(told)).toEqual([]);
+  shown.users[0] = { id: 1, email: 'b@example.com', phone: '+14155550001' };
+  expect(judge(told)).toEqual([]);
+});
+
+const changing = { kind: 'change user', path: '/users/1', method: 'PATCH' } as const;
+const subscribing = { kind: 'subscribe', path: '/subscriptions' } as const;
 const crimes: [string, RegExp, (story: Story) => void][] = [
   ['a 500', /only declared answers/, ({ history }) => Object.assign(history[0], { status: 500 })],
   ['a 503 without Retry-After', /only declared answers/, ({ history }) => Object.assign(history[0], { status: 503 })],
@@ -95,13 +151,79 @@ const crimes: [string, RegExp, (story: Story) => void][] = [
     'one address acknowledged twice',
     /one user per address/,
     ({ history, at }) =>
-      history.push(at(6, { kind: 'create user', path: '/users', status: 201, body: { email: 'A@example.com' } })),
+      history.push(
+        at(6, { kind: 'create user', path: '/users', status: 201, id: 2, body: { email: 'A@example.com' } }),
+      ),
   ],
   [
     'a conflict with nobody',
     /one user per address/,
     ({ history, at }) =>
       history.push(at(6, { kind: 'create user', path: '/users', status: 409, body: { email: 'b@example.com' } })),
+  ],
+  [
+    'a subscription acknowledged twice',
+    /one subscription per user/,
+    ({ history, at }) =>
+      history.push(at(4.5, { ...subscribing, status: 201, id: 2, body: { user_id: 1, promotion_id: 1 } })),
+  ],
+  [
+    'a subscription in conflict with nobody',
+    /one subscription per user/,
+    ({ history, at }) => history.push(at(4.5, { ...subscribing, status: 409, body: { user_id: 2, promotion_id: 1 } })),
+  ],
+  [
+    'an acknowledged email that is not there',
+    /email and phone acknowledged last/,
+    ({ history, at }) => history.push(at(6, { ...changing, body: { email: 'b@example.com' } })),
+  ],
+  [
+    'an acknowledged phone that an earlier one has overwritten',
+    /email and phone acknowledged last/,
+    ({ history, shown, at }) => {
+      history.push(at(6, { ...changing, body: { phone: '+14155550001' } }));
+      history.push(at(7, { ...changing, body: { phone: '+14155550002' } }));
+      shown.users[0] = { id: 1, email: 'a@example.com', phone: '+14155550001' };
+    },
+  ],
+  [
+    'a refused change of email that took effect',
+    /email and phone acknowledged last/,
+    ({ history, shown, at }) => {
+      history.push(at(6, { ...changing, status: 409, body: { email: 'b@example.com' } }));
+      shown.users[0] = { id: 1, email: 'b@example.com' };
+    },
+  ],
+  [
+    'a conflict with somebody who had given the address up',
+    /one user per address/,
+    ({ history, shown, at }) => {
+      history.push(at(6, { ...changing, body: { email: 'b@example.com' } }));
+      history.push(at(7, { kind: 'create user', path: '/users', status: 409, body: { email: 'a@example.com' } }));
+      shown.users[0] = { id: 1, email: 'b@example.com' };
+    },
+  ],
+  [
+    'a change to an address that somebody else has',
+    /one user per address/,
+    ({ history, at }) =>
+      history.push(at(6, { kind: 'change user', path: '/users/2', id: 2, body: { email: 'a@example.com' } })),
+  ],
+  [
+    'a user who is not found',
+    /found by the email/,
+    ({ history, at }) => history.push(at(6, { kind: 'find user', path: '/users?email=a%40example.com', total: 0 })),
+  ],
+  [
+    'a bad request that is accepted',
+    /only declared answers/,
+    ({ history, at }) => history.push(at(6, { kind: 'bad request', path: '/nowhere', method: 'GET' })),
+  ],
+  ['a total that is not what is there', /every total/, ({ shown }) => Object.assign(shown.totals[0] ?? {}, { all: 2 })],
+  [
+    'a total of active ones that is not what is there',
+    /every total/,
+    ({ shown }) => Object.assign(shown.totals[0] ?? {}, { active: 0 }),
   ],
   [
     'an active promotion that is called not active',
@@ -146,4 +268,113 @@ test.each(crimes)('%s is a breach', (_crime, promise, commit) => {
   const told = story();
   commit(told);
   expect(judge(told)).toContainEqual(expect.stringMatching(promise));
+});
+
+describe('the search for personal data', () => {
+  const canary = makeCanary(seeded(7));
+  const folder = mkdtempSync(join(tmpdir(), 'promopulse-canary-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const secrets = [emailOf(canary, 1).toUpperCase(), phoneOf(canary, 12)];
+  const find = async (places: Iterable<Place>): Promise<number> =>
+    (await checkCanary(canary, places, [])).breaches.length;
+
+  test('finds it in a log, and in the middle of what a server has written', async () => {
+    mkdirSync(join(folder, 'rabbitmq', 'data'), { recursive: true });
+    writeFileSync(join(folder, 'users-1.log'), '{"msg":"nothing"}\n');
+    expect(await find(inFiles([folder]))).toBe(0);
+    writeFileSync(join(folder, 'users-1.log'), `{"msg":"${secrets[0]}"}\n`);
+    expect(await find(inFiles([folder]))).toBe(1);
+    // Across the border between two pieces of a large file.
+    const data = Buffer.alloc(33 * 2 ** 20, 0xff);
+    data.write(String(secrets[1]), 16 * 2 ** 20 - 6);
+    writeFileSync(join(folder, 'rabbitmq', 'data', '0001.wal'), data);
+    expect(await find(inFiles([folder]))).toBe(2);
+  });
+
+  test('finds it in any table of any schema', async () => {
+    const database = await createTestDatabase();
+    try {
+      await withClient(database.adminUrl, async (client) => {
+        await client.query(
+          'create table users.letters (body jsonb); create schema other; create table other.t (x text)',
+        );
+        expect(await find(await inRows(database.adminUrl))).toBe(0);
+        await client.query('insert into users.letters values ($1)', [JSON.stringify({ deep: [secrets[0]] })]);
+        await client.query('insert into other.t values ($1)', [secrets[1]]);
+      });
+      expect(await find(await inRows(database.adminUrl))).toBe(2);
+    } finally {
+      await database.drop();
+    }
+  });
+
+  test('finds it in a dead letter', async () => {
+    const prefix = uniquePrefix();
+    expect(await find(await inDeadLetters(amqpUrl(), prefix))).toBe(0);
+    const connection = await openConnection(amqpUrl(), 'canary', new AbortController());
+    try {
+      const channel = await connection.createConfirmChannel();
+      const content = Buffer.from(JSON.stringify({ email: secrets[0] }));
+      channel.sendToQueue(topologyOf(prefix).deadQueue('subscriptions.projections'), content);
+      await channel.waitForConfirms();
+      expect(await find(await inDeadLetters(amqpUrl(), prefix))).toBe(1);
+    } finally {
+      await connection.close();
+      await deleteTopology(prefix);
+    }
+  });
+
+  test("finds it in an error answer's headers and body, as the load has written them down", async () => {
+    const server = createServer((request, response) => {
+      response.writeHead(422, { 'x-detail': request.headers['x-request-id'] === 'chaos-1' ? canary.mark : 'fine' });
+      response.end(JSON.stringify({ detail: `no ${secrets[1]}` }));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const load = startLoad({ url, random: seeded(1), perSecond: 50, canary });
+    while (load.history.length < 2) await sleep(20);
+    await load.stop();
+    server.close();
+    expect(await find(inAnswers(load.history))).toBe(load.history.length + 1);
+  });
+
+  test('is broken when there was nothing to search', async () => {
+    expect((await checkCanary(canary, [])).breaches).toHaveLength(3);
+  });
+});
+
+test('a short plan has every fault once, and two at once that are not of one kind, whatever the seed', () => {
+  const names = faults.map(({ name }) => name).sort();
+  for (let seed = 1; seed <= 50; seed += 1) {
+    const { required } = makePlan(seeded(seed), { short: true });
+    expect(required.map(({ fault }) => fault).sort()).toEqual(names);
+    const [first, second] = required.find(({ fault }) => fault === 'pair')?.parts ?? [];
+    expect([first?.target === undefined, first?.target === second?.target]).toEqual([false, false]);
+  }
+});
+
+describe('of what is measured in a soak', () => {
+  const { next } = seeded(3);
+  /** Twenty minutes after a warm-up of ten, a sample every 5 s: a saw tooth, some noise and a slope. */
+  const memory = (perHour: number) =>
+    Array.from({ length: 360 }, (_, index) => {
+      const at = index * 5;
+      const warming = 60 * (1 - Math.exp(-at / 120));
+      return { at, value: 100 + warming + (at % 90) / 10 + next() * 4 + (perHour * at) / 3_600 };
+    });
+  const verdict = (perHour: number): string =>
+    measureOf({ of: 'users-1', quantity: 'memory', samples: memory(perHour) }, 600).verdict;
+
+  test('what only warms up and swings is flat', () => {
+    for (let run = 0; run < 20; run += 1) expect(verdict(0)).toBe('flat');
+  });
+
+  test('a leak shows', () => {
+    for (let run = 0; run < 20; run += 1) expect(verdict(120)).toBe('GROWS');
+  });
+
+  test('what was seen for a moment only is neither', () => {
+    const samples = memory(0).slice(0, 4);
+    expect(measureOf({ of: 'users-1', quantity: 'memory', samples }, 0).verdict).toBe('unproven');
+  });
 });

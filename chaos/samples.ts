@@ -1,0 +1,136 @@
+// What is looked at during a soak, every few seconds: the memory and handles of each process, the outboxes, the queue.
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { queues } from '../packages/shared/src/events.ts';
+import { withClient } from '../packages/shared/src/provision.ts';
+import { openConnection } from '../packages/shared/src/rabbit-link.ts';
+import { topologyOf } from '../packages/shared/src/rabbit-topology.ts';
+import { type Mesh, services } from './mesh.ts';
+import { grows, type Sample, trendOf } from './trend.ts';
+
+const quantities = {
+  memory: { unit: 'MB', bound: 30, grain: 10 },
+  handles: { unit: 'open', bound: 10, grain: 5 },
+  'outbox waiting': { unit: 'rows', bound: 200, grain: 50 },
+  'outbox kept': { unit: 'rows', bound: 2_000, grain: 500 },
+  'outbox table': { unit: 'MB', bound: 10, grain: 2 },
+  queue: { unit: 'ready', bound: 200, grain: 50 },
+  'dead letters': { unit: 'ready', bound: 0, grain: 0 },
+} as const;
+type Quantity = keyof typeof quantities;
+
+export interface Series {
+  of: string;
+  quantity: Quantity;
+  samples: Sample[];
+}
+
+export interface Measure {
+  name: string;
+  unit: string;
+  samples: number;
+  /** At the end of the warm-up, at the very end, and the most at any time. */
+  start: number;
+  end: number;
+  max: number;
+  perHour: number;
+  error: number;
+  bound: number;
+  verdict: 'flat' | 'unproven' | 'GROWS';
+}
+
+interface Sampling {
+  series(): Series[];
+  /** The last samples, in short. */
+  line(): string;
+  stop(): Promise<void>;
+}
+
+export async function startSampling(mesh: Mesh, everyMs: number): Promise<Sampling> {
+  const all = new Map<string, Series>();
+  const began = performance.now();
+  const life = new AbortController();
+  const connection = await openConnection(mesh.rabbit.url, 'promopulse soak', life);
+  const channel = await connection.createChannel();
+  const topology = topologyOf(mesh.prefix);
+
+  function note(of: string, quantity: Quantity, value: number): void {
+    const key = `${of} ${quantity}`;
+    const series = all.get(key) ?? { of, quantity, samples: [] };
+    all.set(key, series);
+    series.samples.push({ at: (performance.now() - began) / 1_000, value });
+  }
+
+  async function sample(): Promise<void> {
+    for (const { name, pid } of mesh.replicas) {
+      const id = pid();
+      if (id === undefined) continue;
+      note(name, 'memory', residentMegabytes(id));
+      note(name, 'handles', readdirSync(`/proc/${id}/fd`).length);
+    }
+    await withClient(mesh.databaseUrl(), async (client) => {
+      for (const service of services) {
+        const { rows } = await client.query<{ waiting: number; kept: number; bytes: number }>(
+          `select count(*) filter (where published_at is null)::int as waiting, count(*)::int as kept,
+                  pg_total_relation_size('${service}.outbox')::float as bytes from ${service}.outbox`,
+        );
+        const [{ waiting, kept, bytes }] = rows as [(typeof rows)[number]];
+        note(service, 'outbox waiting', waiting);
+        note(service, 'outbox kept', kept);
+        note(service, 'outbox table', bytes / 2 ** 20);
+      }
+    });
+    for (const queue of Object.keys(queues)) {
+      note(queue, 'queue', (await channel.checkQueue(topology.queue(queue))).messageCount);
+      note(queue, 'dead letters', (await channel.checkQueue(topology.deadQueue(queue))).messageCount);
+    }
+  }
+
+  let running = true;
+  const sampling = (async () => {
+    for (let next = performance.now(); running; next += everyMs) {
+      await sample();
+      while (running && performance.now() < next + everyMs) await sleep(100);
+    }
+  })();
+  const lastOf = (quantity: Quantity): number =>
+    [...all.values()]
+      .filter((series) => series.quantity === quantity)
+      .reduce((sum, { samples }) => sum + (samples.at(-1)?.value ?? 0), 0);
+  return {
+    series: () => [...all.values()],
+    line: () =>
+      `${Math.round(lastOf('memory'))} MB, ${lastOf('handles')} handles, ${lastOf('outbox waiting')} waiting, ` +
+      `${lastOf('queue')} queued`,
+    stop: async () => {
+      running = false;
+      await sampling.finally(() => life.abort(new Error('closed')));
+    },
+  };
+}
+
+function residentMegabytes(pid: number): number {
+  const [, kilobytes] = readFileSync(`/proc/${pid}/status`, 'utf8').match(/^VmRSS:\s+(\d+) kB/m) ?? [];
+  return Number(kilobytes) / 1_024;
+}
+
+/** Judges what came after the warm-up. A rise by less than the quantity's grain is how it moves by itself. */
+export function measureOf({ of, quantity, samples }: Series, warmUpSeconds: number): Measure {
+  const { unit, bound, grain } = quantities[quantity];
+  const judged = samples.filter(({ at }) => at >= warmUpSeconds);
+  const trend = trendOf(judged);
+  const hours = ((judged.at(-1)?.at ?? 0) - (judged[0]?.at ?? 0)) / 3_600;
+  const rises = trend.perHour * hours > grain;
+  const isFlat = trend.perHour + 3 * trend.error <= bound;
+  return {
+    name: `${of} ${quantity}`,
+    unit,
+    samples: judged.length,
+    start: judged[0]?.value ?? Number.NaN,
+    end: judged.at(-1)?.value ?? Number.NaN,
+    max: Math.max(...samples.map(({ value }) => value)),
+    ...trend,
+    bound,
+    verdict: grows(trend, bound) && rises ? 'GROWS' : isFlat ? 'flat' : 'unproven',
+  };
+}

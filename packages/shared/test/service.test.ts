@@ -306,7 +306,7 @@ test('lets go of a published event after OUTBOX_RETENTION_SECONDS', async () => 
     });
   await eventually(async () => expect(await kept()).toEqual([true]));
   await eventually(async () => expect(await kept()).toEqual([]), { timeoutMs: 40_000 });
-});
+}, 60_000);
 
 describe('while the database', () => {
   const outage = {

@@ -97,7 +97,7 @@ async function get<Body>(url: string): Promise<Body> {
   }
 }
 
-export async function readFacts(mesh: Mesh): Promise<Facts> {
+async function readFacts(mesh: Mesh): Promise<Facts> {
   const letters = await rabbitDeadLetters(mesh.rabbit.url, { prefix: mesh.prefix });
   const deadLetters = (await letters.list()).map(({ routingKey, reason }) => `${routingKey}: ${reason}`);
   await letters.close();

@@ -3,15 +3,15 @@
 // The breaker's verdict falls when the response's headers arrive, not when its body ends. Failures: no connection,
 // a connection lost before headers, no headers in time, and 502, 503 or 504 as an answer (which the client still gets
 // unchanged), unless it names a neighbour that is away. Not failures: any other status, and a client that hangs up.
-import { Agent, type ClientRequest, type IncomingMessage } from 'node:http';
-import { Readable } from 'node:stream';
-import { awayHeader, DomainError } from '@promopulse/shared/errors';
-import { requestIdHeader, requestIdOf, sendProblem } from '@promopulse/shared/http';
+//
+// http-proxy-middleware takes the request, undici carries it: node's http client, which http-proxy-middleware would
+// use by itself, costs several times as much (docs/decisions/0012-gateway-proxy-cost.md).
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '@promopulse/shared/logger';
-import type { Request, Response } from 'express';
-import { createProxyMiddleware, proxyEventsPlugin } from 'http-proxy-middleware';
+import { createProxyMiddleware, type Plugin } from 'http-proxy-middleware';
+import { Pool } from 'undici';
 import { type BreakerSettings, type BreakerState, createBreaker, type Verdict } from './breaker.ts';
-import { isHopByHop } from './hygiene.ts';
+import { Exchange, type Route, refuse, upstreamUnavailable } from './exchange.ts';
 import type { Upstream } from './upstreams.ts';
 
 interface ProxySettings extends BreakerSettings {
@@ -21,158 +21,61 @@ interface ProxySettings extends BreakerSettings {
 export interface UpstreamProxy {
   upstream: Upstream;
   /** Resolves when the response's headers are known, or the client is gone. `body` is the request's, read already. */
-  forward(request: Request, response: Response, body: Buffer): Promise<void>;
+  forward(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void>;
   breakerState(): BreakerState;
   close(): void;
 }
 
-/** One request on its way; the first call of `settle` counts. */
-interface Exchange {
-  settled: boolean;
-  upstreamRequest: ClientRequest | undefined;
-  response: Response;
-  body: Buffer;
-  settle(verdict: Verdict, answer?: DomainError): void;
-}
-
-const downStatuses = new Set([502, 503, 504]);
-
 export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings, log: Logger): UpstreamProxy {
-  const { UPSTREAM_TIMEOUT_MS } = settings;
+  const { UPSTREAM_TIMEOUT_MS: timeoutMs } = settings;
   const breaker = createBreaker(upstream.name, settings, log);
-  // Idle connections go before the services' own 65 s are over, so that none is reused while it is being closed.
   // There is no bound on connections: those whose answer a client reads slowly must not hold up the others.
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: 64, timeout: 4_000 });
+  const pool = new Pool(upstream.url, {
+    connect: { timeout: timeoutMs },
+    // Idle connections go before the services' own 65 s are over, so that none is reused while it is being closed.
+    keepAliveTimeout: 4_000,
+    keepAliveMaxTimeout: 4_000,
+    // An exchange times the headers itself, and the client's connection is cut when the body stands still.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  });
+  const route: Route = { upstream, pool, timeoutMs, log };
   const exchanges = new WeakMap<IncomingMessage, Exchange>();
-
   const proxy = createProxyMiddleware({
-    target: upstream.url,
-    agent,
-    changeOrigin: true,
-    selfHandleResponse: true,
+    target: new URL(upstream.url),
     ejectPlugins: true, // the default ones answer and log with the query string
-    plugins: [proxyEventsPlugin],
-    router: (request, _response, options) => {
-      const body = exchanges.get(request)?.body;
-      if (body?.length) options.buffer = oneChunk(body);
-      return upstream.url;
-    },
-    on: {
-      proxyReq: (upstreamRequest, request) => {
-        const exchange = exchanges.get(request);
-        // It waited for a connection for so long that its client has been answered.
-        if (exchange?.settled) upstreamRequest.destroy();
-        else if (exchange) exchange.upstreamRequest = upstreamRequest;
-      },
-      proxyRes: (answer, request) => {
-        const exchange = exchanges.get(request);
-        if (exchange) takeAnswer(answer, exchange);
-      },
-      error: (error, request) => fail(error, request),
-      econnreset: (_error, request) => exchanges.get(request)?.settle('neutral'),
-    },
+    plugins: [carryBy((request) => exchanges.get(request)?.send())],
   });
 
-  function fail(error: unknown, request: IncomingMessage): void {
-    const exchange = exchanges.get(request);
-    if (!exchange || exchange.settled) return;
-    if (exchange.response.destroyed || (request.destroyed && !request.complete)) {
-      exchange.settle('neutral');
-      return;
-    }
-    logFailure(request, (error as { code?: string }).code);
-    exchange.settle('failed', upstreamUnavailable(upstream, 1));
-  }
-
-  function logFailure(request: IncomingMessage, code: string | undefined): void {
-    log.warn({ request_id: request.headers[requestIdHeader], upstream: upstream.name, code }, 'upstream failed');
-  }
-
-  function takeAnswer(answer: IncomingMessage, exchange: Exchange): void {
-    const status = answer.statusCode ?? 0;
-    if (exchange.settled) answer.destroy();
-    else if (status < 200 || status > 599) exchange.settle('failed', upstreamUnavailable(upstream, 1));
-    else {
-      const itselfDown = downStatuses.has(status) && answer.headers[awayHeader.toLowerCase()] === undefined;
-      exchange.settle(itselfDown ? 'failed' : 'answered');
-      relay(answer, exchange.response);
-    }
-  }
-
-  function exchangeWith(request: Request, response: Response, body: Buffer): Promise<Verdict> {
-    // The length is known now, and one way to tell it is enough.
-    if (request.headers['transfer-encoding'] !== undefined) {
-      delete request.headers['transfer-encoding'];
-      request.headers['content-length'] = String(body.length);
-    }
+  function exchange(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<Verdict> {
     return new Promise((resolve) => {
-      const exchange: Exchange = {
-        settled: false,
-        upstreamRequest: undefined,
-        response,
-        body,
-        settle(verdict, answer) {
-          if (exchange.settled) return;
-          exchange.settled = true;
-          clearTimeout(headerTimer);
-          resolve(verdict);
-          if (!answer) return;
-          exchange.upstreamRequest?.destroy();
-          refuse(request, response, answer);
-        },
-      };
-      const headerTimer = setTimeout(() => {
-        logFailure(request, 'timeout');
-        exchange.settle('failed', upstreamTimeout(upstream));
-      }, UPSTREAM_TIMEOUT_MS);
-      response.once('close', () => exchange.settle('neutral'));
-      exchanges.set(request, exchange);
-      proxy(request, response, (error) => fail(error, request)).catch((error: unknown) => fail(error, request));
+      const begun = new Exchange(route, request, response, body, resolve);
+      exchanges.set(request, begun);
+      const fail = (error: unknown) => begun.fail(error);
+      proxy(request, response, fail).catch(fail);
     });
   }
 
   return {
     upstream,
     async forward(request, response, body) {
-      const admitted = await breaker.admit(() => exchangeWith(request, response, body));
+      const admitted = await breaker.admit(() => exchange(request, response, body));
       if (!admitted) refuse(request, response, upstreamUnavailable(upstream, breaker.retryAfter()));
     },
     breakerState: breaker.state,
     close() {
       breaker.close();
-      agent.destroy();
+      void pool.destroy();
     },
   };
 }
 
-function oneChunk(body: Buffer): Readable {
-  return new Readable({
-    read() {
-      this.push(body);
-      this.push(null);
-    },
-  });
-}
-
-/** The proxy's own copying would force `Connection: keep-alive` on clients that asked for close. */
-function relay(answer: IncomingMessage, response: Response): void {
-  response.status(answer.statusCode as number);
-  for (const [name, value] of Object.entries(answer.headers)) {
-    const ours = name === requestIdHeader || name === 'server' || name === 'x-powered-by';
-    if (value !== undefined && !ours && !isHopByHop(name, answer.headers.connection)) response.setHeader(name, value);
-  }
-  answer.pipe(response);
-}
-
-function refuse(request: Request, response: Response, error: DomainError): void {
-  if (!response.headersSent && !response.destroyed) sendProblem(response, error, requestIdOf(request));
-}
-
-function upstreamUnavailable({ name }: Upstream, retryAfter: number): DomainError {
-  const message = `The ${name} service is not available right now`;
-  return new DomainError('unavailable', 'upstream_unavailable', message, { retryAfter });
-}
-
-function upstreamTimeout({ name }: Upstream): DomainError {
-  return new DomainError('timeout', 'upstream_timeout', `The ${name} service did not answer in time`);
+/** Stands before the last of the passes a request takes through the proxy (httpxy names none of them): the one that would send it with node's http client. */
+function carryBy(send: (request: IncomingMessage) => void): Plugin {
+  return (proxyServer) => {
+    proxyServer.before('web', '', (request) => {
+      send(request as IncomingMessage);
+      return true; // no pass after this one
+    });
+  };
 }

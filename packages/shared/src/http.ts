@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import express, { type Express } from 'express';
 import { DomainError, type ErrorKind, unavailable } from './errors.ts';
 import type { Logger } from './logger.ts';
 
@@ -48,7 +48,7 @@ export function assignRequestId(request: IncomingMessage, response: ServerRespon
   next?.();
 }
 
-export function requestIdOf(request: Request): string {
+export function requestIdOf(request: IncomingMessage): string {
   return String(request.headers[requestIdHeader]);
 }
 
@@ -56,7 +56,8 @@ export function requestIdOf(request: Request): string {
 const plainSegment = /^[\w.-]{0,64}$/;
 
 /** The path for a log line: without its query, and with `*` for every segment that is not plain. */
-function loggablePath(path: string): string {
+function loggablePath(url: string): string {
+  const path = url.split('?', 1)[0] as string;
   return path
     .split('/')
     .map((segment) => (plainSegment.test(segment) ? segment : '*'))
@@ -65,9 +66,9 @@ function loggablePath(path: string): string {
 
 /** One line per request when its response is over. */
 export function logAccess(log: Logger) {
-  return (request: Request, response: Response, next: NextFunction): void => {
+  return (request: IncomingMessage, response: ServerResponse, next?: () => void): void => {
     const start = performance.now();
-    const path = loggablePath(request.path);
+    const path = loggablePath(request.url ?? '');
     response.once('close', () => {
       if (path.startsWith('/health') && response.statusCode === 200) return;
       log.info(
@@ -82,7 +83,7 @@ export function logAccess(log: Logger) {
         'request',
       );
     });
-    next();
+    next?.();
   };
 }
 
@@ -98,15 +99,20 @@ export function problem(status: number, detail: string, requestId: string, extra
   };
 }
 
-export function sendProblem(response: Response, error: DomainError, requestId: string): void {
+export function sendProblem(response: ServerResponse, error: DomainError, requestId: string): void {
   const status = statusByKind[error.kind];
   if (error.retryAfter !== undefined) response.setHeader('Retry-After', String(error.retryAfter));
+  for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
   const errors = error.errors?.length ? { errors: error.errors } : {};
-  response
-    .status(status)
-    .set(error.headers)
-    .type('application/problem+json')
-    .send(JSON.stringify(problem(status, error.message, requestId, { code: error.code, ...errors })));
+  sendDocument(response, status, problem(status, error.message, requestId, { code: error.code, ...errors }));
+}
+
+function sendDocument(response: ServerResponse, status: number, document: object): void {
+  const body = JSON.stringify(document);
+  response.statusCode = status;
+  response.setHeader('Content-Type', 'application/problem+json; charset=utf-8');
+  response.setHeader('Content-Length', Buffer.byteLength(body));
+  response.end(body);
 }
 
 /**
@@ -114,7 +120,7 @@ export function sendProblem(response: Response, error: DomainError, requestId: s
  * and answered as a bare 500.
  */
 export function answerErrors(log: Logger, translate: (error: unknown) => DomainError | undefined = () => undefined) {
-  return (error: unknown, request: Request, response: Response, next: NextFunction): void => {
+  return (error: unknown, request: IncomingMessage, response: ServerResponse, next: (error: unknown) => void): void => {
     const requestId = requestIdOf(request);
     const known = error instanceof DomainError ? error : (translateHttpError(error) ?? translate(error));
     if (response.headersSent) {
@@ -127,10 +133,11 @@ export function answerErrors(log: Logger, translate: (error: unknown) => DomainE
       return;
     }
     log.error({ request_id: requestId, err: error }, 'unexpected error');
-    response
-      .status(500)
-      .type('application/problem+json')
-      .send(JSON.stringify(problem(500, 'Something went wrong on our side.', requestId, { code: 'internal_error' })));
+    sendDocument(
+      response,
+      500,
+      problem(500, 'Something went wrong on our side.', requestId, { code: 'internal_error' }),
+    );
   };
 }
 

@@ -1,5 +1,6 @@
 // How much the gateway takes on at a time. A service does no more by being asked more at once, it only answers later;
-// so when MAX_IN_FLIGHT requests are with a service the next is told to come back, before anything is spent on it.
+// so when as many requests are with a service as it can serve in time, the next is told to come back, before anything is
+// spent on it.
 // A request counts from the end of its body to its response's headers: a client that sends slowly, or reads slowly,
 // takes neither a place nor a service's attention from the others. That is why a body is gathered before the service
 // hears of it.
@@ -12,6 +13,9 @@ import type { Logger } from '@promopulse/shared/logger';
 /** Of one connection; a client that pipelines more is told to come back as well. */
 const maxPipelined = 100;
 
+/** Even of a service that is slow; twice the connections it has to its database. */
+const fewestPlaces = 10;
+
 /** The places at one service. */
 export interface Admission {
   isFull(): boolean;
@@ -19,18 +23,35 @@ export interface Admission {
   admit(work: () => Promise<void>): Promise<boolean>;
 }
 
-export function createAdmission(maxInFlight: number): Admission {
+/**
+ * As many places as the service can serve in time, up to `most`: fewer by a third for an answer that took longer than
+ * `slowMs`, once per round, and one more for each round of answers that did not (additive increase, multiplicative
+ * decrease, as in RFC 5681 and Netflix's concurrency-limits).
+ */
+export function createAdmission(most: number, slowMs: number): Admission {
+  let places = most;
   let inFlight = 0;
-  const isFull = () => inFlight >= maxInFlight;
+  let loweredAt = 0;
+  const isFull = () => inFlight >= Math.floor(places);
+  const learn = (startedAt: number): void => {
+    const now = performance.now();
+    if (now - startedAt <= slowMs) places = Math.min(most, places + 1 / places);
+    else if (startedAt >= loweredAt) {
+      places = Math.max(Math.min(most, fewestPlaces), (places * 2) / 3);
+      loweredAt = now;
+    }
+  };
   return {
     isFull,
     async admit(work) {
       if (isFull()) return false;
+      const startedAt = performance.now();
       inFlight += 1;
       try {
         await work();
       } finally {
         inFlight -= 1;
+        learn(startedAt);
       }
       return true;
     },

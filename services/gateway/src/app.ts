@@ -3,6 +3,7 @@
 // there as a whole.
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Environment, loadConfig, processConfig } from '@promopulse/shared/config';
 import {
@@ -39,7 +40,7 @@ const gatewayConfig = z.object({
   UPSTREAM_TIMEOUT_MS: milliseconds.default(5_000),
   /** A body is in memory until its service has it. */
   MAX_BODY_BYTES: z.coerce.number().int().min(0).max(16_777_216).default(65_536),
-  /** Per service: requests that wait for its answer. */
+  /** Per service: requests that wait for its answer, as long as it is quick. */
   MAX_IN_FLIGHT: z.coerce.number().int().min(1).max(100_000).default(100),
   MAX_CONNECTIONS: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
   HEADERS_TIMEOUT_MS: milliseconds.default(5_000),
@@ -73,7 +74,10 @@ export async function startGateway(
   const info = { app: 'PromoPulse', version, environment: config.ENVIRONMENT };
   let stopping = false;
   const proxies = listUpstreams(config).map((upstream) => createUpstreamProxy(upstream, config, log));
-  const ways = proxies.map((proxy): Way => ({ proxy, admission: createAdmission(config.MAX_IN_FLIGHT) }));
+  // Slow is longer than any answer that is well (1 s, when a projection is waited for), and shorter than a service itself
+  // waits for a connection of its database's pool (2 s).
+  const slowMs = 0.3 * config.UPSTREAM_TIMEOUT_MS;
+  const ways = proxies.map((proxy): Way => ({ proxy, admission: createAdmission(config.MAX_IN_FLIGHT, slowMs) }));
   const refuse = createRefusal(log);
 
   const access = logAccess(log);
@@ -84,10 +88,14 @@ export async function startGateway(
   addOwnRoutes(app, proxies, version);
   app.use(notFoundRoute, answerError);
 
+  const surplus = new WeakSet<Duplex>();
   // What goes to a service does not go through express first, whose routing costs a quarter of all the rest.
   const listener: RequestListener = (request, response) => {
     const way = wayOf(ways, request.url);
-    if (!way) app(request, response);
+    if (surplus.has(request.socket) && !request.url?.startsWith('/health/')) {
+      response.setHeader('Connection', 'close');
+      refuse(response);
+    } else if (!way) app(request, response);
     else if (way.admission.isFull()) refuse(response);
     else {
       access(request, response);
@@ -121,7 +129,7 @@ export async function startGateway(
       configure(httpServer) {
         httpServer.timeout = config.IDLE_TIMEOUT_MS;
         answerOnSockets(httpServer, log);
-        limitConnections(httpServer, config.MAX_CONNECTIONS, log);
+        limitConnections(httpServer, config.MAX_CONNECTIONS, surplus, log);
       },
     });
   } catch (error) {

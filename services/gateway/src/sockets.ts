@@ -1,6 +1,6 @@
-// Answers for what never becomes a request: bytes node's parser refuses, requests that arrive too slowly, CONNECT, and
-// connections beyond the limit. Each gets one problem document and then its connection is closed, by us if the client
-// does not do it.
+// Answers for what never becomes a request: bytes node's parser refuses, requests that arrive too slowly, CONNECT.
+// Each gets one problem document and then its connection is closed, by us if the client does not do it. And how many
+// connections there may be.
 import { randomUUID } from 'node:crypto';
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -40,49 +40,42 @@ export function answerOnSockets(server: Server, log: Logger): void {
 }
 
 /**
- * Beyond `max` connections a client is told so (503), beyond twice as many it is dropped unheard. Either makes room for
- * the next by closing those that are kept alive but idle: who holds them need not be who wants to be served.
+ * Beyond `max` connections a client is in `surplus`: it can be told so, and a probe can be answered. Beyond twice as many
+ * it is dropped unheard. Either makes room for the next by closing those that are kept alive but idle: who holds them
+ * need not be who wants to be served.
  */
-export function limitConnections(server: Server, max: number, log: Logger): void {
+export function limitConnections(server: Server, max: number, surplus: WeakSet<Duplex>, log: Logger): void {
   server.maxConnections = 2 * max;
-  const serve = server.listeners('connection');
-  let served = 0;
-  let refused = 0;
+  let within = 0;
+  let beyond = 0;
   const report = (): void => {
-    log.warn({ refused }, 'too many connections');
-    refused = 0;
+    log.warn({ beyond }, 'too many connections');
+    beyond = 0;
   };
   const makeRoom = (): void => {
-    if (refused === 0) {
+    if (beyond === 0) {
       setTimeout(report, 1_000).unref();
       server.closeIdleConnections();
     }
-    refused += 1;
+    beyond += 1;
   };
-  server.removeAllListeners('connection');
   server.on('drop', makeRoom);
   server.on('connection', (socket: Socket) => {
-    if (served >= max) {
+    if (within >= max) {
+      surplus.add(socket);
       makeRoom();
-      socket.resume();
-      answer(socket, randomUUID(), 503, 'overloaded', 'There are too many connections right now');
       return;
     }
-    served += 1;
+    within += 1;
     socket.once('close', () => {
-      served -= 1;
+      within -= 1;
     });
-    for (const listener of serve) listener.call(server, socket);
   });
 }
 
 function refuse(socket: Duplex, log: Logger, status: number, code: string, detail: string): void {
   const requestId = randomUUID();
   log.info({ request_id: requestId, status, code }, 'refused before it was a request');
-  answer(socket, requestId, status, code, detail);
-}
-
-function answer(socket: Duplex, requestId: string, status: number, code: string, detail: string): void {
   const body = JSON.stringify(problem(status, detail, requestId, { code }));
   const head = [
     `HTTP/1.1 ${status} ${problemTitles[status]}`,
@@ -90,7 +83,6 @@ function answer(socket: Duplex, requestId: string, status: number, code: string,
     `Content-Length: ${Buffer.byteLength(body)}`,
     `X-Request-Id: ${requestId}`,
     'X-Content-Type-Options: nosniff',
-    ...(status === 503 ? ['Retry-After: 1'] : []),
     ...(status === 405 ? ['Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'] : []),
     'Connection: close',
   ];

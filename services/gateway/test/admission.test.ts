@@ -139,6 +139,30 @@ describe('when as many requests are with a service as may be', () => {
   });
 });
 
+test('a service that gets slow is asked less at a time, and more again when it is quick', async () => {
+  const other = await startMesh({ MAX_IN_FLIGHT: '60', UPSTREAM_TIMEOUT_MS: '3000' });
+  const manyAtOnce = async (latencyMs: number): Promise<number> => {
+    other.users.handler = async (_request, response) => {
+      await pause(latencyMs);
+      response.end();
+    };
+    const answers = await Promise.all(Array.from({ length: 60 }, () => fetch(`${other.url}/users/1`)));
+    return answers.filter(({ status }) => status === 200).length;
+  };
+  try {
+    expect(await manyAtOnce(0)).toBe(60);
+    const slow: number[] = [];
+    for (let round = 0; round < 6; round += 1) slow.push(await manyAtOnce(1_000));
+    expect(slow).toEqual(slow.toSorted((a, b) => b - a));
+    expect(slow.at(-1)).toBe(10);
+    let quick = 0;
+    for (let round = 0; round < 500 && quick < 60; round += 1) quick = await manyAtOnce(0);
+    expect(quick).toBe(60);
+  } finally {
+    await other.close();
+  }
+});
+
 describe('a slow client takes no place', () => {
   test('300 bodies that do not end: the service hears of none, and others are served', async () => {
     for (let count = 0; count < 300; count += 1) {
@@ -256,16 +280,19 @@ describe('beyond MAX_CONNECTIONS', () => {
   };
   const opened = (socket: Socket) => new Promise((resolve) => socket.once('connect', resolve));
 
-  test('a client is told so, with 503 and Retry-After, whether it asks or only listens', async () => {
+  test('a client is told so, with 503 and Retry-After, and its connection is closed; probes are answered', async () => {
     const busy = Array.from({ length: max }, () => begin());
     for (const socket of busy) socket.write('GET /users HTTP/1.1\r\n');
     await Promise.all(busy.map(opened));
-    for (const bytes of ['', get('/users/1'), get('/health/live')]) {
-      const answer = await sendRaw(small.port, [bytes]);
+    for (const path of ['/users/1', '/health', '/']) {
+      const answer = await sendRaw(small.port, [get(path)]);
       expect(answer.status).toBe(503);
       expect(answer.headers).toContain('Retry-After: 1');
       expect(answer.headers).toContain('Connection: close');
       expect(JSON.parse(answer.body)).toMatchObject({ status: 503, code: 'overloaded' });
+    }
+    for (const path of ['/health/live', '/health/ready']) {
+      expect((await sendRaw(small.port, [get(path)])).status).toBe(200);
     }
     expect(small.users.seen).toEqual([]);
     for (const socket of busy) socket.destroy();
@@ -273,13 +300,16 @@ describe('beyond MAX_CONNECTIONS', () => {
     expect((await sendRaw(small.port, [get('/users/1')])).status).toBe(200);
   });
 
-  test('twice as many are dropped, and none is left hanging', async () => {
+  test('twice as many are dropped at once, not left hanging', async () => {
     const all = Array.from({ length: 5 * max }, () => begin());
-    const ends = all.map((socket) => new Promise((resolve) => socket.on('close', resolve).resume()));
     let closed = 0;
-    for (const end of ends) void end.then(() => (closed += 1));
-    await until(() => closed >= 4 * max, 'the end of those beyond the limit');
-    for (const socket of all) socket.destroy();
+    for (const socket of all) {
+      socket.on('close', () => {
+        closed += 1;
+      });
+      socket.resume();
+    }
+    await until(() => closed === 3 * max, 'the end of those beyond');
   });
 
   test('connections that are kept alive but idle make room for the next', async () => {

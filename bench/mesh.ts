@@ -89,6 +89,31 @@ export interface Started {
   stop(): Promise<unknown>;
 }
 
+export const allParts = ['promotions', 'users', 'subscriptions', 'gateway'] as const;
+
+/** All but the port. */
+export function environmentOf(
+  servers: Servers,
+  place: Place,
+  part: string,
+  url: (part: string) => string,
+): Record<string, string> {
+  return {
+    HOST: '127.0.0.1',
+    ENVIRONMENT: 'production',
+    USERS_URL: url('users'),
+    PROMOTIONS_URL: url('promotions'),
+    SUBSCRIPTIONS_URL: url('subscriptions'),
+    ...(part === 'users' && (developmentKeys(join(servers.folder, 'keys.json'), {}) as Record<string, string>)),
+    ...(part !== 'gateway' && {
+      DATABASE_URL: place.urls[part] ?? '',
+      AMQP_URL: servers.rabbit.url,
+      AMQP_PREFIX: `${place.name}.`,
+    }),
+    ...(part === 'subscriptions' && { RECONCILE_INTERVAL_MS: '86400000' }), // databases are filled past the services
+  };
+}
+
 interface StartOptions {
   env?: Record<string, string>;
   /** Arguments of Node in place of the service's own main.ts. */
@@ -102,13 +127,9 @@ export async function startParts(
   parts: readonly string[],
   { env = {}, script }: StartOptions = {},
 ): Promise<Record<string, Started>> {
-  const keys = developmentKeys(join(servers.folder, 'keys.json'), {}) as Record<string, string>;
   const ports: Record<string, number> = {};
-  for (const part of ['users', 'promotions', 'subscriptions', 'gateway']) {
-    ports[part] = await freePort(undefined, Object.values(ports));
-  }
+  for (const part of allParts) ports[part] = await freePort(undefined, Object.values(ports));
   const url = (part: string): string => `http://127.0.0.1:${ports[part]}`;
-  const urls = { USERS_URL: url('users'), PROMOTIONS_URL: url('promotions'), SUBSCRIPTIONS_URL: url('subscriptions') };
   const exits: Exit[] = [];
   const started: Record<string, Started> = {};
   for (const part of parts) {
@@ -116,19 +137,7 @@ export async function startParts(
       part,
       number: 1,
       port: ports[part] ?? 0,
-      env: {
-        HOST: '127.0.0.1',
-        ENVIRONMENT: 'production',
-        ...urls,
-        ...keys,
-        ...(part !== 'gateway' && {
-          DATABASE_URL: place.urls[part] ?? '',
-          AMQP_URL: servers.rabbit.url,
-          AMQP_PREFIX: `${place.name}.`,
-        }),
-        RECONCILE_INTERVAL_MS: '86400000', // the databases are filled past the services
-        ...env,
-      },
+      env: { ...environmentOf(servers, place, part, url), ...env },
       logFile: join(servers.folder, `${place.name}-${part}.log`),
       exits,
     });

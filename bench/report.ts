@@ -21,6 +21,8 @@ export interface Section {
   cases: Record<string, Round[]>;
   /** What could not be measured here, and why. */
   skipped: string[];
+  /** Why it came to nothing. */
+  failed?: string;
 }
 
 export interface Report {

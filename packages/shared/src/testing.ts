@@ -11,6 +11,9 @@ import { provision, unprovision, withClient } from './provision.ts';
 import { topologyOf } from './rabbit-topology.ts';
 import { type ServiceDefinition, startService } from './service.ts';
 
+/** FIGURES=full, as CI has it: tests that scale take the time for the whole figures of docs/reliability.md. */
+export const fullFigures = process.env.FIGURES === 'full';
+
 export interface TestDatabase {
   /** For the service's own role, which owns the schema of that name. */
   urlFor(service: string): string;

@@ -7,6 +7,7 @@ import { type Channel, type ConsumeMessage, connect } from 'amqplib';
 import { type Broker, type Consumer, Unprocessable } from '../src/broker.ts';
 import { contentType } from '../src/events.ts';
 import { createLogger } from '../src/logger.ts';
+import { rabbitmqctl } from '../src/testing.ts';
 import {
   amqpUrl,
   connected,
@@ -44,6 +45,9 @@ function frame(channel: number, payload: string): Buffer {
   return Buffer.concat([head, bytes, Buffer.of(0xce)]);
 }
 
+/** basic.ack of a delivery that never was: RabbitMQ closes the channel with a 406. */
+const ackOfNothing = frame(1, '003c0050000000000000271000');
+
 describe('a broker behind a bad network', () => {
   let proxy: TcpProxy;
   let mesh: RabbitMesh;
@@ -80,32 +84,6 @@ describe('a broker behind a bad network', () => {
     proxy.limit(undefined);
     await connected(broker);
     expect(lines).toEqual(['no connection to the broker', 'connected to the broker']);
-  });
-
-  test('loses nothing when its connections are cut again and again', async () => {
-    const sender = mesh.connect();
-    const receiver = mesh.connect();
-    collect(receiver, async ({ id }) => {
-      await sleep(1);
-      handled.push(id);
-    });
-    await connected(sender, receiver);
-    const batch = messages(3_000);
-    let over = false;
-    const cuts = (async () => {
-      for (let cut = 0; cut < 10 && !over; cut += 1) {
-        await sleep(150);
-        proxy.cut();
-        await connected(sender, receiver);
-      }
-    })();
-    for (let from = 0; from < batch.length; from += 100) await publishSurely(sender, batch.slice(from, from + 100));
-    over = true;
-    await cuts;
-    await until(() => new Set(handled).size === batch.length, 'all handled');
-    const letters = await mesh.letters();
-    expect(await letters.list()).toEqual([]);
-    await letters.close();
   });
 
   test('comes back from a cut at any point of its setup', async () => {
@@ -203,7 +181,7 @@ describe('a broker behind a bad network', () => {
     const broker = mesh.connect();
     collect(broker);
     await connected(broker);
-    proxy.inject('server', frame(1, '003c0050000000000000271000')); // basic.ack of a delivery that never was
+    proxy.inject('server', ackOfNothing);
     await until(() => proxy.accepted() >= 4, 'both connections are new', 3_000);
     await connected(broker);
     await publishSurely(broker, [message()]);
@@ -221,6 +199,112 @@ describe('a broker behind a bad network', () => {
     await publishSurely(broker, [message()]);
     await until(() => handled.length > 0, 'handled');
   });
+});
+
+const strikes: [what: string, strike: (network: TcpProxy) => unknown][] = [
+  ['cut', (network) => network.cut()],
+  [
+    'silent and then gone',
+    async (network) => {
+      network.stall();
+      await sleep(100);
+      network.cut();
+      network.resume();
+    },
+  ],
+];
+// Four networks at once with five strikes each, because the pauses between attempts grow with each strike.
+test.each(strikes)(
+  'nothing is lost when connections are %s, 20 times',
+  async (_what, strike) => {
+    await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const network = await startTcpProxy(amqpUrl());
+        const mesh = rabbitMesh(network.through(amqpUrl()));
+        const [sender, receiver] = [mesh.connect(), mesh.connect()];
+        const handled = new Set<string>();
+        const handle = async ({ id }: { id: string }): Promise<void> => {
+          await sleep(1);
+          handled.add(id);
+        };
+        receiver.consume({ queue, bindings: ['promotion.*'], handle });
+        await connected(sender, receiver);
+        const sent: string[] = [];
+        let over = false;
+        const sending = (async () => {
+          while (!over) {
+            const batch = messages(50);
+            await publishSurely(sender, batch);
+            sent.push(...batch.map(({ id }) => id));
+          }
+        })();
+        for (let round = 0; round < 5; round += 1) {
+          await sleep(50 + Math.random() * 150);
+          await strike(network);
+          await connected(sender, receiver);
+        }
+        over = true;
+        await sending;
+        await until(() => sent.every((id) => handled.has(id)), 'all handled');
+        const letters = await mesh.letters();
+        expect(await letters.list()).toEqual([]);
+        await letters.close();
+        await mesh.end();
+        await network.close();
+      }),
+    );
+  },
+  60_000,
+);
+
+describe('of 20 consumers', () => {
+  interface Struck {
+    network: TcpProxy;
+    mesh: RabbitMesh;
+    broker: Broker;
+    handled: string[];
+  }
+  const all: Struck[] = [];
+  beforeEach(async () => {
+    for (let index = 0; index < 20; index += 1) {
+      const network = await startTcpProxy(amqpUrl());
+      const mesh = rabbitMesh(network.through(amqpUrl()));
+      const broker = mesh.connect();
+      const handled: string[] = [];
+      broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
+      all.push({ network, mesh, broker, handled });
+    }
+    await connected(...all.map(({ broker }) => broker));
+  }, 60_000);
+  afterEach(async () => {
+    for (const { network, mesh } of all.splice(0)) {
+      await mesh.end();
+      await network.close();
+    }
+  }, 60_000);
+
+  const blows: [what: string, strike: (one: Struck) => unknown][] = [
+    ['whose channels RabbitMQ closes with a 406', ({ network }) => network.inject('server', ackOfNothing)],
+    [
+      'that RabbitMQ cancels, because their queue is deleted,',
+      ({ mesh }) => withChannel((channel) => channel.deleteQueue(`${mesh.prefix}${queue}`)),
+    ],
+  ];
+  test.each(strikes)(
+    '%s all consume again',
+    async (_what, strike) => {
+      const before = all.map(({ network }) => network.accepted());
+      await Promise.all(all.map(strike));
+      await until(() => all.every(({ network }, index) => network.accepted() > Number(before[index])), 'all are new');
+      const sent = all.map(() => message());
+      await Promise.all(all.map(({ broker }, index) => publishSurely(broker, sent.slice(index, index + 1))));
+      await until(
+        () => all.every(({ handled }, index) => handled.includes(String(sent[index]?.id))),
+        'all consume again',
+      );
+    },
+    60_000,
+  );
 });
 
 describe('what happens to a queue in RabbitMQ', () => {
@@ -278,6 +362,40 @@ describe('what happens to a queue in RabbitMQ', () => {
     expect(await letters.list()).toEqual([expected]);
     await letters.close();
   });
+
+  // Needs rabbitmqctl on the broker of the run, which a RabbitMQ given by AMQP_URL may not offer.
+  (process.env.TEST_RABBITMQCTL ? test : test.skip)(
+    'a message whose consumer dies with it again and again is set aside by RabbitMQ after one delivery more than its limit',
+    async () => {
+      const policy = `limit-of-${mesh.prefix}`;
+      const pattern = `^${mesh.prefix.replaceAll('.', '\\.')}`;
+      await rabbitmqctl('set_policy', policy, pattern, '{"delivery-limit":3}', '--apply-to', 'queues');
+      try {
+        const deliveries: boolean[] = [];
+        const network = await startTcpProxy(amqpUrl());
+        const dying = rabbitMesh(network.through(amqpUrl()), mesh.prefix).connect();
+        const handle = async ({ redelivered }: { redelivered: boolean }): Promise<void> => {
+          deliveries.push(redelivered);
+          network.cut(); // as when the process dies with the message in hand
+          await sleep(50);
+        };
+        dying.consume({ queue, bindings: ['promotion.*'], handle });
+        const sender = mesh.connect();
+        await connected(dying, sender);
+        const sent = message();
+        await publishSurely(sender, [sent]);
+        const letters = await mesh.letters();
+        expect(await lettersOf(letters, 1)).toMatchObject([{ id: sent.id, reason: 'RabbitMQ: delivery_limit' }]);
+        expect(deliveries).toEqual([false, true, true, true]);
+        await letters.close();
+        await dying.close();
+        await network.close();
+      } finally {
+        await rabbitmqctl('clear_policy', policy);
+      }
+    },
+    60_000,
+  );
 
   test('a dead letter without an id gets one that stays', async () => {
     const broker = mesh.connect();

@@ -18,6 +18,7 @@ import {
   createTestDatabase,
   deleteTopology,
   eventually,
+  fullFigures,
   type TestDatabase,
   testKeys,
   uniquePrefix,
@@ -162,6 +163,37 @@ describe('asked to stop', () => {
     },
   );
 
+  test('while 50 requests come per second, leaves none of them unanswered that it began, and none of their events behind', async () => {
+    const received = await listen();
+    const service = run(environment());
+    const { port } = await service.listening();
+    let sent = 0;
+    const asking: Promise<{ begun: number; status?: number; id?: number }>[] = [];
+    const timer = setInterval(() => {
+      const begun = performance.now();
+      const body = JSON.stringify({ ...ada, email: `steady.${sent++}@example.com` });
+      const headers = { 'content-type': 'application/json', connection: 'close' };
+      const answer = fetch(`http://127.0.0.1:${port}/users`, { method: 'POST', headers, body });
+      asking.push(
+        answer.then(
+          async (response) => ({ begun, status: response.status, id: ((await response.json()) as { id: number }).id }),
+          () => ({ begun }),
+        ),
+      );
+    }, 20);
+    await sleep(1_500);
+    const start = performance.now();
+    service.child.kill('SIGTERM');
+    expect(await service.ended).toEqual({ code: 0, signal: null });
+    expect(performance.now() - start).toBeLessThan(10_000);
+    clearInterval(timer);
+    const answers = await Promise.all(asking);
+    for (const { begun, status } of answers) if (begun < start - 50 || status) expect(status).toBe(201);
+    const created = answers.filter(({ status }) => status).map(({ id }) => `user.created ${id}`);
+    expect(created.length).toBeGreaterThan(20);
+    await eventually(() => expect(created.filter((event) => !received.includes(event))).toEqual([]));
+  });
+
   test('twice, ends at once', async () => {
     const service = run(environment());
     const { port } = await service.listening();
@@ -214,6 +246,48 @@ describe('asked to stop', () => {
     await service.ended;
   });
 });
+
+const kills = fullFigures ? 50 : 5;
+test(`killed ${kills} times under load, has every user it answered with 201, once, whatever its clients repeat`, async () => {
+  const received = await listen();
+  let service = run(environment());
+  const { port } = await service.listening();
+  const url = `http://127.0.0.1:${port}`;
+  const users = new Map<string, number | undefined>();
+  let over = false;
+  /** Repeats what was not answered; 409 says that it had taken effect. */
+  async function createPatiently(email: string): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      const answer = await client(url)
+        .post('/users', { ...ada, email })
+        .catch(() => undefined);
+      if (answer?.status === 201) return void users.set(email, answer.body.id);
+      if (answer?.status === 409 && attempt > 1) return void users.set(email, undefined);
+      if (answer && answer.status !== 503) throw new Error(`${email}: ${answer.status}`);
+      await sleep(50);
+    }
+  }
+  const clients = Array.from({ length: 8 }, async (_, index) => {
+    for (let n = 0; !over; n += 1) await createPatiently(`killed.${index}.${n}@example.com`);
+  });
+  for (let round = 0; round < kills; round += 1) {
+    await sleep(200 + Math.random() * 200);
+    service.child.kill('SIGKILL');
+    await service.ended;
+    service = run({ ...environment(), PORT: String(port) });
+    await service.listening(30_000);
+  }
+  over = true;
+  await Promise.all(clients);
+
+  const rows = await withClient(place.adminUrl, (admin) => admin.query<{ id: number }>('select id from users.users'));
+  expect(rows.rowCount).toBe(users.size);
+  const ids = new Set(rows.rows.map(({ id }) => id));
+  expect([...users.values()].filter((id) => id !== undefined && !ids.has(id))).toEqual([]);
+  const events = () => new Set(received);
+  await eventually(() => expect([...ids].filter((id) => !events().has(`user.created ${id}`))).toEqual([]));
+  expect(events().size).toBe(ids.size);
+}, 300_000);
 
 describe('cannot start and says why in plain words', () => {
   test('when the environment is not complete: one message names everything, and it exits with 1', async () => {
@@ -309,6 +383,7 @@ test('lets go of a published event after OUTBOX_RETENTION_SECONDS', async () => 
 }, 60_000);
 
 describe('while the database', () => {
+  const outageSeconds = fullFigures ? 30 : 3;
   const outage = {
     'is down': {
       begin: () => {
@@ -358,4 +433,37 @@ describe('while the database', () => {
       expect(service.out()).not.toMatch(/ada@|second@|third@/);
     },
   );
+
+  test(`is down for ${outageSeconds} s under load, answers nothing but 503, is not restarted, and works again`, async () => {
+    const service = run(environment());
+    const { get, post, request } = await service.listening();
+    const { body: user } = await post('/users', ada);
+    outage['is down'].begin();
+    await eventually(async () => expect((await get(`/users/${user.id}`)).status).toBe(503));
+    const statuses = new Map<number, number>();
+    const end = Date.now() + outageSeconds * 1_000;
+    const asks = [
+      () => get(`/users/${user.id}`),
+      () => get('/users?email=ada@example.com'),
+      () => post('/users', { ...ada, email: 'down@example.com' }),
+      () => request('PATCH', `/users/${user.id}`, { body: { last_name: 'King' } }),
+      () => get('/health/ready'),
+    ];
+    await Promise.all(
+      asks.map(async (ask) => {
+        while (Date.now() < end) {
+          const { status } = await ask();
+          statuses.set(status, (statuses.get(status) ?? 0) + 1);
+        }
+      }),
+    );
+    expect([...statuses.keys()]).toEqual([503]);
+    expect(statuses.get(503)).toBeGreaterThan(20);
+    expect(await get('/health/live')).toMatchObject({ status: 200 });
+    outage['is down'].end();
+    await eventually(async () => expect((await get(`/users/${user.id}`)).status).toBe(200), { timeoutMs: 5_000 });
+    expect((await post('/users', { ...ada, email: 'down@example.com' })).status).toBe(201);
+    expect(service.child.exitCode).toBeNull();
+    expect(service.err()).toBe('');
+  }, 90_000);
 });

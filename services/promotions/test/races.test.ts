@@ -91,3 +91,15 @@ test('30 edits at once leave versions without a gap', async () => {
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
   expect(await versionsOf(promotion)).toEqual(gapFree(31));
 });
+
+test('a change on a clock that has gone back still has the next version', async () => {
+  const promotion = await createPromotion(api);
+  await service.sql("update promotions.promotions set updated_at = now() + interval '1 hour' where id = $1", [
+    promotion.id,
+  ]);
+  await api.patch(`/promotions/${promotion.id}`, { name: 'An hour earlier' });
+  await setStatus(api, promotion, 'active');
+  const states = (await eventsOf(service, promotion)).map(({ data }) => data);
+  expect(states.map(({ version }) => version)).toEqual([1, 2, 3]);
+  expect(states.at(-1)).toMatchObject({ name: 'An hour earlier', status: 'active' });
+});

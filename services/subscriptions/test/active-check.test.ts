@@ -60,6 +60,37 @@ describe('with a warm and fresh projection', () => {
   });
 });
 
+describe('a user that is deleted while 100 subscriptions are wanted', () => {
+  test('gets none that begins after the tombstone was applied, nor any later', async () => {
+    scene = await startScene();
+    await scene.announce('user.created', { id: 1, version: 1 });
+    const ids = Array.from({ length: 100 }, (_, index) => index + 1);
+    for (const id of ids) await scene.announce('promotion.created', promotionState(id, 'active', 2));
+    await projected(100, 'active');
+    await fresh();
+    let applied = false;
+    const answers = ids.map(async (id) => {
+      await sleep(2 * id);
+      const beganAfter = applied;
+      return { beganAfter, status: (await scene.subscribe(1, id)).status };
+    });
+    await sleep(60);
+    await scene.announce('user.deleted', { id: 1, version: 2 });
+    await eventually(async () => {
+      const [user] = await scene.sql('select deleted from subscriptions.known_users where user_id = 1');
+      expect(user?.deleted).toBe(true);
+    });
+    applied = true;
+    const all = await Promise.all(answers);
+    expect(new Set(all.map(({ status }) => status))).toEqual(new Set([201, 404]));
+    for (const { beganAfter, status } of all) if (beganAfter) expect(status).toBe(404);
+    expect((await scene.subscribe(1, 100)).status).toBe(404);
+    expect(scene.users.asked).toBe(0);
+    const [counted] = await scene.sql('select count(*)::int as rows from subscriptions.subscriptions');
+    expect(counted.rows).toBe(all.filter(({ status }) => status === 201).length);
+  });
+});
+
 describe('with a cold projection', () => {
   beforeEach(async () => {
     scene = await startScene();

@@ -1,10 +1,15 @@
 // The projections converge on their owners' last state, whatever happens to the events on their way.
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Database, openDatabase } from '@promopulse/shared/database';
 import type { PromotionStatus } from '@promopulse/shared/events';
 import { rabbitDeadLetters } from '@promopulse/shared/rabbit-dead-letters';
+import { databaseOptionsOf } from '@promopulse/shared/service';
 import { amqpUrl, eventually } from '@promopulse/shared/testing';
 import fc from 'fast-check';
+import { createProjections } from '../src/projections.ts';
+import { subscriptions } from '../src/service.ts';
 import { promotionState, type Scene, startScene } from './neighbours.ts';
 
 let scene: Scene;
@@ -53,6 +58,45 @@ describe('events', () => {
     await scene.announce('promotion.created', promotionState(1099, 'draft', 1)); // the last in the queue
     await eventually(async () => expect(await scene.cachedPromotion(1099)).toBeDefined());
     expect(await scene.cachedPromotion(1001)).toEqual({ status: 'ended', version: 5 });
+  });
+});
+
+describe('the upsert behind all of them', () => {
+  let database: Database;
+  beforeAll(async () => {
+    database = await openDatabase(databaseOptionsOf(subscriptions, String(scene.env.DATABASE_URL)));
+  });
+  afterAll(() => database?.close());
+
+  /** Some of the versions, repeated, in any order; then all of them, in any order. */
+  const lossyThenReplayed = fc
+    .tuple(
+      fc.array(fc.integer({ min: 1, max: life.length }), { maxLength: 8 }),
+      fc.shuffledSubarray([1, 2, 3, 4, 5], { minLength: life.length }),
+    )
+    .map(([some, all]) => [...some, ...all]);
+
+  test('moves on exactly when a higher version comes: 1,000 permutations with repetitions, losses and a replay', async () => {
+    const { applyPromotions, applyUsers } = createProjections(database);
+    const stories = fc.sample(lossyThenReplayed, { numRuns: 1_000, seed: 29 });
+    const highest = stories.map(() => 0);
+    const longest = Math.max(...stories.map((story) => story.length));
+    for (let step = 0; step < longest; step += 1) {
+      const states = stories.flatMap((story, index) => {
+        const version = story[step];
+        return version === undefined ? [] : [{ id: 10_000 + index, version, status: statusOf(version) }];
+      });
+      const advancing = states.filter(({ id, version }) => version > Number(highest[id - 10_000]));
+      const applying = [applyPromotions(states), applyUsers(states.map(({ id, version }) => ({ id, version })))];
+      expect(await Promise.all(applying)).toEqual([advancing.length, advancing.length]);
+      for (const { id, version } of advancing) highest[id - 10_000] = version;
+    }
+    const rows = await scene.sql(
+      `select status, p.version, u.version as user_version, count(*)::int as rows
+       from subscriptions.cached_promotions p join subscriptions.known_users u on u.user_id = p.promotion_id
+       where p.promotion_id >= 10000 group by 1, 2, 3`,
+    );
+    expect(rows).toEqual([{ status: 'ended', version: 5, user_version: 5, rows: 1_000 }]);
   });
 });
 
@@ -126,6 +170,34 @@ describe('a heartbeat', () => {
     await eventually(async () => expect(await scene.cachedPromotion(4100)).toBeDefined());
     const rows = await scene.sql('select service from subscriptions.projection_sources order by service');
     expect(rows.map((row) => row.service)).toEqual(['promotions', 'users']);
+  });
+});
+
+describe('an event that cannot be applied', () => {
+  test('holds up no other, and how far behind the projection is shows in its health', async () => {
+    const health = async () => (await scene.api.get('/health')).body.projections.promotions;
+    await scene.announce('promotion.created', promotionState(5000, 'draft', 1));
+    await scene.beat();
+    await eventually(async () => expect(await scene.cachedPromotion(5000)).toBeDefined());
+    const { distrusts } = await health();
+    const locked = scene.sql(
+      'do $$ begin perform from subscriptions.cached_promotions where promotion_id = 5000 for update; perform pg_sleep(5); end $$',
+    );
+    await sleep(200);
+    await scene.announce('promotion.status_changed', promotionState(5000, 'active', 2));
+    const others = Array.from({ length: 100 }, (_, index) => 5001 + index);
+    for (const id of others) await scene.announce('promotion.created', promotionState(id, 'draft', 1));
+    await scene.beat();
+    await eventually(async () => {
+      for (const id of others) expect(await scene.cachedPromotion(id)).toBeDefined();
+      expect((await health()).behind_seconds).toBeGreaterThan(2);
+    });
+    expect(await scene.cachedPromotion(5000)).toEqual({ status: 'draft', version: 1 });
+    await locked;
+    await eventually(async () => expect(await scene.cachedPromotion(5000)).toEqual({ status: 'active', version: 2 }));
+    await scene.beat();
+    await eventually(async () => expect((await health()).behind_seconds).toBeLessThan(2));
+    expect((await health()).distrusts).toBe(distrusts);
   });
 });
 

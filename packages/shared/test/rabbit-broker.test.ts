@@ -290,7 +290,7 @@ describe('of 20 consumers', () => {
       ({ mesh }) => withChannel((channel) => channel.deleteQueue(`${mesh.prefix}${queue}`)),
     ],
   ];
-  test.each(strikes)(
+  test.each(blows)(
     '%s all consume again',
     async (_what, strike) => {
       const before = all.map(({ network }) => network.accepted());

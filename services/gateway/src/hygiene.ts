@@ -46,10 +46,16 @@ export function sanitize(request: IncomingMessage): void {
   request.headers['x-forwarded-host'] = host ?? '';
 }
 
-/** The first express step that may refuse: by then the request has an id and is in the access log. */
-export function refuseFaulty(request: Request, _response: Response, next: NextFunction): void {
+/**
+ * The first express step that may refuse: by then the request has an id and is in the access log. Nothing more is read
+ * from its connection (RFC 9112 6.3): where this request ends, and the next begins, is what others may see differently.
+ */
+export function refuseFaulty(request: Request, response: Response, next: NextFunction): void {
   const fault = faults.get(request);
-  if (fault) throw fault;
+  if (fault) {
+    response.setHeader('Connection', 'close');
+    throw fault;
+  }
   next();
 }
 

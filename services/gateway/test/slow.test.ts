@@ -1,0 +1,51 @@
+// 200 sockets that take their time, beside normal traffic, under the limits a gateway has by default.
+import { connect } from 'node:net';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { answerOk, type Mesh, pause, startMesh } from './mesh.ts';
+
+let mesh: Mesh;
+beforeEach(async () => {
+  mesh = await startMesh();
+});
+afterEach(() => mesh.close());
+
+/** Begins with `head`, then writes a byte twice a second. @returns after how many milliseconds it was closed */
+async function dribble(head: string): Promise<number> {
+  const started = performance.now();
+  const socket = connect(mesh.port, '127.0.0.1').on('error', () => {});
+  socket.resume().write(head);
+  const timer = setInterval(() => socket.write('a'), 500);
+  await new Promise((resolve) => socket.on('close', resolve));
+  clearInterval(timer);
+  return performance.now() - started;
+}
+
+test('100 slow headers and 100 slow bodies are cut in time, and normal requests do not notice', async () => {
+  mesh.promotions.handler = (_request, response) => void response.end(Buffer.alloc(8_000_000));
+  const readers = Array.from({ length: 10 }, () =>
+    connect(mesh.port, '127.0.0.1')
+      .on('error', () => {})
+      .pause(),
+  );
+  for (const socket of readers) socket.write('GET /promotions HTTP/1.1\r\nHost: gateway\r\n\r\n');
+  const head = 'POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1000\r\n\r\n';
+  const headers = Promise.all(Array.from({ length: 100 }, () => dribble('GET /users HTTP/1.1\r\nX-A: ')));
+  const bodies = Promise.all(Array.from({ length: 100 }, () => dribble(head)));
+
+  mesh.users.handler = answerOk;
+  const took: number[] = [];
+  for (let count = 0; count < 200; count += 1) {
+    const started = performance.now();
+    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
+    took.push(performance.now() - started);
+    await pause(20);
+  }
+  took.sort((a, b) => a - b);
+  expect(took[198]).toBeLessThan(1_000);
+
+  // The limits (5 s, 10 s), a second until they are next looked at, half a second to read the answer, and some slack.
+  expect(Math.max(...(await headers))).toBeLessThan(8_000);
+  expect(Math.max(...(await bodies))).toBeLessThan(13_000);
+  expect(mesh.users.seen.filter(({ method }) => method === 'POST')).toEqual([]);
+  for (const socket of readers) socket.destroy();
+});

@@ -35,12 +35,15 @@ describe.each(all.map((definition) => [definition.name, definition] as const))('
     const difference = await generator.getUpdateSchemaSQL({ wrap: false });
     expect(difference.replaceAll(/drop table .*mikro_orm_migrations.*;/g, '').trim()).toBe('');
     while ((await revert(options, silent)) !== undefined);
-    const tables = await database.run(
-      { text: 'select table_name as name from information_schema.tables where table_schema = current_schema()' },
+    const left = await database.run(
+      {
+        text: `select table_name as name from information_schema.tables where table_schema = current_schema()
+               union all select routine_name from information_schema.routines where routine_schema = current_schema()`,
+      },
       [],
     );
     await database.close();
-    expect(tables).toEqual([{ name: 'mikro_orm_migrations' }]);
+    expect(left).toEqual([{ name: 'mikro_orm_migrations' }]);
   });
 
   test('the snapshot beside them says the same', async () => {

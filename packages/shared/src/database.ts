@@ -62,6 +62,7 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
     schema,
     entities,
     extensions: [Migrator],
+    schemaGenerator: { ignoreTriggers: true, ignoreRoutines: true }, // migrations alone say what these are
     ensureDatabase: false, // else the first use, and not the first query, would connect; to create it is not our part
     migrations: {
       path: migrations,
@@ -69,6 +70,7 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
       schema,
       tableName: 'mikro_orm_migrations',
       snapshot: false,
+      allOrNothing: false, // each in a transaction of its own: a lock that one takes ends with it
       emit: 'ts',
     },
     pool: { max: poolMax },

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { createRouter, describeApi, type Route, route } from '../src/api.ts';
 import { conflict, unavailable } from '../src/errors.ts';
-import { filledText, moment, pageFields, textId } from '../src/fields.ts';
+import { bodyId, createCursor, filledText, moment, pageQuery, textId } from '../src/fields.ts';
 import {
   answerErrors,
   assignRequestId,
@@ -26,6 +26,7 @@ const newThing = z.strictObject({
   inner: z.strictObject({ depth: z.int({ error: 'must be an integer' }) }).optional(),
 });
 
+const cursor = createCursor('t1', z.tuple([bodyId]));
 const routes: Route[] = [
   route({
     method: 'post',
@@ -47,7 +48,7 @@ const routes: Route[] = [
     path: '/things',
     operationId: 'listThings',
     summary: 'List things',
-    query: z.strictObject({ ...pageFields, kind: z.enum(['big', 'small'], 'must be big or small').optional() }),
+    query: pageQuery({ kind: z.enum(['big', 'small'], 'must be big or small').optional() }, cursor),
     success: { status: 200, description: 'A page', schema: z.object({ items: z.array(thing) }) },
     errors: { 422: 'a parameter breaks its rule' },
     handle: async ({ query }) => ({ status: 200, body: { items: [], query } }),
@@ -283,8 +284,10 @@ describe('a body', () => {
 
 describe('a query', () => {
   test('is read by type, and what is not given has its default', async () => {
-    expect((await api.get('/things')).body.query).toEqual({ limit: 100, offset: 0 });
-    expect((await api.get('/things?limit=5&kind=big')).body.query).toEqual({ limit: 5, offset: 0, kind: 'big' });
+    expect((await api.get('/things')).body.query).toEqual({ limit: 100 });
+    expect((await api.get('/things?limit=5&kind=big')).body.query).toEqual({ limit: 5, kind: 'big' });
+    const after = cursor.write([7]);
+    expect((await api.get(`/things?cursor=${after}`)).body.query).toEqual({ limit: 100, cursor: [7] });
   });
 
   test.each([
@@ -296,6 +299,10 @@ describe('a query', () => {
     ['limit=5&limit=5', 'limit', 'must be given once'],
     ['limit[]=5', 'limit[]', 'is not a known field'],
     ['offset=2147483648', 'offset', 'must be an integer from 0 to 2147483647'],
+    ['cursor=', 'cursor', 'must be the next_cursor of a page of this list'],
+    ['cursor=x', 'cursor', 'must be the next_cursor of a page of this list'],
+    [`cursor=${cursor.write([7])}&cursor=${cursor.write([7])}`, 'cursor', 'must be given once'],
+    [`cursor=${cursor.write([7])}&offset=0`, 'cursor', 'cannot be combined with offset'],
     ['kind=BIG', 'kind', 'must be big or small'],
     ['kind=%ZZ', 'kind', 'must be big or small'],
     ['kind=big&kind=big', 'kind', 'must be big or small'],
@@ -575,13 +582,14 @@ describe('the OpenAPI document', () => {
       content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
     });
     expect(get.parameters).toEqual([
+      expect.objectContaining({ in: 'query', name: 'kind', schema: { type: 'string', enum: ['big', 'small'] } }),
       expect.objectContaining({
         in: 'query',
         name: 'limit',
         schema: expect.objectContaining({ type: 'integer', minimum: 1, maximum: 1000, default: 100 }),
       }),
       expect.objectContaining({ in: 'query', name: 'offset' }),
-      expect.objectContaining({ in: 'query', name: 'kind', schema: { type: 'string', enum: ['big', 'small'] } }),
+      expect.objectContaining({ in: 'query', name: 'cursor', schema: { type: 'string' } }),
     ]);
     for (const parameter of get.parameters) expect(parameter.required ?? false).toBe(false);
   });

@@ -3,9 +3,19 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import fc from 'fast-check';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { type Database, openDatabase } from '../src/database.ts';
-import { bodyId, filledText, moment, pageFields, presentTime, text, textId, textInteger } from '../src/fields.ts';
+import {
+  bodyId,
+  createCursor,
+  filledText,
+  moment,
+  positionTime,
+  presentTime,
+  text,
+  textId,
+  textInteger,
+} from '../src/fields.ts';
 import { createTestDatabase, type TestDatabase } from '../src/testing.ts';
 
 const Sample = defineEntity({
@@ -129,8 +139,42 @@ test('an integer as text is what its plain decimal digits say, within its bounds
       },
     ),
   );
-  expect(pageFields.limit.parse(undefined)).toBe(100);
-  expect(pageFields.offset.parse(undefined)).toBe(0);
+});
+
+describe('a cursor', () => {
+  const cursor = createCursor('s1', z.tuple([positionTime, bodyId]));
+  const position = fc.tuple(
+    fc.integer({ min: -62_135_596_800_000, max: 253_402_300_799_999 }),
+    fc.integer({ min: 1, max: 2_147_483_647 }),
+  );
+
+  test('is read as the position it was written for, and needs no escaping in a URL', () => {
+    fc.assert(
+      fc.property(position, (at) => {
+        const text = cursor.write(at);
+        expect(text).toMatch(/^[\w-]+$/);
+        expect(cursor.field.parse(text)).toEqual(at);
+      }),
+    );
+  });
+
+  test('that is anything else is refused: what is accepted is exactly what is written', () => {
+    const encoded = (text: string) => Buffer.from(text).toString('base64url');
+    const refused = [
+      ...['', 's1', 's1.1', 's1.1.0', 's1.1.2147483648', 's1.253402300800000.1', 's1.-62135596800001.1'],
+      ...['s1.1.1.1', 's1.01.1', 's1.1e3.1', 's1..1', 's1.1.1 ', 's2.1.1', 'p1.1', 'p1.1.1', 's1.1.5.1', 's1.-0.1'],
+    ].map(encoded);
+    const good = cursor.write([1, 1]);
+    for (const text of [...refused, `${good}=`, ` ${good}`, `${good}AA`, good.slice(0, -1), 's1.1.1']) {
+      expect([text, cursor.field.safeParse(text).success]).toEqual([text, false]);
+    }
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.base64String()), (text) => {
+        const { data } = cursor.field.safeParse(text);
+        expect(data === undefined || cursor.write(data) === text).toBe(true);
+      }),
+    );
+  });
 });
 
 describe('text', () => {

@@ -28,4 +28,19 @@ const PromotionSchema = defineEntity({
 export class Promotion extends PromotionSchema.class {}
 PromotionSchema.setClass(Promotion);
 
-export const entities = [PromotionSchema, OutboxMessage];
+/**
+ * How many promotions have a status: the sum of its rows, which triggers keep (migration "counts"). Several rows,
+ * because writers at once each take one that nobody else holds; one alone may be negative. Why: docs/decisions/0011.
+ */
+const PromotionCount = defineEntity({
+  name: 'PromotionCount',
+  tableName: 'promotion_counts',
+  properties: {
+    id: p.bigint().primary().autoincrement(),
+    status: p.enum(promotionStatuses),
+    total: p.integer(),
+  },
+  indexes: [{ name: 'promotion_counts_status_index', properties: ['status'] }],
+});
+
+export const entities = [PromotionSchema, PromotionCount, OutboxMessage];

@@ -17,20 +17,23 @@ export interface PromotionRow {
 
 const columns = 'id, name, description, status, start_at, end_at, created_at, updated_at, created_by, version';
 
-/** A page and its total in one round trip; an empty page is one row of nulls that still carries the total. */
-function pageText(where: string, limit: string, offset: string): string {
+/**
+ * A page and its total in one round trip, by offset ($2) or below an id ($3), found in the index at the same cost at any
+ * depth; an empty page is one row of nulls that still carries the total, which triggers keep (migration "counts").
+ */
+function pageText(filter: string): string {
   return `select counted.total, page.*
-    from (select count(*)::int as total from promotions ${where}) as counted
+    from (select coalesce(sum(total), 0)::int as total from promotion_counts where ${filter}) as counted
     left join lateral (
-      select ${columns} from promotions ${where} order by id desc limit ${limit} offset ${offset}
+      select ${columns} from promotions where ${filter} and id < $3::bigint order by id desc limit $1 offset $2
     ) as page on true
     order by page.id desc`;
 }
 
 const statements = {
   get: { name: 'promotion_get', text: `select ${columns} from promotions where id = $1` },
-  list: { name: 'promotion_list', text: pageText('', '$1', '$2') },
-  listByStatus: { name: 'promotion_list_by_status', text: pageText('where status = $3', '$1', '$2') },
+  list: { name: 'promotion_list', text: pageText('true') },
+  listByStatus: { name: 'promotion_list_by_status', text: pageText('status = $4') },
 };
 
 export async function findPromotion(database: Database, id: number): Promise<PromotionRow | undefined> {
@@ -40,16 +43,25 @@ export async function findPromotion(database: Database, id: number): Promise<Pro
 interface Filter {
   status?: PromotionStatus | undefined;
   limit: number;
-  offset: number;
+  offset?: number | undefined;
+  cursor?: Position | undefined;
 }
 
-/** Newest first. */
+/** Where a page ends: its last row's id. */
+export type Position = [id: number];
+
+const aboveAllIds = 2_147_483_648;
+
+/** Newest first. `next` is where to go on, null after the last row. */
 export async function listPromotions(
   database: Database,
-  { status, limit, offset }: Filter,
-): Promise<{ items: PromotionRow[]; total: number }> {
+  { status, limit, offset = 0, cursor: [below] = [aboveAllIds] }: Filter,
+): Promise<{ items: PromotionRow[]; total: number; next: Position | null }> {
+  const values = [limit + 1, offset, below]; // one more than asked for tells whether another page follows
   const rows = await (status
-    ? database.run<PromotionRow & { total: number }>(statements.listByStatus, [limit, offset, status])
-    : database.run<PromotionRow & { total: number }>(statements.list, [limit, offset]));
-  return { items: rows.filter(({ id }) => id !== null), total: rows[0]?.total ?? 0 };
+    ? database.run<PromotionRow & { total: number }>(statements.listByStatus, [...values, status])
+    : database.run<PromotionRow & { total: number }>(statements.list, values));
+  const items = rows.filter(({ id }) => id !== null).slice(0, limit);
+  const last = items.at(-1);
+  return { items, total: rows[0]?.total ?? 0, next: last && rows.length > limit ? [last.id] : null };
 }

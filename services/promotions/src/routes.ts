@@ -1,7 +1,18 @@
 // The wire of promotions: what is accepted, which use case answers, how it is shown.
 import { type Route, route } from '@promopulse/shared/api';
 import { promotionStatuses } from '@promopulse/shared/events';
-import { filledText, moment, pageFields, required, text, textId, textInteger } from '@promopulse/shared/fields';
+import {
+  bodyId,
+  createCursor,
+  filledText,
+  moment,
+  pageQuery,
+  pageSchema,
+  required,
+  text,
+  textId,
+  textInteger,
+} from '@promopulse/shared/fields';
 import { z } from 'zod';
 import { presentedPromotion, presentPromotion, promotionState } from './presentation.ts';
 import type { createPromotions } from './promotions.ts';
@@ -10,6 +21,7 @@ import type { Tracked } from './propagation.ts';
 const statusRule = `must be one of ${promotionStatuses.join(', ')}`;
 const status = z.enum(promotionStatuses, { error: required(statusRule, 'must be given once') });
 const promotionId = z.strictObject({ id: textId });
+const cursor = createCursor('p1', z.tuple([bodyId]));
 
 const newPromotion = z.strictObject({
   name: filledText(255),
@@ -56,16 +68,21 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
       path: '/promotions',
       operationId: 'listPromotions',
       summary: 'List promotions, newest first',
-      query: z.strictObject({ status: status.optional(), ...pageFields }),
+      description:
+        'To walk the list, send `next_cursor` back as `cursor` with the same filter: every page costs the same, and what is added meanwhile moves none.',
+      query: pageQuery({ status: status.optional() }, cursor),
       success: {
         status: 200,
         description: 'A page, and how many there are in all',
-        schema: z.object({ items: z.array(presentedPromotion), total: z.int() }).meta({ id: 'PromotionList' }),
+        schema: pageSchema(presentedPromotion).meta({ id: 'PromotionList' }),
       },
       errors: { 422: 'a parameter is unknown, repeated or breaks its rule' },
       handle: async ({ query }) => {
-        const { items, total } = await promotions.listPromotions(query);
-        return { status: 200, body: { items: items.map(presentPromotion), total } };
+        const { items, total, next } = await promotions.listPromotions(query);
+        return {
+          status: 200,
+          body: { items: items.map(presentPromotion), total, next_cursor: next && cursor.write(next) },
+        };
       },
     }),
     route({

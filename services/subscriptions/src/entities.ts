@@ -26,6 +26,22 @@ const Subscription = defineEntity({
   ],
 });
 
+/**
+ * How many subscriptions a promotion has: the sum of its rows, which triggers keep (migration "counts"). Several rows,
+ * because writers at once each take one that nobody else holds; one alone may be negative. Why: docs/decisions/0011.
+ */
+const SubscriptionCount = defineEntity({
+  name: 'SubscriptionCount',
+  tableName: 'subscription_counts',
+  properties: {
+    id: p.bigint().primary().autoincrement(),
+    promotion_id: p.integer(),
+    total: p.integer(),
+    active: p.integer(),
+  },
+  indexes: [{ name: 'subscription_counts_promotion_index', properties: ['promotion_id'] }],
+});
+
 /** The last known status of each promotion. */
 const CachedPromotion = defineEntity({
   name: 'CachedPromotion',
@@ -65,4 +81,4 @@ const ProjectionSource = defineEntity({
   },
 });
 
-export const entities = [Subscription, CachedPromotion, KnownUser, ProjectionSource, OutboxMessage];
+export const entities = [Subscription, SubscriptionCount, CachedPromotion, KnownUser, ProjectionSource, OutboxMessage];

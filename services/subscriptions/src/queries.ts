@@ -29,20 +29,30 @@ function announce(name: string, table: string, eventId: string, requestId: strin
     from ${table}`;
 }
 
-/** A page and its total in one round trip; an empty page is one row of nulls that still carries the total. */
-function list(name: string, where: string) {
+/** A user's subscriptions are at most as many as there are promotions: counted in the index that also finds the page. */
+const totalOfUser = (where: string) => `select count(*)::int as total from subscriptions where ${where}`;
+/** A promotion's may be millions: triggers keep their number (migration "counts"). */
+const totalOfPromotion = (column: string) =>
+  `select coalesce(sum(${column}), 0)::int as total from subscription_counts where promotion_id = $1`;
+
+/**
+ * A page and its total in one round trip, by offset ($3) or after a position ($4, $5), found in the index at the same
+ * cost at any depth; an empty page is one row of nulls that still carries the total.
+ */
+function list(name: string, where: string, total: string) {
   return {
     name,
     text: `select counted.total, page.*
-      from (select count(*)::int as total from subscriptions where ${where}) as counted
+      from (${total}) as counted
       left join lateral (
-        select ${columns} from subscriptions where ${where} order by created_at desc, id desc limit $2 offset $3
+        select ${columns} from subscriptions where ${where} and (created_at, id) < ($4, $5)
+        order by created_at desc, id desc limit $2 offset $3
       ) as page on true
       order by page.created_at desc, page.id desc`,
   };
 }
 
-const statements = {
+export const statements = {
   insert: {
     name: 'subscription_insert',
     text: `with created as (
@@ -78,10 +88,18 @@ const statements = {
       select ${columns} from changed`,
   },
   exists: { name: 'subscription_exists', text: 'select id from subscriptions where id = $1' },
-  byUser: list('subscription_list_user', 'user_id = $1'),
-  byUserActive: list('subscription_list_user_active', 'user_id = $1 and is_active = $4'),
-  byPromotion: list('subscription_list_promotion', 'promotion_id = $1'),
-  byPromotionActive: list('subscription_list_promotion_active', 'promotion_id = $1 and is_active = $4'),
+  byUser: list('subscription_list_user', 'user_id = $1', totalOfUser('user_id = $1')),
+  byUserActive: list(
+    'subscription_list_user_active',
+    'user_id = $1 and is_active = $6',
+    totalOfUser('user_id = $1 and is_active = $6'),
+  ),
+  byPromotion: list('subscription_list_promotion', 'promotion_id = $1', totalOfPromotion('total')),
+  byPromotionActive: list(
+    'subscription_list_promotion_active',
+    'promotion_id = $1 and is_active = $6',
+    totalOfPromotion('case when $6 then active else total - active end'),
+  ),
 };
 
 export interface NewSubscription {
@@ -139,18 +157,27 @@ export interface ListFilter {
   id: number;
   is_active?: boolean | undefined;
   limit: number;
-  offset: number;
+  offset?: number | undefined;
+  cursor?: Position | undefined;
 }
 
-/** Newest first; of the same moment, the higher id first. */
+/** Where a page ends: its last row's `created_at`, in milliseconds since 1970, and id. */
+export type Position = [createdAt: number, id: number];
+
+/** Newest first; of the same moment, the higher id first. `next` is where to go on, null after the last row. */
 export async function listSubscriptions(
   database: Database,
-  { by, id, is_active, limit, offset }: ListFilter,
-): Promise<{ items: SubscriptionRow[]; total: number }> {
+  { by, id, is_active, limit, offset = 0, cursor }: ListFilter,
+): Promise<{ items: SubscriptionRow[]; total: number; next: Position | null }> {
   const all = by === 'user' ? statements.byUser : statements.byPromotion;
   const filtered = by === 'user' ? statements.byUserActive : statements.byPromotionActive;
+  const after = cursor ? [new Date(cursor[0]), cursor[1]] : ['infinity', 0];
+  const values = [id, limit + 1, offset, ...after]; // one more than asked for tells whether another page follows
   const rows = await (is_active === undefined
-    ? database.run<SubscriptionRow & { total: number }>(all, [id, limit, offset])
-    : database.run<SubscriptionRow & { total: number }>(filtered, [id, limit, offset, is_active]));
-  return { items: rows.filter((row) => row.id !== null), total: rows[0]?.total ?? 0 };
+    ? database.run<SubscriptionRow & { total: number }>(all, values)
+    : database.run<SubscriptionRow & { total: number }>(filtered, [...values, is_active]));
+  const items = rows.filter((row) => row.id !== null).slice(0, limit);
+  const last = items.at(-1);
+  const next: Position | null = last && rows.length > limit ? [last.created_at.getTime(), last.id] : null;
+  return { items, total: rows[0]?.total ?? 0, next };
 }

@@ -1,7 +1,16 @@
 // The wire of subscriptions: what is accepted, which use case answers, how it is shown.
 import { type Route, route } from '@promopulse/shared/api';
 import { ruleViolation } from '@promopulse/shared/errors';
-import { bodyId, pageFields, presentedTime, presentTime, textId } from '@promopulse/shared/fields';
+import {
+  bodyId,
+  createCursor,
+  pageQuery,
+  pageSchema,
+  positionTime,
+  presentedTime,
+  presentTime,
+  textId,
+} from '@promopulse/shared/fields';
 import { z } from 'zod';
 import { metadata } from './metadata.ts';
 import type { ListFilter, SubscriptionRow } from './queries.ts';
@@ -29,7 +38,9 @@ function present(subscription: SubscriptionRow): z.infer<typeof presentedSubscri
   };
 }
 
-const listQuery = z.strictObject({
+const cursor = createCursor('s1', z.tuple([positionTime, bodyId]));
+
+const listFilters = {
   user_id: textId.optional(),
   promotion_id: textId.optional(),
   is_active: z
@@ -40,8 +51,8 @@ const listQuery = z.strictObject({
     })
     .optional()
     .meta({ override: { type: 'boolean' } }),
-  ...pageFields,
-});
+};
+const listQuery = pageQuery(listFilters, cursor);
 
 /** @throws ruleViolation unless exactly one of user and promotion is given */
 function filterOf({ user_id, promotion_id, ...rest }: z.infer<typeof listQuery>): ListFilter {
@@ -86,17 +97,18 @@ export function subscriptionRoutes(subscriptions: ReturnType<typeof createSubscr
       path: '/subscriptions',
       operationId: 'listSubscriptions',
       summary: "List a user's subscriptions or a promotion's subscribers, newest first",
-      description: 'Exactly one of `user_id` and `promotion_id` must be given.',
+      description:
+        'Exactly one of `user_id` and `promotion_id` must be given. To walk a list, send `next_cursor` back as `cursor` with the same filters: every page costs the same, and what is added meanwhile moves none.',
       query: listQuery,
       success: {
         status: 200,
         description: 'A page, and how many there are in all',
-        schema: z.object({ items: z.array(presentedSubscription), total: z.int() }).meta({ id: 'SubscriptionList' }),
+        schema: pageSchema(presentedSubscription).meta({ id: 'SubscriptionList' }),
       },
       errors: { 422: 'neither or both of the ids are given, or a parameter is unknown, repeated or breaks its rule' },
       handle: async ({ query }) => {
-        const { items, total } = await subscriptions.list(filterOf(query));
-        return { status: 200, body: { items: items.map(present), total } };
+        const { items, total, next } = await subscriptions.list(filterOf(query));
+        return { status: 200, body: { items: items.map(present), total, next_cursor: next && cursor.write(next) } };
       },
     }),
     route({

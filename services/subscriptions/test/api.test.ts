@@ -163,14 +163,22 @@ describe('listing', () => {
     const kept = (await scene.subscribe(50, other)).body;
     await scene.api.patch(`/subscriptions/${left.id}/deactivate`);
     const list = async (query: string) => (await scene.api.get(`/subscriptions?user_id=50${query}`)).body;
-    expect(await list('&is_active=true')).toEqual({ items: [kept], total: 1 });
-    expect(await list('&is_active=False')).toEqual({ items: [{ ...left, is_active: false }], total: 1 });
+    expect(await list('&is_active=true')).toEqual({ items: [kept], total: 1, next_cursor: null });
+    expect(await list('&is_active=False')).toEqual({
+      items: [{ ...left, is_active: false }],
+      total: 1,
+      next_cursor: null,
+    });
     expect(await list('&is_active=t')).toEqual(await list('&is_active=1'));
     expect((await list('')).total).toBe(2);
   });
 
   test('of nobody is an empty list', async () => {
-    expect((await scene.api.get('/subscriptions?user_id=123456')).body).toEqual({ items: [], total: 0 });
+    expect((await scene.api.get('/subscriptions?user_id=123456')).body).toEqual({
+      items: [],
+      total: 0,
+      next_cursor: null,
+    });
   });
 
   test('by neither or both of user and promotion is 422', async () => {

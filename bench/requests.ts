@@ -51,7 +51,11 @@ async function bareScript(kind: Kind, { users, promotions, subscriptions }: Size
   }
   const page = { by: 'user', id: 1, limit: pageSize, offset: 0 } as const;
   const statement = await statementOf((database) => listSubscriptions(database, page));
-  return { statement, values: [':id', String(pageSize), '0'], set: { id: `random(1, ${subscriptions / perUser})` } };
+  return {
+    statement,
+    values: [':id', String(pageSize + 1), '0', "'infinity'", '0'],
+    set: { id: `random(1, ${subscriptions / perUser})` },
+  };
 }
 
 export interface Requests {

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import express, { type Request, type Response } from 'express';
 import pg from 'pg';
 import { pino } from 'pino';
-import { getPromotion, insertSubscription, listByUser } from './statements.ts';
+import { cursorAfter, getPromotion, insertSubscription, listByUser, theBeginning } from './statements.ts';
 
 const { PORT, PROMOTIONS_URL, SUBSCRIPTIONS_URL } = process.env;
 const log = pino();
@@ -52,9 +52,11 @@ app.get('/subscriptions', async (request, response) => {
   const offset = Number(request.query.offset ?? 0);
   if (!isId(user)) return refuse(response, 422, 'user_id must be an integer');
   if (!isId(limit) || limit > 1_000 || !(offset >= 0)) return refuse(response, 422, 'limit or offset is wrong');
-  const { rows } = await subscriptions.query({ ...listByUser, values: [user, limit, offset] });
-  const items = rows.filter(({ id }) => id !== null).map(({ total: _total, ...item }) => item);
-  response.json({ items, total: rows[0]?.total ?? 0 });
+  const { rows } = await subscriptions.query({ ...listByUser, values: [user, limit + 1, offset, ...theBeginning] });
+  const found = rows.filter(({ id }) => id !== null).slice(0, limit);
+  const items = found.map(({ total: _total, ...item }) => item);
+  const next_cursor = rows.length > limit ? cursorAfter(found.at(-1)) : null;
+  response.json({ items, total: rows[0]?.total ?? 0, next_cursor });
 });
 
 app.post('/subscriptions', express.json({ limit: '64kb' }), async (request: Request, response: Response) => {

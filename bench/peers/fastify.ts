@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import Fastify from 'fastify';
 import pg from 'pg';
-import { getPromotion, insertSubscription, listByUser } from './statements.ts';
+import { cursorAfter, getPromotion, insertSubscription, listByUser, theBeginning } from './statements.ts';
 
 const { PORT, PROMOTIONS_URL, SUBSCRIPTIONS_URL } = process.env;
 const promotions = new pg.Pool({ connectionString: PROMOTIONS_URL, max: 5 });
@@ -62,15 +62,24 @@ const page = {
 } as const;
 const list = {
   type: 'object',
-  properties: { items: { type: 'array', items: subscription }, total: { type: 'integer' } },
+  properties: {
+    items: { type: 'array', items: subscription },
+    total: { type: 'integer' },
+    next_cursor: { type: ['string', 'null'] },
+  },
 } as const;
 
 app.get<{ Querystring: { user_id: number; limit: number; offset: number } }>(
   '/subscriptions',
   { schema: { querystring: { type: 'object', properties: page, required: ['user_id'] }, response: { 200: list } } },
   async ({ query: { user_id, limit, offset } }) => {
-    const { rows } = await subscriptions.query({ ...listByUser, values: [user_id, limit, offset] });
-    return { items: rows.filter((row) => row.id !== null), total: rows[0]?.total ?? 0 };
+    const { rows } = await subscriptions.query({
+      ...listByUser,
+      values: [user_id, limit + 1, offset, ...theBeginning],
+    });
+    const items = rows.filter((row) => row.id !== null).slice(0, limit);
+    const next_cursor = rows.length > limit ? cursorAfter(items.at(-1)) : null;
+    return { items, total: rows[0]?.total ?? 0, next_cursor };
   },
 );
 

@@ -3,7 +3,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { MikroORM } from '@mikro-orm/postgresql';
-import type pg from 'pg';
 import { pause } from './backoff.ts';
 import { type DatabaseOptions, isDatabaseUnavailable, ormOptions, poolOf } from './database.ts';
 import type { Logger } from './logger.ts';
@@ -11,11 +10,15 @@ import type { Logger } from './logger.ts';
 const waitForDatabaseMs = 30_000;
 
 /**
- * Applies what is pending, once, whatever the number of replicas. Waits up to 30 s for a server that is not there yet.
+ * Applies what is pending, once, whatever the number of replicas. Waits up to 30 s for a server that is not there yet, or goes
+ * away meanwhile.
  * @returns the names of the migrations applied by this call
  */
 export function migrate(options: DatabaseOptions, log: Logger): Promise<string[]> {
-  return withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name));
+  // From the beginning: what is applied by then, pending before, is not applied again.
+  return patiently(log, () =>
+    withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name)),
+  );
 }
 
 /** Reverts the migration applied last. @returns its name, or undefined when there is none */
@@ -80,7 +83,7 @@ async function withMigrationLock<Result>(
   const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
   try {
     const pool = await poolOf(orm);
-    const client = await connectPatiently(pool, log);
+    const client = await patiently(log, () => pool.connect());
     try {
       await client.query({
         text: 'select pg_advisory_lock(hashtextextended($1, 0))',
@@ -95,11 +98,12 @@ async function withMigrationLock<Result>(
   }
 }
 
-async function connectPatiently(pool: pg.Pool, log: Logger): Promise<pg.PoolClient> {
+/** Only for what may be done again when nobody knows whether it was. */
+async function patiently<Result>(log: Logger, work: () => Promise<Result>): Promise<Result> {
   const deadline = Date.now() + waitForDatabaseMs;
   for (;;) {
     try {
-      return await pool.connect();
+      return await work();
     } catch (error) {
       if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
       log.warn({ err: error }, 'waiting for the database');

@@ -70,6 +70,31 @@ test('a server that is not there yet is waited for', async () => {
   }
 });
 
+test('a server that goes away between the lock and the migrations is waited for', async () => {
+  const proxy = await startTcpProxy(place.adminUrl);
+  try {
+    await withClient(place.adminUrl, async (holder) => {
+      await holder.query("select pg_advisory_lock(hashtextextended('promopulse.users.migrations', 0))");
+      const waiting = migrate(optionsFor(proxy.through(place.urlFor('users'))), silent);
+      waiting.catch(() => undefined);
+      await eventually(async () => {
+        const [row] = await ask<{ waits: boolean }>(
+          `select count(*) > 0 as waits from pg_locks join pg_database on pg_database.oid = database
+           where datname = current_database() and locktype = 'advisory' and not granted`,
+        );
+        expect(row?.waits).toBe(true);
+      });
+      proxy.limit(0);
+      await holder.query('select pg_advisory_unlock_all()');
+      await eventually(() => expect(proxy.accepted()).toBeGreaterThanOrEqual(2));
+      proxy.limit(undefined);
+      expect(await waiting).toHaveLength(1);
+    });
+  } finally {
+    await proxy.close();
+  }
+});
+
 test('a database that does not exist is not waited for, nor created', async () => {
   const url = new URL(place.urlFor('users'));
   url.pathname = '/nowhere';

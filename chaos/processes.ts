@@ -10,14 +10,29 @@ export function checkProcesses({ exits, logFiles }: Pick<Mesh, 'exits' | 'logFil
       `${replica} ended by itself at ${new Date(at).toISOString()}: code ${code}, signal ${signal}, ${why}`,
   );
   let lines = 0;
-  for (const file of logFiles.filter((each) => existsSync(each))) {
-    for (const line of readFileSync(file, 'utf8').split('\n')) {
-      if (line === '') continue;
-      lines += 1;
-      if (isTrouble(line)) breaches.push(`${basename(file)}: ${line.slice(0, 500)}`);
-    }
+  for (const { file, line } of linesOf(logFiles)) {
+    lines += 1;
+    if (isTrouble(line)) breaches.push(`${file}: ${line.slice(0, 500)}`);
   }
   return { promise: 'no process ends by itself or logs an error', looked: `${lines} log lines`, breaches };
+}
+
+/** Without faults: a heartbeat that is taken for missing, say, would end a connection that works. */
+export function checkLinks({ logFiles }: Pick<Mesh, 'logFiles'>): Check {
+  const lost = [...linesOf(logFiles)].filter(({ line }) => line.includes('no connection to the broker'));
+  return {
+    promise: 'no working connection to RabbitMQ is given up',
+    looked: `${logFiles.length} logs`,
+    breaches: lost.map(({ file, line }) => `${file}: ${line}`),
+  };
+}
+
+function* linesOf(files: readonly string[]): Generator<{ file: string; line: string }> {
+  for (const path of files.filter((each) => existsSync(each))) {
+    for (const line of readFileSync(path, 'utf8').split('\n')) {
+      if (line !== '') yield { file: basename(path), line };
+    }
+  }
 }
 
 /** What is not pino's JSON was written by Node itself, on the way down. A line cut off by a SIGKILL is neither. */

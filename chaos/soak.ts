@@ -13,7 +13,7 @@ import { readShown, waitForQuiet } from './facts.ts';
 import { type Attempt, isOpen } from './history.ts';
 import { startLoad } from './load.ts';
 import { startMesh } from './mesh.ts';
-import { checkProcesses } from './processes.ts';
+import { checkLinks, checkProcesses } from './processes.ts';
 import { seeded } from './random.ts';
 import { countAnswers, printAnswers, printChecks, progressLine, table } from './report.ts';
 import { type Measure, measureOf, startSampling } from './samples.ts';
@@ -76,6 +76,7 @@ await perform(async (stage) => {
     checkTotals(facts, shown),
     await checkCanary(canary, everywhere(mesh, load.history)),
     checkProcesses(mesh),
+    checkLinks(mesh),
     checkServed(load.history, load.skipped(), quietAfterMs),
     checkGrowth(measures),
   ];
@@ -119,11 +120,9 @@ function checkGrowth(measures: readonly Measure[]): Check {
 
 function printMeasures(measures: readonly Measure[], print: (line: string) => void): void {
   const number = (value: number): string => (Number.isFinite(value) ? value.toFixed(1) : '-');
-  print(
-    '\nGrowth after the warm-up: least squares, ± one standard error, per hour. It GROWS when the slope less three',
-  );
-  print('errors exceeds the bound, and the rise is more than the quantity moves by itself; it is flat when the slope');
-  print('plus three errors does not exceed the bound.');
+  print('\nGrowth after the warm-up, per hour: the slope of the line through the least values of every half minute, ±');
+  print('its standard error. GROWS: the slope less three errors exceeds the bound, and the rise is more than the');
+  print('quantity moves by itself. Flat: the slope plus two errors does not exceed the bound.');
   const rows = measures.map(({ name, unit, start, end, max, perHour, error, bound, verdict }) => [
     name,
     unit,

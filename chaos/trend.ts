@@ -32,7 +32,11 @@ export function trendOf(samples: readonly Sample[]): Trend {
   return { perHour: slope * 3_600, error: Math.sqrt(widened) * 3_600 };
 }
 
-/** With three standard errors of doubt: what is left of the slope still exceeds the bound. */
-export function grows({ perHour, error }: Trend, boundPerHour: number): boolean {
-  return perHour - 3 * error > boundPerHour;
+/** The least value of every `seconds`. */
+export function floorOf(samples: readonly Sample[], seconds: number): Sample[] {
+  const blocks = Map.groupBy(samples, ({ at }) => Math.floor(at / seconds));
+  return [...blocks].map(([block, values]) => ({
+    at: (block + 0.5) * seconds,
+    value: Math.min(...values.map(({ value }) => value)),
+  }));
 }

@@ -26,6 +26,7 @@ import { faults } from '../chaos/faults.ts';
 import type { Attempt } from '../chaos/history.ts';
 import { startLoad } from '../chaos/load.ts';
 import { makePlan } from '../chaos/plan.ts';
+import { checkLinks, checkProcesses } from '../chaos/processes.ts';
 import { seeded } from '../chaos/random.ts';
 import { measureOf } from '../chaos/samples.ts';
 import { withClient } from '../packages/shared/src/provision.ts';
@@ -341,6 +342,25 @@ describe('the search for personal data', () => {
   test('is broken when there was nothing to search', async () => {
     expect((await checkCanary(canary, [])).breaches).toHaveLength(3);
   });
+});
+
+test('a log that tells of a connection lost, an error, or what Node wrote itself on the way down is a breach', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'promopulse-logs-'));
+  try {
+    const logFile = join(folder, 'users-1.log');
+    const judged = (line: string): number[] => {
+      writeFileSync(logFile, `${line}\n`);
+      return [checkLinks({ logFiles: [logFile] }), checkProcesses({ exits: [], logFiles: [logFile] })].map(
+        ({ breaches }) => breaches.length,
+      );
+    };
+    expect(judged('{"level":"info","msg":"connected to the broker"}')).toEqual([0, 0]);
+    expect(judged('{"level":"warn","msg":"no connection to the broker"}')).toEqual([1, 0]);
+    expect(judged('{"level":"error","msg":"relay cannot compete for the lead"}')).toEqual([0, 1]);
+    expect(judged('Error: out of memory')).toEqual([0, 1]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('a short plan has every fault once, and two at once that are not of one kind, whatever the seed', () => {

@@ -24,8 +24,11 @@ import { countAnswers, printReport, progressLine, type Report } from './report.t
 import { perform, type Stage } from './stage.ts';
 
 const perSecond = 30;
-/** RabbitMQ gives a consumer up that it has not heard for two to three heartbeats of 5 s, and hands on what it held. */
-const recoversWithinMs = 40_000;
+/**
+ * RabbitMQ gives a consumer up that it has not heard for two to three heartbeats of 5 s, and hands on what it held. The
+ * rest is for a machine with other things to do, on which an event may take longer than the second that is waited for.
+ */
+const recoversWithinMs = 90_000;
 
 const { values } = parseArgs({
   options: {

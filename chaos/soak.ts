@@ -48,7 +48,7 @@ await perform(async (stage) => {
   const warmUpSeconds = Math.round(Math.min(longestWarmUpSeconds, minutes * 60 * 0.4));
   const retentionSeconds = Math.max(1, Math.min(120, Math.round(warmUpSeconds / 2)));
   print(`Soak: ${minutes} min at ${perSecond} requests/s, of which ${warmUpSeconds} s are not judged`);
-  print(`OUTBOX_RETENTION_SECONDS is ${retentionSeconds}: rows in an outbox grow until then and no further`);
+  print(`OUTBOX_RETENTION_SECONDS is ${retentionSeconds}: an outbox keeps what was published since, and nothing older`);
   const mesh = await startMesh(folder, say, keep, { OUTBOX_RETENTION_SECONDS: String(retentionSeconds) });
   say(`two replicas of everything are ready; logs in ${folder}`);
   const canary = makeCanary(seeded(seed + 2));

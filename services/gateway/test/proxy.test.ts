@@ -116,6 +116,34 @@ describe('with services that answer', () => {
     expect(response.headers.get('x-content-type-options')).toBe('nosniff');
   });
 
+  test('the head of an answer does not wait for its body', async () => {
+    let finish = () => {};
+    mesh.users.handler = (_request, response) => {
+      response.writeHead(200).flushHeaders();
+      finish = () => response.end('late');
+    };
+    const response = await fetch(`${mesh.url}/users`, { signal: AbortSignal.timeout(5_000) });
+    finish();
+    expect(await response.text()).toBe('late');
+  });
+
+  test('every byte of a body, and of a header, comes back as it was, in one piece or in many', async () => {
+    const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
+    mesh.users.handler = (_request, response) => {
+      response.setHeader('X-Letters', Buffer.from('é ü').toString('latin1'));
+      response.writeHead(200, { 'Content-Length': bytes.length }).end(bytes);
+    };
+    const whole = await fetch(`${mesh.url}/users`);
+    expect(Buffer.from(await whole.arrayBuffer())).toEqual(bytes);
+    expect(Buffer.from(whole.headers.get('x-letters') ?? '', 'latin1').toString()).toBe('é ü');
+    mesh.users.handler = (_request, response) => {
+      response.write(bytes);
+      setTimeout(() => response.end(bytes), 20);
+    };
+    const pieces = await fetch(`${mesh.url}/users`);
+    expect(Buffer.from(await pieces.arrayBuffer())).toEqual(Buffer.concat([bytes, bytes]));
+  });
+
   test('answers without a body, and to HEAD, end at once', async () => {
     mesh.users.handler = answerWith(204);
     expect((await fetch(`${mesh.url}/users/1`)).status).toBe(204);

@@ -97,7 +97,11 @@ async function get<Body>(url: string): Promise<Body> {
   }
 }
 
-async function readFacts(mesh: Mesh): Promise<Facts> {
+interface Place extends Pick<Mesh, 'prefix' | 'databaseUrl'> {
+  rabbit: { url: string };
+}
+
+async function readFacts(mesh: Place): Promise<Facts> {
   const letters = await rabbitDeadLetters(mesh.rabbit.url, { prefix: mesh.prefix });
   const deadLetters = (await letters.list()).map(({ routingKey, reason }) => `${routingKey}: ${reason}`);
   await letters.close();
@@ -156,12 +160,15 @@ function isQuiet(facts: Facts): boolean {
 const quietWithinMs = 60_000;
 
 /** Call it once nobody writes any more. `quietAfterMs` is undefined when the mesh is not quiet within a minute. */
-export async function waitForQuiet(mesh: Mesh): Promise<{ facts: Facts; quietAfterMs: number | undefined }> {
+export async function waitForQuiet(
+  mesh: Place,
+  everyMs = 500,
+): Promise<{ facts: Facts; quietAfterMs: number | undefined }> {
   const since = Date.now();
   for (;;) {
     const facts = await readFacts(mesh);
     if (isQuiet(facts)) return { facts, quietAfterMs: Date.now() - since };
     if (Date.now() - since > quietWithinMs) return { facts, quietAfterMs: undefined };
-    await sleep(500);
+    await sleep(everyMs);
   }
 }

@@ -1,6 +1,7 @@
 // What can go wrong, each fault a small program on the running mesh. Every one puts back what it took away.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withClient } from '../packages/shared/src/provision.ts';
+import type { CrashPoint } from './crash-points.ts';
 import { type Mesh, type Service, services } from './mesh.ts';
 import type { Link } from './network.ts';
 import type { Replica } from './replica.ts';
@@ -54,14 +55,14 @@ export const faults: readonly Fault[] = [
     targets: ['promotions', 'users'],
     always: [],
     hold: [0, 0],
-    strike: deathAt('after-publish', 'an event published and not marked'),
+    strike: deathAt('publish-confirmed', 'an event published and not marked'),
   },
   {
     name: 'consumer-death',
     targets: ['subscriptions'],
     always: ['subscriptions'],
     hold: [0, 0],
-    strike: deathAt('before-ack', 'an event applied and not acknowledged'),
+    strike: deathAt('applied', 'an event applied and not acknowledged'),
   },
   { name: 'rabbit-restart', targets: ['rabbit'], always: ['rabbit'], hold: [1_000, 4_000], strike: rabbitRestart },
   { name: 'rabbit-crash', targets: ['rabbit'], always: ['rabbit'], hold: [500, 3_000], strike: rabbitCrash },
@@ -165,7 +166,7 @@ async function freeze(mesh: Mesh, { target, holdMs }: Strike): Promise<Struck> {
 }
 
 /** The replica that is to die takes over while the other one restarts (one leads the relay, one consumes), and then dies. */
-function deathAt(moment: 'after-publish' | 'before-ack', holding: string): Fault['strike'] {
+function deathAt(moment: CrashPoint, holding: string): Fault['strike'] {
   return async (mesh, { target }) => {
     const [first, second] = replicasOf(mesh, target);
     await first.stop();

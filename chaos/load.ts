@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Canary, emailOf, phoneOf } from './canary.ts';
 import type { Attempt, Kind } from './history.ts';
 import type { Random } from './random.ts';
+import { send } from './send.ts';
 
 interface LoadOptions {
   url: string;
@@ -22,7 +23,6 @@ export interface Load {
   stop(): Promise<void>;
 }
 
-const patienceMs = 8_000;
 const mostInFlight = 200;
 /** After an end is answered, somebody tries to subscribe so many milliseconds later. */
 const lateMs = [0, 500, 2_000, 4_500, 7_500, 11_000];
@@ -42,31 +42,7 @@ export function startLoad({ url, random, perSecond, canary }: LoadOptions): Load
   /** @param raw what is sent in place of the body's JSON */
   async function ask(kind: Kind, method: string, path: string, body?: Attempt['body'], raw?: string): Promise<Attempt> {
     count += 1;
-    const requestId = `chaos-${count}`;
-    const attempt: Attempt = {
-      ...{ requestId, kind, method, path, body, began: Date.now(), ended: 0, status: 0 },
-      ...{ id: undefined, total: undefined, said: undefined, code: undefined, projection: null, retryAfter: null },
-      failure: undefined,
-    };
-    try {
-      const sent = raw ?? (body && JSON.stringify(body));
-      const headers = { 'x-request-id': requestId, ...(sent && { 'content-type': 'application/json' }) };
-      const signal = AbortSignal.timeout(patienceMs);
-      const answer = await fetch(`${url}${path}`, { method, headers, signal, ...(sent && { body: sent }) });
-      const text = await answer.text();
-      attempt.status = answer.status;
-      if (!answer.ok) attempt.said = `${JSON.stringify([...answer.headers])} ${text}`;
-      const said = JSON.parse(text) as Pick<Attempt, 'id' | 'total' | 'code'>;
-      attempt.id = said.id;
-      attempt.total = said.total;
-      attempt.code = said.code;
-      attempt.projection = answer.headers.get('promopulse-projection');
-      attempt.retryAfter = answer.headers.get('retry-after');
-    } catch (error) {
-      const { name, cause } = error as { name: string; cause?: { code?: string; message?: string } };
-      attempt.failure = cause?.code ?? cause?.message ?? name;
-    }
-    attempt.ended = Date.now();
+    const attempt = await send(url, { requestId: `chaos-${count}`, kind, method, path, body }, raw);
     history.push(attempt);
     return attempt;
   }

@@ -1,55 +1,29 @@
-// Runs a service as its own main.ts does, but over a broker that kills the process at the worst moment:
-//   node chaos/service-main.ts promotions after-publish   between an event's confirm and its mark in the outbox
-//   node chaos/service-main.ts subscriptions before-ack   between the consumer's commit and its acknowledgement
-// It waits for that moment from SIGUSR2 on. The service knows nothing of it.
-import type { Broker } from '../packages/shared/src/broker.ts';
+// Runs a service as its own main.ts does, with the crash points of crash-points.ts around it. Whoever forked it sends
+// a plan by message and hears that it is armed, and who has reached the point. By hand:
+//   node chaos/service-main.ts promotions publish-confirmed
+// dies there at the first event after a SIGUSR2.
 import { runProcess } from '../packages/shared/src/process.ts';
-import { connectRabbit } from '../packages/shared/src/rabbit-broker.ts';
 import { startService } from '../packages/shared/src/service.ts';
 import { promotions } from '../services/promotions/src/service.ts';
 import { subscriptions } from '../services/subscriptions/src/service.ts';
 import { users } from '../services/users/src/service.ts';
+import { type CrashPlan, crashPoints, createCrashPoints } from './crash-points.ts';
 
-const heartbeat = 'relay.heartbeat';
-let armed = false;
-process.on('SIGUSR2', () => {
-  armed = true;
-});
-const die = (): never => {
-  process.kill(process.pid, 'SIGKILL');
-  throw new Error('a process outlived its SIGKILL');
-};
+/** From this process to the one that forked it. */
+export type CrashReport = { armed: true } | { reached: string; requestId: string };
 
-const deadly: Record<string, (broker: Broker) => Broker> = {
-  'after-publish': (broker) => ({
-    ...broker,
-    publish: async (messages) => {
-      const outcomes = await broker.publish(messages);
-      const isEvent = messages.some(({ routingKey }) => routingKey !== heartbeat);
-      return armed && isEvent && outcomes.includes('confirmed') ? die() : outcomes;
-    },
-  }),
-  'before-ack': (broker) => ({
-    ...broker,
-    consume: (consumer) =>
-      broker.consume({
-        ...consumer,
-        handle: async (message) => {
-          await consumer.handle(message);
-          if (armed && message.routingKey !== heartbeat) die();
-        },
-      }),
-  }),
-};
+const report = (message: CrashReport): void => void process.send?.(message);
+const { decorate, arm } = createCrashPoints((reached, requestId) => report({ reached, requestId }));
 
-const [name, moment] = process.argv.slice(2);
+const [name, wanted] = process.argv.slice(2);
 const definition = [users, promotions, subscriptions].find((each) => each.name === name);
-const makeDeadly = deadly[moment ?? ''];
-const { AMQP_URL } = process.env;
-if (!definition || !makeDeadly || !AMQP_URL) throw new Error('give a service, a moment and AMQP_URL');
+const point = crashPoints.find((each) => each.name === wanted)?.name;
+if (!definition || (wanted && !point)) throw new Error('give a service, and a crash point to die at');
+if (point) process.on('SIGUSR2', () => arm({ point, failure: 'die' }));
+process.on('message', (plan) => {
+  arm(plan as CrashPlan);
+  report({ armed: true });
+});
+process.on('disconnect', () => void process.kill(process.pid, 'SIGTERM')); // nobody is there any more to stop it
 
-await runProcess(`${name} service`, () =>
-  startService(definition, process.env, {
-    connectBroker: (options) => makeDeadly(connectRabbit(AMQP_URL, options)),
-  }),
-);
+await runProcess(`${name} service`, () => startService(definition, process.env, { decorate }));

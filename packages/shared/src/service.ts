@@ -76,7 +76,17 @@ interface StartOptions {
   /** A transport to use in place of RabbitMQ; AMQP_URL is then not read. */
   connectBroker?: (options: BrokerOptions) => Broker;
   logDestination?: DestinationStream;
+  decorate?: Decoration;
 }
+
+/** For tests: stands between a service and what it is wired to, such as to let it fail there. */
+export interface Decoration {
+  database?(database: Database): Database;
+  broker?(broker: Broker): Broker;
+  route?(route: Route): Route;
+}
+
+const undecorated = { database: (it: Database) => it, broker: (it: Broker) => it, route: (it: Route) => it };
 
 export interface RunningService {
   url: string;
@@ -114,6 +124,7 @@ export async function startService(
     level: config.LOG_LEVEL,
     ...(options.logDestination && { destination: options.logDestination }),
   });
+  const decorate = { ...undecorated, ...options.decorate };
   const started: ((deadline: number) => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
     const deadline = Date.now() + config.SHUTDOWN_TIMEOUT_MS;
@@ -126,11 +137,11 @@ export async function startService(
     const databaseOptions = databaseOptionsOf(definition, config.DATABASE_URL, config.DATABASE_POOL_MAX);
     const applied = await migrate(databaseOptions, log);
     if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
-    const database = await openDatabase(databaseOptions);
+    const database = decorate.database(await openDatabase(databaseOptions));
     started.push(() => database.close());
 
     const connect = options.connectBroker ?? ((settings: BrokerOptions) => connectRabbit(config.AMQP_URL, settings));
-    const broker = connect(brokerOptions(config.AMQP_PREFIX, log));
+    const broker = decorate.broker(connect(brokerOptions(config.AMQP_PREFIX, log)));
     started.push((deadline) => broker.close(Math.max(0, deadline - Date.now())));
 
     const parts = definition.parts({ config, database, broker, log });
@@ -155,7 +166,7 @@ export async function startService(
     );
     const document = describeApi(parts.routes, { title: definition.title, version: definition.version });
     app.get('/openapi.json', (_request, response) => void response.json(document));
-    app.use(createRouter([...parts.routes, ...(parts.internalRoutes ?? [])]));
+    app.use(createRouter([...parts.routes, ...(parts.internalRoutes ?? [])].map(decorate.route)));
     app.use(notFoundRoute, answerErrors(log, translateDatabaseError));
     const server: RunningServer = await serve(app, {
       host: config.HOST,

@@ -1,0 +1,131 @@
+// The mesh for crash points: each service a process that can be told where to fail, started again on its port when it
+// has died, behind a gateway in this process.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CrashPlan } from '../chaos/crash-points.ts';
+import { type Facts, waitForQuiet } from '../chaos/facts.ts';
+import type { CrashReport } from '../chaos/service-main.ts';
+import { withClient } from '../packages/shared/src/provision.ts';
+import {
+  amqpUrl,
+  createTestDatabase,
+  deleteTopology,
+  eventually,
+  testKeys,
+  uniquePrefix,
+} from '../packages/shared/src/testing.ts';
+import { freePort } from '../scripts/ports.ts';
+import { startGateway } from '../services/gateway/src/app.ts';
+
+const services = ['users', 'promotions', 'subscriptions'] as const;
+export type Service = (typeof services)[number];
+
+export interface CrashMesh {
+  /** Where a client enters. */
+  url: string;
+  /** @returns who has reached the point so far, by request id */
+  arm(service: Service, plan: CrashPlan): Promise<readonly string[]>;
+  /** @returns the signal or the code that a process ended with */
+  death(service: Service): Promise<unknown>;
+  restart(service: Service): Promise<void>;
+  /** What there is once every outbox is empty and every projection has caught up; throws when that takes a minute. */
+  quiet(): Promise<Facts>;
+  sql(text: string, values: readonly unknown[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Running {
+  child: ChildProcess;
+  ended: Promise<unknown>;
+}
+
+const main = new URL('../chaos/service-main.ts', import.meta.url);
+
+export async function startCrashMesh(): Promise<CrashMesh> {
+  const database = await createTestDatabase();
+  const prefix = uniquePrefix();
+  const ports: number[] = [];
+  for (const _ of services) ports.push(await freePort(undefined, ports));
+  const urlOf = (service: Service): string => `http://127.0.0.1:${ports[services.indexOf(service)]}`;
+  const urls = { USERS_URL: urlOf('users'), PROMOTIONS_URL: urlOf('promotions') };
+  const processes = new Map<Service, Running>();
+
+  async function start(service: Service): Promise<void> {
+    const env = {
+      PATH: process.env.PATH,
+      HOST: '127.0.0.1',
+      PORT: new URL(urlOf(service)).port,
+      LOG_LEVEL: 'silent',
+      DATABASE_URL: database.urlFor(service),
+      // All requests of a test wait within their transactions at once.
+      DATABASE_POOL_MAX: '12',
+      AMQP_URL: amqpUrl(),
+      AMQP_PREFIX: prefix,
+      PII_ENCRYPTION_KEYS: testKeys[0],
+      PII_INDEX_KEY: testKeys[2],
+      BREAKER_RESET_MS: '100',
+      ...urls,
+    };
+    const child = fork(main, [service], { env, execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const ended = once(child, 'exit').then(([code, signal]) => (signal ?? code) as unknown);
+    processes.set(service, { child, ended });
+    await eventually(
+      async () => {
+        const answer = await fetch(`${urlOf(service)}/health/ready`, { signal: AbortSignal.timeout(2_000) });
+        await answer.arrayBuffer();
+        if (answer.status !== 200) throw new Error(`${service} answers ${answer.status}`);
+      },
+      { timeoutMs: 90_000, everyMs: 20 },
+    );
+  }
+
+  const running = (service: Service): Running => processes.get(service) as Running;
+  await Promise.all(services.map(start));
+  const gateway = await startGateway({
+    ...urls,
+    SUBSCRIPTIONS_URL: urlOf('subscriptions'),
+    HOST: '127.0.0.1',
+    PORT: '0',
+    LOG_LEVEL: 'silent',
+    BREAKER_RESET_MS: '100',
+  });
+
+  return {
+    url: gateway.url,
+    arm: async (service, plan) => {
+      const { child } = running(service);
+      const reached: string[] = [];
+      const armed = Promise.withResolvers<void>();
+      child.removeAllListeners('message').on('message', (report: CrashReport) => {
+        if ('armed' in report) armed.resolve();
+        else if (report.reached === plan.point) reached.push(report.requestId);
+      });
+      child.send(plan);
+      await armed.promise;
+      return reached;
+    },
+    death: (service) => Promise.race([running(service).ended, sleep(20_000, 'it lives', { ref: false })]),
+    restart: start,
+    quiet: async () => {
+      const place = { rabbit: { url: amqpUrl() }, prefix, databaseUrl: () => database.adminUrl };
+      const { facts, quietAfterMs } = await waitForQuiet(place, 50);
+      if (quietAfterMs === undefined) throw new Error('an outbox or a projection stays behind');
+      return facts;
+    },
+    sql: (text, values) =>
+      withClient(database.adminUrl, (admin) => admin.query(text, [...values])).then(() => undefined),
+    close: async () => {
+      await gateway.close();
+      await Promise.all(
+        [...processes.values()].map(async ({ child, ended }) => {
+          child.kill('SIGTERM');
+          await Promise.race([ended, sleep(15_000, undefined, { ref: false })]);
+          child.kill('SIGKILL');
+        }),
+      );
+      await database.drop();
+      await deleteTopology(prefix);
+    },
+  };
+}

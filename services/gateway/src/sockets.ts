@@ -9,6 +9,8 @@ import { problem, problemTitles } from '@promopulse/shared/http';
 import type { Logger } from '@promopulse/shared/logger';
 
 const lingerMs = 500;
+/** As long as node itself keeps an idle connection by default: clients know to expect it. */
+const idleMs = 5_000;
 
 type Refusal = readonly [status: number, code: string, detail: string];
 
@@ -24,7 +26,7 @@ export function answerOnSockets(server: Server, log: Logger): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // The parser goes on reading while the socket lingers, and fails again.
     if (socket.writableEnded) return;
-    const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
+    const response = responseOn(socket);
     if (!socket.writable || response?.headersSent) {
       socket.destroy();
       return;
@@ -41,11 +43,13 @@ export function answerOnSockets(server: Server, log: Logger): void {
 
 /**
  * Beyond `max` connections a client is in `surplus`: it can be told so, and a probe can be answered. Beyond twice as many
- * it is dropped unheard. Either makes room for the next by closing those that are kept alive but idle: who holds them
- * need not be who wants to be served.
+ * it is dropped unheard. Either makes room for the next by closing those that are kept alive but have been idle for a
+ * while: who holds them need not be who wants to be served. (All that are idle would be too many: on some the next
+ * request is already on its way.)
  */
 export function limitConnections(server: Server, max: number, surplus: WeakSet<Duplex>, log: Logger): void {
   server.maxConnections = 2 * max;
+  const answeredAt = new Map<Socket, number>();
   let within = 0;
   let beyond = 0;
   const report = (): void => {
@@ -53,24 +57,35 @@ export function limitConnections(server: Server, max: number, surplus: WeakSet<D
     beyond = 0;
   };
   const makeRoom = (): void => {
-    if (beyond === 0) {
-      setTimeout(report, 1_000).unref();
-      server.closeIdleConnections();
-    }
     beyond += 1;
+    if (beyond > 1) return;
+    setTimeout(report, 1_000).unref();
+    const longAgo = performance.now() - idleMs;
+    for (const [socket, at] of answeredAt) if (at < longAgo && !responseOn(socket)) socket.destroy();
   };
   server.on('drop', makeRoom);
+  server.on('request', ({ socket }, response) => {
+    response.once('close', () => {
+      if (!socket.destroyed) answeredAt.set(socket, performance.now());
+    });
+  });
   server.on('connection', (socket: Socket) => {
     if (within >= max) {
       surplus.add(socket);
       makeRoom();
-      return;
+    } else {
+      within += 1;
+      socket.once('close', () => {
+        within -= 1;
+      });
     }
-    within += 1;
-    socket.once('close', () => {
-      within -= 1;
-    });
+    socket.once('close', () => answeredAt.delete(socket));
   });
+}
+
+/** The response that is being written, as node itself knows it. */
+function responseOn(socket: Duplex): ServerResponse | null | undefined {
+  return (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
 }
 
 function refuse(socket: Duplex, log: Logger, status: number, code: string, detail: string): void {

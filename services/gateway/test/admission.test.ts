@@ -140,24 +140,24 @@ describe('when as many requests are with a service as may be', () => {
 });
 
 test('a service that gets slow is asked less at a time, and more again when it is quick', async () => {
-  const other = await startMesh({ MAX_IN_FLIGHT: '60', UPSTREAM_TIMEOUT_MS: '3000' });
+  const other = await startMesh({ MAX_IN_FLIGHT: '20', UPSTREAM_TIMEOUT_MS: '3000' });
   const manyAtOnce = async (latencyMs: number): Promise<number> => {
     other.users.handler = async (_request, response) => {
       await pause(latencyMs);
       response.end();
     };
-    const answers = await Promise.all(Array.from({ length: 60 }, () => fetch(`${other.url}/users/1`)));
+    const answers = await Promise.all(Array.from({ length: 20 }, () => fetch(`${other.url}/users/1`)));
     return answers.filter(({ status }) => status === 200).length;
   };
   try {
-    expect(await manyAtOnce(0)).toBe(60);
+    expect(await manyAtOnce(0)).toBe(20);
     const slow: number[] = [];
-    for (let round = 0; round < 6; round += 1) slow.push(await manyAtOnce(1_000));
+    for (let round = 0; round < 4; round += 1) slow.push(await manyAtOnce(1_000));
     expect(slow).toEqual(slow.toSorted((a, b) => b - a));
     expect(slow.at(-1)).toBe(10);
     let quick = 0;
-    for (let round = 0; round < 500 && quick < 60; round += 1) quick = await manyAtOnce(0);
-    expect(quick).toBe(60);
+    for (let round = 0; round < 500 && quick < 20; round += 1) quick = await manyAtOnce(0);
+    expect(quick).toBe(20);
   } finally {
     await other.close();
   }
@@ -312,18 +312,26 @@ describe('beyond MAX_CONNECTIONS', () => {
     await until(() => closed === 3 * max, 'the end of those beyond');
   });
 
-  test('connections that are kept alive but idle make room for the next', async () => {
-    const idle = Array.from({ length: max }, () => begin());
+  test('connections that are kept alive but idle make room for the next, unless they were used a moment ago', async () => {
+    const kept = Array.from({ length: max }, () => begin());
     let answered = 0;
-    for (const socket of idle) {
+    let closed = 0;
+    for (const socket of kept) {
       socket.on('data', () => {
         answered += 1;
+      });
+      socket.on('close', () => {
+        closed += 1;
       });
       socket.write(get('/users/1'));
     }
     await until(() => answered === max, 'their answers');
+    await pause(5_200);
+    kept[0]?.write(get('/users/1'));
+    await until(() => answered === max + 1, 'one more answer');
     await sendRaw(small.port, [get('/users/1')]);
-    await pause(50);
+    await until(() => closed === max - 1, 'the end of those that are idle');
     expect((await sendRaw(small.port, [get('/users/1')])).status).toBe(200);
+    expect(closed).toBe(max - 1);
   });
 });

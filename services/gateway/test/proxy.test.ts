@@ -196,16 +196,9 @@ describe('with services that answer', () => {
     expect((await fetch(`${mesh.url}/users`, { method: 'POST', body: 'x'.repeat(65_536) })).status).toBe(200);
   });
 
-  test('a chunked body of 1 MB is cut at the limit: 413, and the request to the service is destroyed', async () => {
-    let destroyed = false;
-    mesh.users.handler = (request) => {
-      request.on('close', () => {
-        destroyed = !request.complete;
-      });
-    };
+  test('a chunked body of 1 MB is cut at the limit: 413, and the service does not hear of it', async () => {
     expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(16_384), 64)).toBe(413);
-    await until(() => mesh.users.seen.length === 0 || destroyed, 'the end of the request to the service');
-    for (const { bytes } of mesh.users.seen) expect(bytes).toBeLessThanOrEqual(65_536);
+    expect(mesh.users.seen).toEqual([]);
     mesh.users.handler = (request, response) => void request.resume().on('end', () => response.end('ok'));
     expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(16_384), 4)).toBe(200);
     expect(mesh.users.seen.at(-1)?.bytes).toBe(65_536);

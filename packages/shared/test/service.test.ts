@@ -181,16 +181,21 @@ describe('asked to stop', () => {
         ),
       );
     }, 20);
-    await sleep(1_500);
+    await sleep(2_000);
     const start = performance.now();
     service.child.kill('SIGTERM');
     expect(await service.ended).toEqual({ code: 0, signal: null });
     expect(performance.now() - start).toBeLessThan(10_000);
     clearInterval(timer);
     const answers = await Promise.all(asking);
-    for (const { begun, status } of answers) if (begun < start - 50 || status) expect(status).toBe(201);
+    // What was on its way when the port closed was refused; whatever was begun took effect and was answered.
+    for (const { begun, status } of answers) if (begun < start - 1_000 || status) expect(status).toBe(201);
     const created = answers.filter(({ status }) => status).map(({ id }) => `user.created ${id}`);
     expect(created.length).toBeGreaterThan(20);
+    const { rows } = await withClient(place.adminUrl, (admin) =>
+      admin.query<{ id: number }>('select id from users.users'),
+    );
+    expect(rows.map(({ id }) => `user.created ${id}`).sort()).toEqual(created.sort());
     await eventually(() => expect(created.filter((event) => !received.includes(event))).toEqual([]));
   });
 
@@ -251,7 +256,7 @@ const kills = fullFigures ? 50 : 5;
 test(`killed ${kills} times under load, has every user it answered with 201, once, whatever its clients repeat`, async () => {
   const received = await listen();
   let service = run(environment());
-  const { port } = await service.listening();
+  const { port } = await service.listening(30_000);
   const url = `http://127.0.0.1:${port}`;
   const users = new Map<string, number | undefined>();
   let over = false;
@@ -275,7 +280,7 @@ test(`killed ${kills} times under load, has every user it answered with 201, onc
     service.child.kill('SIGKILL');
     await service.ended;
     service = run({ ...environment(), PORT: String(port) });
-    await service.listening(30_000);
+    await service.listening(60_000);
   }
   over = true;
   await Promise.all(clients);
@@ -287,7 +292,7 @@ test(`killed ${kills} times under load, has every user it answered with 201, onc
   const events = () => new Set(received);
   await eventually(() => expect([...ids].filter((id) => !events().has(`user.created ${id}`))).toEqual([]));
   expect(events().size).toBe(ids.size);
-}, 300_000);
+}, 500_000);
 
 describe('cannot start and says why in plain words', () => {
   test('when the environment is not complete: one message names everything, and it exits with 1', async () => {

@@ -10,7 +10,7 @@ import { loadHttp } from './wrk.ts';
 export async function measureCost(servers: Servers, sizes: Sizes, plan: Plan): Promise<Section> {
   const variants = [
     { name: 'as it is', options: {} },
-    { name: 'without outbox', options: { script: ['bench/variant-main.ts'] } },
+    { name: 'without outbox', options: { script: () => ['bench/variant-main.ts'] } },
     { name: 'without log', options: { env: { LOG_LEVEL: 'silent' } } },
   ];
   const cases: Case[] = [];

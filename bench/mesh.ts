@@ -116,8 +116,8 @@ export function environmentOf(
 
 interface StartOptions {
   env?: Record<string, string>;
-  /** Arguments of Node in place of the service's own main.ts. */
-  script?: readonly string[];
+  /** Arguments of Node in place of the part's own main.ts. */
+  script?: (part: string) => readonly string[];
 }
 
 /** Starts parts of the mesh on a place; the gateway and subscriptions are told where the others are. */
@@ -142,7 +142,7 @@ export async function startParts(
       exits,
     });
     servers.keep(() => replica.stop());
-    await replica.start(script);
+    await replica.start(script?.(part));
     started[part] = { url: url(part), pid: replica.pid() ?? 0, stop: () => replica.stop() };
   }
   return started;

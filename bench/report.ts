@@ -36,18 +36,18 @@ export interface Report {
   sections: Section[];
 }
 
-function isMet({ value, goal }: Row): boolean {
+export function isMet({ value, goal }: Row): boolean {
   return 'atLeast' in goal ? value.median >= goal.atLeast : value.median <= goal.atMost;
 }
 
-function shown(value: number, unit?: Row['unit']): string {
+export function shown(value: number, unit?: Row['unit']): string {
   if (unit === 'MB') return `${value.toFixed(0)} MB`;
   if (unit === 'ms') return `${value.toFixed(1)} ms`;
   if (unit === 's') return `${value.toFixed(2)} s`;
   return value.toFixed(2);
 }
 
-function goalText({ goal, unit }: Row): string {
+export function goalText({ goal, unit }: Row): string {
   return 'atLeast' in goal ? `≥ ${shown(goal.atLeast, unit)}` : `≤ ${shown(goal.atMost, unit)}`;
 }
 
@@ -92,4 +92,10 @@ export function caseTable(sections: readonly Section[]): string[][] {
 export function plainTable(rows: readonly string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).join('\n');
+}
+
+export function markdownTable(rows: readonly string[][]): string {
+  const [heads = [], ...rest] = rows;
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [line(heads), line(heads.map(() => '---')), ...rest.map(line)].join('\n');
 }

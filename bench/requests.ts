@@ -10,11 +10,12 @@ import { insertIfAllowed, listSubscriptions } from '../services/subscriptions/sr
 import { metadata, perUser, type Sizes, takeBack } from './data.ts';
 import { allParts, type Place, type Servers, type Started, startParts } from './mesh.ts';
 import { type PeerName, startPeer } from './peers.ts';
-import { pgbench, type Script, statementOf } from './pgbench.ts';
+import { findPgbench, pgbench, type Script, statementOf } from './pgbench.ts';
 import { residentMemory } from './processes.ts';
+import { profiling } from './profile.ts';
 import type { Row, Section } from './report.ts';
 import { type Case, interleave, type Plan, type Round, ratio, wholeCpu } from './rounds.ts';
-import { findProgram, type LoadOptions, loadHttp, type Target } from './wrk.ts';
+import { type LoadOptions, loadHttp, type Target } from './wrk.ts';
 
 export const connections = 16;
 const pageSize = 20;
@@ -70,8 +71,15 @@ export interface Requests {
   memory: Record<string, number>;
 }
 
-export async function prepareRequests(servers: Servers, served: Place, bare: Place): Promise<Requests> {
-  const parts = await startParts(servers, served, allParts);
+/** @param profiles folder for the services' CPU profiles, if they are wanted */
+export async function prepareRequests(
+  servers: Servers,
+  served: Place,
+  bare: Place,
+  profiles: string | undefined,
+): Promise<Requests> {
+  const options = profiles ? { script: (part: string) => profiling(profiles, part) } : {};
+  const parts = await startParts(servers, served, allParts, options);
   const peers = {
     Express: await startPeer(servers, served, 'Express', await freePort()),
     Fastify: await startPeer(servers, served, 'Fastify', await freePort()),
@@ -128,7 +136,7 @@ async function casesOf(kind: Kind, requests: Requests): Promise<{ cases: Case[];
       http(name, url, () => componentsOf(requests, { peer: pid })),
     ),
   ];
-  if (!findProgram('pgbench') && !process.env.PGBENCH) {
+  if (!findPgbench()) {
     return { cases, skipped: [`${kind}: pgbench is not installed (postgresql-contrib), so there is no floor`] };
   }
   const script = await bareScript(kind, bare.sizes);

@@ -1,9 +1,9 @@
 // The rows as an SVG chart: how far each is from its goal, on a logarithmic scale, better to the right.
 import { goalText, isMet, type Row, shown } from './report.ts';
 
-const width = 1_000;
-const labelWidth = 470;
-const valueWidth = 130;
+const width = 1_120;
+const labelWidth = 530;
+const valueWidth = 170;
 const plot = { left: labelWidth, right: width - valueWidth };
 const rowHeight = 24;
 const headHeight = 66;

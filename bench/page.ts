@@ -11,7 +11,7 @@ export function writePage(report: Report): void {
   const file = join(folder, 'performance.md');
   const rows = report.sections.flatMap((section) => section.rows).toSorted((a, b) => a.row - b.row);
   const told = rows.filter(({ what }) => !what.includes('round trips'));
-  const how = `${report.rounds} rounds of ${report.seconds} s on ${report.machine}, ${report.at.slice(0, 10)}, commit ${report.commit}`;
+  const how = `${report.quick ? 'A quick look only: ' : ''}${report.rounds} rounds of ${report.seconds} s on ${report.machine}, ${report.at.slice(0, 10)}, commit ${report.commit}`;
   writeFileSync(join(folder, 'performance.svg'), chartOf(told, how));
   writeFileSync(join(folder, 'performance.json'), `${JSON.stringify(report, undefined, 2)}\n`);
   const versions = Object.entries(report.versions).map(([name, version]) => `${name} ${version}`);

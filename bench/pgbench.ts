@@ -58,7 +58,8 @@ export async function pgbench(
   return { count, perSecond: number(/tps = ([\d.]+)/), p50: average, p99: Number.NaN };
 }
 
-function textOf({ statement, values, set = {} }: Script): string {
+/** A script for pgbench. */
+export function textOf({ statement, values, set = {} }: Script): string {
   const lines = Object.entries(set).map(([name, expression]) => `\\set ${name} ${expression}`);
   const text = statement.text
     // Within quotes, too, pgbench takes `:MI` for a variable.

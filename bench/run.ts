@@ -1,14 +1,14 @@
 // `npm run bench`: what the parts cost, as ratios to what they stand on, measured on this machine in interleaved
 // rounds. Progress while it runs, a table at the end, and the same as JSON. Ratios hold on other machines; absolute
 // figures do not.
-//   --only NAME       one part: gateway, post, get, list, propagation, outbox, cost, growth, start
+//   --only NAME       one part, or several of: gateway, post, get, list, propagation, outbox, cost, growth, start
 //   --rounds N        default 5
 //   --quick           a few minutes: two rounds of a second, less data
 //   --json FILE       where the JSON goes, default .data/bench.json
 //   --profile FOLDER  leaves CPU profiles of the services there (post, get, list), and says where their time went
 //   --write           puts table, chart and JSON into docs/
 //   --gate            fails where a request costs more CPU time than bench/baseline.json allows (CI)
-//   --baseline        writes that file anew
+//   --baseline        writes into that file what this run measured
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
@@ -36,7 +36,7 @@ const names = ['gateway', ...kinds, 'propagation', 'outbox', 'cost', 'growth', '
 
 const { values } = parseArgs({
   options: {
-    only: { type: 'string' },
+    only: { type: 'string', multiple: true },
     rounds: { type: 'string' },
     quick: { type: 'boolean', default: false },
     json: { type: 'string' },
@@ -48,7 +48,7 @@ const { values } = parseArgs({
 });
 const { only, quick } = values;
 const rounds = Number(values.rounds ?? (quick ? 2 : 5));
-if (only !== undefined && !names.some((name) => name === only)) throw new Error(`--only takes ${names.join(', ')}`);
+if (only?.some((given) => !names.some((name) => name === given))) throw new Error(`--only takes ${names.join(', ')}`);
 if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a whole number');
 const root = resolve(import.meta.dirname, '..');
 const jsonFile = resolve(values.json ?? join(root, '.data', 'bench.json'));
@@ -83,7 +83,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 async function measureAll(): Promise<Section[]> {
-  const wanted = (name: (typeof names)[number]): boolean => only === undefined || only === name;
+  const wanted = (name: (typeof names)[number]): boolean => only?.includes(name) ?? true;
   await installMissing();
   const servers = await startServers(
     temporaryFolder(keep, () => false),
@@ -185,7 +185,8 @@ async function main(): Promise<number> {
   const failed = sections.flatMap((section) => (section.failed ? [`${section.name}: ${section.failed}`] : []));
   for (const line of failed) print(`\nFAILED: ${line}`);
   if (values.write) writePage(report);
-  if (values.baseline) writeFileSync(baselineFile, `${JSON.stringify(costs(sections), undefined, 2)}\n`);
+  if (values.baseline)
+    writeFileSync(baselineFile, `${JSON.stringify({ ...readBaseline(), ...costs(sections) }, undefined, 2)}\n`);
   const verdicts = values.gate ? judge(sections, readBaseline()) : [];
   if (values.gate) print(`\nCPU time per request, held against bench/baseline.json, times ${margin} at most`);
   for (const { what, baseline, cost, dearer } of verdicts) {

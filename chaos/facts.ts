@@ -157,18 +157,16 @@ function isQuiet(facts: Facts): boolean {
   return facts.events.every(({ published }) => published) && differences(facts).length === 0;
 }
 
-const quietWithinMs = 60_000;
-
-/** Call it once nobody writes any more. `quietAfterMs` is undefined when the mesh is not quiet within a minute. */
+/** Call it once nobody writes any more. `quietAfterMs` is undefined when the mesh is not quiet within `withinMs`. */
 export async function waitForQuiet(
   mesh: Place,
-  everyMs = 500,
+  { everyMs = 500, withinMs = 60_000 } = {},
 ): Promise<{ facts: Facts; quietAfterMs: number | undefined }> {
   const since = Date.now();
   for (;;) {
     const facts = await readFacts(mesh);
     if (isQuiet(facts)) return { facts, quietAfterMs: Date.now() - since };
-    if (Date.now() - since > quietWithinMs) return { facts, quietAfterMs: undefined };
+    if (Date.now() - since > withinMs) return { facts, quietAfterMs: undefined };
     await sleep(everyMs);
   }
 }

@@ -214,7 +214,7 @@ test.each(cases)(
     if (tookEffect !== 'perhaps') expect(ids.map((id) => effects.has(id))).toEqual(ids.map(() => tookEffect));
     expect(checkHistory(history, facts).flatMap(({ breaches }) => breaches)).toEqual([]);
   },
-  60_000,
+  120_000,
 );
 
 test('the page on reliability shows the table of crash points', () => {

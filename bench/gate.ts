@@ -61,14 +61,17 @@ export interface Verdict {
   baseline: number;
   /** Undefined when it was not measured. */
   cost: number | undefined;
-  dearer: boolean;
+  verdict: 'ok' | 'DEARER' | 'NOT MEASURED' | 'not asked for';
 }
 
 export function judge(sections: readonly Section[], baseline: Record<string, number>): Verdict[] {
   const measured = costs(sections);
   return Object.entries(measures).map(([what, { section }]) => {
     const [kept = Number.NaN, cost] = [baseline[what], measured[what]];
-    return { what, section, baseline: kept, cost, dearer: cost !== undefined && cost > kept * margin };
+    const asked = sections.some(({ name }) => name === section);
+    const judged = cost !== undefined && cost <= kept * margin ? 'ok' : 'DEARER';
+    const verdict = cost === undefined ? (asked ? 'NOT MEASURED' : 'not asked for') : judged;
+    return { what, section, baseline: kept, cost, verdict };
   });
 }
 

@@ -138,7 +138,9 @@ async function installMissing(): Promise<void> {
 
 /** What seems dearer than it may be is measured a second time, in case others were at work the first time. */
 async function confirmDearer(sections: Section[], again: Map<string, () => Promise<Section>>): Promise<void> {
-  const suspects = new Set(judge(sections, readBaseline()).flatMap(({ dearer, section }) => (dearer ? [section] : [])));
+  const suspects = new Set(
+    judge(sections, readBaseline()).flatMap(({ verdict, section }) => (verdict === 'DEARER' ? [section] : [])),
+  );
   for (const name of suspects) {
     say(`${name} seems dearer than it may be: once more`);
     const second = await again.get(name)?.();
@@ -189,13 +191,15 @@ async function main(): Promise<number> {
     writeFileSync(baselineFile, `${JSON.stringify({ ...readBaseline(), ...costs(sections) }, undefined, 2)}\n`);
   const verdicts = values.gate ? judge(sections, readBaseline()) : [];
   if (values.gate) print(`\nCPU time per request, held against bench/baseline.json, times ${margin} at most`);
-  for (const { what, baseline, cost, dearer } of verdicts) {
-    print(`  ${dearer ? 'DEARER' : 'ok    '}  ${what}: ${cost?.toFixed(2) ?? 'NOT MEASURED'}, baseline ${baseline}`);
+  for (const { what, baseline, cost, verdict } of verdicts) {
+    print(`  ${verdict.padEnd(13)}  ${what}: ${cost?.toFixed(2) ?? '-'}, baseline ${baseline}`);
   }
   mkdirSync(dirname(jsonFile), { recursive: true });
   writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
   print(`\n${report.machine}; ${Math.round((performance.now() - startedAt) / 1_000)} s. As JSON: ${jsonFile}`);
-  return failed.length > 0 || verdicts.some(({ dearer }) => dearer) ? 1 : 0;
+  return failed.length > 0 || verdicts.some(({ verdict }) => verdict === 'DEARER' || verdict === 'NOT MEASURED')
+    ? 1
+    : 0;
 }
 
 process.exitCode = await main().catch((error: Error) => {

@@ -65,15 +65,18 @@ describe('the gate', () => {
 
   test('holds the cheapest round of each side against the baseline, and is wide', () => {
     expect(costs([section(200)])).toEqual({ [what]: 2 });
-    const dearer = (cost: number): boolean | undefined =>
-      judge([section(cost * 100)], { [what]: 2 }).find((verdict) => verdict.what === what)?.dearer;
-    expect(dearer(2 * margin)).toBe(false);
-    expect(dearer(2 * margin + 0.1)).toBe(true);
+    const judged = (cost: number): string | undefined =>
+      judge([section(cost * 100)], { [what]: 2 }).find((verdict) => verdict.what === what)?.verdict;
+    expect(judged(2 * margin)).toBe('ok');
+    expect(judged(2 * margin + 0.1)).toBe('DEARER');
   });
 
-  test('says of what was not measured that it was not', () => {
-    const [first] = judge([], { 'GET: gateway / nginx': 5 });
-    expect(first).toMatchObject({ section: 'gateway', cost: undefined, dearer: false });
+  test('tells what was not asked for from what could not be measured', () => {
+    const baseline = { 'GET: gateway / nginx': 5 };
+    const [first] = judge([], baseline);
+    expect(first).toMatchObject({ section: 'gateway', cost: undefined, verdict: 'not asked for' });
+    const [withoutNginx] = judge([{ name: 'gateway', rows: [], cases: {}, skipped: ['no nginx'] }], baseline);
+    expect(withoutNginx).toMatchObject({ cost: undefined, verdict: 'NOT MEASURED' });
   });
 });
 

@@ -95,7 +95,7 @@ const statements = {
   waiting: {
     name: 'outbox_waiting',
     text: `select id, event_id, name, subject, data, request_id, reply_to, created_at
-           from outbox where published_at is null order by id limit $1`,
+           from outbox where published_at is null and id <> all($2::bigint[]) order by id limit $1`,
   },
   mark: { name: 'outbox_mark', text: 'update outbox set published_at = now() where id = any($1::bigint[])' },
   horizon: {
@@ -127,7 +127,17 @@ interface WaitingRow {
   created_at: Date;
 }
 
+/** What a leader holds between two batches. */
+interface Hands {
+  /** Read already, and to be published next. */
+  ahead: WaitingRow[] | undefined;
+  /** Confirmed, and not marked yet. */
+  unmarked: readonly string[];
+}
+
 const leaderRetryMs = 500;
+/** From one batch to the next, at least: an event that comes alone goes out at once, many go out together. */
+const gapMs = 10;
 /** Longer than a leader ever leaves its connection alone: a batch without confirms (5 s) and the longest pause. */
 const silentLeaderMs = 15_000;
 const longestPauseMs = 2_000;
@@ -146,16 +156,29 @@ export function startRelay(options: RelayOptions): Relay {
   const source = `/promopulse/${database.schema}`;
   let stopping = false;
   let flushUntil = 0;
-  let awake = new AbortController();
+  let woken = false;
+  let endPause: (() => void) | undefined;
   const stopNow = new AbortController();
   let holding: Connection | undefined;
-  const wake = (): void => awake.abort();
+  const wake = (): void => {
+    woken = true;
+    endPause?.();
+  };
   database.onCommit(wake);
 
-  /** Waits `ms`, or until somebody wakes the relay. */
+  /** Waits `ms`, or until somebody wakes the relay, or not at all if somebody has since it last waited. */
   async function pauseUnlessWoken(ms: number): Promise<void> {
-    await pause(ms, awake.signal);
-    awake = new AbortController();
+    if (!woken) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        endPause = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    woken = false;
+    endPause = undefined;
   }
 
   async function compete(): Promise<void> {
@@ -165,7 +188,7 @@ export function startRelay(options: RelayOptions): Relay {
         return undefined;
       });
       if (!lead) {
-        await pauseUnlessWoken(leaderRetryMs);
+        await pause(leaderRetryMs, stopNow.signal); // whatever is committed here meanwhile: the leader finds it
         continue;
       }
       holding = lead;
@@ -185,10 +208,15 @@ export function startRelay(options: RelayOptions): Relay {
     let failures = 0;
     let nextHeartbeat = 0;
     let nextPrune = Date.now() + pruneEveryMs;
+    const hands: Hands = { ahead: undefined, unmarked: [] };
     for (;;) {
-      const { found, published } = await publishBatch(lead);
+      const startedAt = performance.now();
+      const { found, published } = await publishBatch(lead, hands);
       failures = found > 0 && published === 0 ? failures + 1 : 0;
-      if (stopping && (found === 0 || Date.now() > flushUntil)) return;
+      if (stopping && (found === 0 || Date.now() > flushUntil)) {
+        await mark(lead, hands.unmarked);
+        return;
+      }
       if (Date.now() >= nextHeartbeat) {
         await sendHeartbeat(lead);
         nextHeartbeat = Date.now() + heartbeatMs;
@@ -201,7 +229,11 @@ export function startRelay(options: RelayOptions): Relay {
       const pauseMs = Math.min(pollMs * 2 ** failures, longest);
       // While nothing goes out, a commit is no reason to try again sooner.
       if (failures > 0) await pause(pauseMs, stopNow.signal);
-      else if (found < batchSize) await pauseUnlessWoken(pauseMs);
+      else if (found < batchSize) {
+        await pauseUnlessWoken(pauseMs);
+        const sooner = startedAt + gapMs - performance.now();
+        if (sooner > 0) await pause(sooner, stopNow.signal);
+      }
     }
   }
 
@@ -214,13 +246,29 @@ export function startRelay(options: RelayOptions): Relay {
     }
   }
 
-  async function publishBatch(lead: Connection): Promise<{ found: number; published: number }> {
-    const rows = await lead.query<WaitingRow>(statements.waiting, [batchSize]);
-    if (rows.length === 0) return { found: 0, published: 0 };
-    const outcomes = await broker.publish(rows.map((row) => toMessage(row, source)));
-    const confirmed = rows.filter((_, index) => outcomes[index] === 'confirmed').map(({ id }) => id);
-    if (confirmed.length > 0) await lead.query(statements.mark, [confirmed]);
+  /** While the confirms of a full batch come in, the one before it is marked and the one behind it is read. */
+  async function publishBatch(lead: Connection, hands: Hands): Promise<{ found: number; published: number }> {
+    const rows = hands.ahead ?? (await read(lead, hands.unmarked));
+    const ids = rows.map(({ id }) => id);
+    const [outcomes, ahead] = await Promise.all([
+      rows.length > 0 ? broker.publish(rows.map((row) => toMessage(row, source))) : [],
+      rows.length === batchSize ? read(lead, [...hands.unmarked, ...ids]) : undefined,
+      mark(lead, hands.unmarked),
+    ]);
+    const confirmed = ids.filter((_, index) => outcomes[index] === 'confirmed');
+    const goesOn = ahead !== undefined && confirmed.length === rows.length;
+    if (!goesOn) await mark(lead, confirmed); // and what was not confirmed is read again, before what is behind it
+    hands.ahead = goesOn ? ahead : undefined;
+    hands.unmarked = goesOn ? confirmed : [];
     return { found: rows.length, published: confirmed.length };
+  }
+
+  function read(lead: Connection, except: readonly string[]): Promise<WaitingRow[]> {
+    return lead.query<WaitingRow>(statements.waiting, [batchSize, except]);
+  }
+
+  async function mark(lead: Connection, ids: readonly string[]): Promise<void> {
+    if (ids.length > 0) await lead.query(statements.mark, [ids]);
   }
 
   /** Says through the same exchange and queue: whatever this service committed before `horizon` has gone out before this. */

@@ -251,6 +251,22 @@ describe('the relay', () => {
     },
   );
 
+  test('reads ahead while a batch is being confirmed, yet sends again what failed before what is behind it', async () => {
+    for (let version = 1; version <= 12; version += 1) await created(1, version);
+    const sent: number[][] = [];
+    let hasFailed = false;
+    const { broker } = fakeBroker((messages) => {
+      const versions = versionsOf(messages.map(({ body }) => parseEvent(body)));
+      sent.push(versions);
+      if (!versions.includes(5) || hasFailed) return messages.map(() => 'confirmed');
+      hasFailed = true;
+      return versions.map((version) => (version === 5 ? 'failed' : 'confirmed'));
+    });
+    relayOn(database, broker, { batchSize: 3 });
+    await eventually(async () => expect(await waiting()).toBe(0));
+    expect(sent).toEqual([[1, 2, 3], [4, 5, 6], [5, 7, 8], [9, 10, 11], [12]]);
+  });
+
   test('asks less and less often while nothing goes out, also when commits go on', async () => {
     let batches = 0;
     const fake = fakeBroker((messages) => {

@@ -108,10 +108,21 @@ export function sendProblem(response: ServerResponse, error: DomainError, reques
 }
 
 function sendDocument(response: ServerResponse, status: number, document: object): void {
+  sendJson(response, status, document, { 'Content-Type': 'application/problem+json; charset=utf-8' });
+}
+
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  document: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   const body = JSON.stringify(document);
-  response.statusCode = status;
-  response.setHeader('Content-Type', 'application/problem+json; charset=utf-8');
-  response.setHeader('Content-Length', Buffer.byteLength(body));
+  response.writeHead(status, {
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    ...headers,
+  });
   response.end(body);
 }
 
@@ -141,22 +152,9 @@ export function answerErrors(log: Logger, translate: (error: unknown) => DomainE
   };
 }
 
-/** Errors that express and its body parser throw carry a status and a type (https://github.com/expressjs/body-parser#errors). */
+/** Errors that express throws carry a status. */
 function translateHttpError(error: unknown): DomainError | undefined {
-  const { status, type } = (typeof error === 'object' && error !== null ? error : {}) as {
-    status?: number;
-    type?: string;
-  };
-  if (type === 'entity.parse.failed' || type === 'entity.verify.failed' || type === 'charset.unsupported') {
-    return new DomainError('invalid', 'malformed_json', 'The body is not valid JSON in UTF-8', {
-      errors: [{ field: 'body', rule: 'must be valid JSON in UTF-8' }],
-    });
-  }
-  if (type === 'entity.too.large')
-    return new DomainError('too_large', 'body_too_large', 'The body is larger than 64 KiB');
-  if (type === 'encoding.unsupported') {
-    return new DomainError('unsupported_media_type', 'unsupported_encoding', 'The Content-Encoding is not supported');
-  }
+  const { status } = (typeof error === 'object' && error !== null ? error : {}) as { status?: number };
   if (status === 400) return new DomainError('bad_request', 'bad_request', 'The request could not be read');
   return undefined;
 }

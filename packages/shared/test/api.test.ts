@@ -1,7 +1,7 @@
 // What every service's HTTP edge promises, on a made-up table of routes behind a real server.
 import { connect } from 'node:net';
 import { Writable } from 'node:stream';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { createRouter, describeApi, type Route, route } from '../src/api.ts';
@@ -260,6 +260,22 @@ describe('a body', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 413 /);
   });
 
+  test.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+  ])('that is compressed by %s is unpacked', async (encoding, compress) => {
+    const answer = await postRaw(compress('{"label":"x"}'), { 'content-encoding': encoding });
+    expect(answer).toMatchObject({ status: 201, body: { label: 'x' } });
+  });
+
+  test('of no bytes in no chunks is none', async () => {
+    const answer = await sendRaw(
+      'POST /things HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    );
+    expect(answer).toContain('"detail":"body is required"');
+  });
+
   test('that says it is compressed and is not is a 400, in an unknown way a 415', async () => {
     expectProblem(await postRaw('{"label":"x"}', { 'content-encoding': 'gzip' }), 400, 'bad_request');
     expectProblem(await postRaw('{"label":"x"}', { 'content-encoding': 'rot13' }), 415, 'unsupported_encoding');
@@ -361,6 +377,11 @@ describe('a path', () => {
     expect(answer.headers.get('allow')).toBe(allow);
     const body = await answer.text();
     if (method !== 'HEAD') expect(JSON.parse(body)).toMatchObject({ code: 'method_not_allowed' });
+  });
+
+  test('is found in a whole URL, too, as it is sent to a proxy', async () => {
+    const answer = await sendRaw('GET http://x.test/things/5 HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\n\r\n');
+    expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*"id":5/);
   });
 
   test('answers HEAD as GET without the body', async () => {

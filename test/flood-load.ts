@@ -1,11 +1,16 @@
 // A process that asks as much as it can: plain sockets, so that it costs less than what it asks. Reads its plan from
-// the command line and writes what came of it as JSON. A connection asks again as soon as it is answered.
+// the command line and writes what came of it as JSON.
 import { connect, type Socket } from 'node:net';
 
 export interface LoadPlan {
   port: number;
   connections: number;
   forMs: number;
+  /**
+   * Asked in all, on as many connections as it takes, up to `connections`. Without it all are opened, and each asks again
+   * as soon as it is answered.
+   */
+  perSecond?: number;
   users: number[];
   promotions: number[];
 }
@@ -16,6 +21,8 @@ export interface LoadReport {
   /** A 503 or 429 without Retry-After, a 500, a 502: the first few, as text. */
   odd: string[];
   seconds: number;
+  /** Due by `perSecond` when every connection was waiting for an answer. */
+  unasked: number;
   /** Milliseconds to an answer: of what was served, and of what was refused. */
   served: Percentiles;
   refused: Percentiles;
@@ -31,6 +38,7 @@ const [, , text] = process.argv;
 if (text !== undefined) run(JSON.parse(text) as LoadPlan);
 
 function run(plan: LoadPlan): void {
+  const { perSecond } = plan;
   const started = performance.now();
   const ends = started + plan.forMs;
   const statuses: Record<string, number> = {};
@@ -38,14 +46,19 @@ function run(plan: LoadPlan): void {
   const served: number[] = [];
   const refused: number[] = [];
   let asked = 0;
+  let begun = 0;
+  let unasked = 0;
 
   interface Line {
     socket: Socket;
     askedAt: number;
     text: string;
   }
+  const idle: Line[] = [];
+  let opened = 0;
 
   function open(): void {
+    opened += 1;
     const line: Line = { socket: connect(plan.port, '127.0.0.1'), askedAt: 0, text: '' };
     line.socket.setEncoding('latin1').setNoDelay(true);
     line.socket.on('connect', () => ask(line));
@@ -59,12 +72,13 @@ function run(plan: LoadPlan): void {
       note(line, head);
       line.text = '';
       line.askedAt = 0;
-      if (!/\r\nconnection: close/i.test(head)) ask(line);
+      if (!/\r\nconnection: close/i.test(head)) next(line);
     });
     line.socket.on('error', () => undefined);
     line.socket.on('close', () => {
       if (line.askedAt > 0) statuses[0] = (statuses[0] ?? 0) + 1;
-      if (performance.now() < ends) setTimeout(open, 50);
+      opened -= 1;
+      if (perSecond === undefined && performance.now() < ends) setTimeout(open, 50);
     });
   }
 
@@ -75,6 +89,22 @@ function run(plan: LoadPlan): void {
     if (line.askedAt > 0) (turnedAway ? refused : served).push(performance.now() - line.askedAt);
     const strange = turnedAway ? !/\r\nretry-after: \d/i.test(head) : status === '500' || status === '502';
     if (strange && odd.length < 5) odd.push(line.text);
+  }
+
+  function next(line: Line): void {
+    if (perSecond === undefined) ask(line);
+    else idle.push(line);
+  }
+
+  function askWhatIsDue(perSecond: number): void {
+    const due = ((performance.now() - started) / 1_000) * perSecond;
+    for (; begun < due; begun += 1) {
+      let line = idle.pop();
+      while (line && !line.socket.writable) line = idle.pop();
+      if (line) ask(line);
+      else if (opened < plan.connections) open();
+      else unasked += 1;
+    }
   }
 
   function ask(line: Line): void {
@@ -101,11 +131,13 @@ function run(plan: LoadPlan): void {
     }
   }
 
-  for (let count = 0; count < plan.connections; count += 1) open();
+  if (perSecond !== undefined) setInterval(() => askWhatIsDue(perSecond), 5);
+  else for (let count = 0; count < plan.connections; count += 1) open();
   setTimeout(() => {
     const report: LoadReport = {
       statuses,
       odd,
+      unasked,
       seconds: (performance.now() - started) / 1_000,
       served: percentiles(served),
       refused: percentiles(refused),

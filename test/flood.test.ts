@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type Client, client, eventually } from '../packages/shared/src/testing.ts';
+import { type Client, client } from '../packages/shared/src/testing.ts';
 import type { LoadPlan, LoadReport } from './flood-load.ts';
 import { type ServiceProcesses, startServiceProcesses } from './service-processes.ts';
 
@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(() => mesh?.close(), 60_000);
 
 /** Runs in a process of its own, so that what it measures is not our own slowness. */
-async function load(plan: Pick<LoadPlan, 'connections' | 'forMs'>): Promise<LoadReport> {
+async function load(plan: Pick<LoadPlan, 'connections' | 'forMs' | 'perSecond'>): Promise<LoadReport> {
   const script = new URL('flood-load.ts', import.meta.url).pathname;
   const text = JSON.stringify({ port: mesh.port, users, promotions, ...plan } satisfies LoadPlan);
   const { stdout } = await promisify(execFile)(process.execPath, [script, text], { maxBuffer: 10_000_000 });
@@ -40,9 +40,16 @@ const count = ({ statuses }: LoadReport, ...wanted: number[]) =>
   wanted.reduce((sum, status) => sum + (statuses[status] ?? 0), 0);
 const perSecond = (report: LoadReport, ...wanted: number[]) => Math.round(count(report, ...wanted) / report.seconds);
 
-test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, and after it all is served within 2 s', async () => {
-  const calm = await load({ connections: 8, forMs: 3_000 });
-  expect(Object.keys(calm.statuses).filter((status) => !['200', '201', '409'].includes(status))).toEqual([]);
+/** What the flood asks per second, as a multiple of what was served when nobody else asked. */
+const floodFactor = 8;
+const served = [200, 201, 409];
+
+test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, and at its end all is served within 2 s', async () => {
+  const calm = await load({ connections: 16, forMs: 5_000 });
+  expect(Object.keys(calm.statuses).map(Number)).toEqual(served.filter((status) => calm.statuses[status]));
+  const capacity = perSecond(calm, ...served);
+  // Bounds on time are for a machine that has time for the mesh; on another they grow with what a calm request takes.
+  const atMost = (ms: number): number => Math.max(ms, 10 * calm.served.p99);
 
   const most: Record<string, number> = {};
   const probes: number[] = [];
@@ -54,43 +61,54 @@ test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, an
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   })();
-  const flood = await load({ connections: 1_200, forMs: 30_000 });
+  const flood = await load({ connections: 900, forMs: 30_000, perSecond: floodFactor * capacity });
   flooding = false;
-  const ended = performance.now();
-
-  await eventually(
-    async () => {
-      const answers = await Promise.all([
-        api.get(`/users/${users[0]}`),
-        api.get(`/promotions/${promotions[0]}`),
-        api.get(`/subscriptions?user_id=${users[0]}`),
-        api.post('/users', { first_name: 'After', last_name: 'L', email: `after-${performance.now()}@example.com` }),
-        api.post('/promotions', { name: 'After', start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' }),
-      ]);
-      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 201, 201]);
-    },
-    { timeoutMs: 2_000 },
-  );
-  const recovery = Math.round(performance.now() - ended);
+  const recovery = await untilAllIsServed();
   await watching;
   process.stderr.write(
-    `flood: calm ${perSecond(calm, 200, 201, 409)}/s at 8 connections, p99 ${calm.served.p99} ms; ` +
-      `flood at 1,200: ${perSecond(flood, 200, 201, 409)}/s served, p50 ${flood.served.p50}, p99 ${flood.served.p99} ms, ` +
-      `${perSecond(flood, 503)}/s refused, p50 ${flood.refused.p50}, p99 ${flood.refused.p99} ms; ` +
-      `served again after ${recovery} ms; ${JSON.stringify(flood.statuses)}; most MiB ${JSON.stringify(most)}\n`,
+    `flood: ${capacity}/s at 16 connections, p99 ${calm.served.p99} ms; at ${floodFactor} times as many ` +
+      `${perSecond(flood, ...served)}/s served, p50 ${flood.served.p50}, p99 ${flood.served.p99} ms, ` +
+      `${perSecond(flood, 503)}/s refused, p50 ${flood.refused.p50}, p99 ${flood.refused.p99} ms, ` +
+      `${flood.unasked} unasked; all served ${recovery} ms after it; ${JSON.stringify(flood.statuses)}; ` +
+      `most MiB ${JSON.stringify(most)}\n`,
   );
 
+  expect(recovery).toBeLessThan(atMost(2_000));
   expect(mesh.ended()).toEqual([]);
   expect(flood.odd).toEqual([]);
-  const expected = ['200', '201', '409', '503', '504'];
-  expect(Object.keys(flood.statuses).filter((status) => !expected.includes(status))).toEqual([]);
-  expect(count(flood, 503)).toBeGreaterThan(count(flood, 200, 201, 409));
-  expect(count(flood, 200, 201, 409)).toBeGreaterThan(100);
-  // None where there is CPU to be had; on a machine that others keep busy the first to be admitted may wait too long.
-  expect(count(flood, 504)).toBeLessThan(0.05 * count(flood, 503));
-  expect(flood.refused.p50).toBeLessThan(Math.max(100, flood.served.p50));
+  expect(Object.keys(flood.statuses).filter((status) => ![...served, 503, 504].includes(Number(status)))).toEqual([]);
+  expect(count(flood, 503)).toBeGreaterThan(count(flood, ...served));
+  expect(perSecond(flood, ...served)).toBeGreaterThan(capacity / 10);
+  // 504 begins at 5 s.
+  expect(count(flood, 504)).toBeLessThanOrEqual(atMost(5_000) > 5_000 ? 0.05 * count(flood, ...served) : 0);
+  expect(flood.served.p99).toBeLessThan(atMost(5_000));
+  expect(flood.refused.p50).toBeLessThan(atMost(250));
   expect(probes.filter((status) => status !== 200)).toEqual([]);
   const beyond = Object.entries(memoryBound).filter(([name, bound]) => Number(most[name]) > bound);
   expect(beyond.map(([name]) => [name, most[name]])).toEqual([]);
   expect(mesh.output()).not.toMatch(/"level":"(error|fatal)"|Warning/);
 }, 120_000);
+
+/** Normal clients, one of each kind, that come at once and try again when told to. @returns milliseconds until all have what they asked for */
+async function untilAllIsServed(): Promise<number> {
+  const started = performance.now();
+  const dates = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
+  const asks: [wanted: number, ask: () => Promise<{ status: number }>][] = [
+    [200, () => api.get(`/users/${users[0]}`)],
+    [200, () => api.get(`/promotions/${promotions[0]}`)],
+    [200, () => api.get(`/subscriptions?user_id=${users[0]}`)],
+    [201, () => api.post('/users', { first_name: 'After', last_name: 'L', email: 'after@example.com' })],
+    [201, () => api.post('/promotions', { name: 'After', ...dates })],
+  ];
+  await Promise.all(
+    asks.map(async ([wanted, ask]) => {
+      let { status } = await ask();
+      while (status === 503) {
+        await new Promise((resolve) => setTimeout(resolve, 1_000)); // as Retry-After says
+        ({ status } = await ask());
+      }
+      expect(status).toBe(wanted);
+    }),
+  );
+  return Math.round(performance.now() - started);
+}

@@ -214,6 +214,8 @@ interface ServeOptions {
   /** Milliseconds for the headers, and for the whole request, to arrive; then 408. */
   headersTimeoutMs: number;
   requestTimeoutMs: number;
+  /** Connections that may wait to be accepted; the system may allow fewer (Linux: net.core.somaxconn). Default 511 (Node's). */
+  backlog?: number;
   /** Of a request's headers in all. Default 16 KiB (Node's). */
   maxHeaderBytes?: number;
   /** To listen to what express never sees, such as `clientError`; called before the server listens. */
@@ -249,7 +251,7 @@ export async function serve(app: RequestListener, options: ServeOptions): Promis
   options.configure?.(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options.port, options.host, resolve);
+    server.listen({ port: options.port, host: options.host, backlog: options.backlog }, resolve);
   });
   const { port } = server.address() as AddressInfo;
   return {

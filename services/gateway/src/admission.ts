@@ -24,9 +24,9 @@ export interface Admission {
 }
 
 /**
- * As many places as the service can serve in time, up to `most`: fewer by a third for an answer that took longer than
- * `slowMs`, once per round, and one more for each round of answers that did not (additive increase, multiplicative
- * decrease, as in RFC 5681 and Netflix's concurrency-limits).
+ * As many places as the service can serve in time, up to `most`: for an answer that took longer than `slowMs`, once per
+ * round, fewer by as much as it was late, but by a third to two thirds, and one more for each round of answers that did
+ * not (additive increase, multiplicative decrease, as in RFC 5681 and Netflix's concurrency-limits).
  */
 export function createAdmission(most: number, slowMs: number): Admission {
   let places = most;
@@ -35,9 +35,11 @@ export function createAdmission(most: number, slowMs: number): Admission {
   const isFull = () => inFlight >= Math.floor(places);
   const learn = (startedAt: number): void => {
     const now = performance.now();
-    if (now - startedAt <= slowMs) places = Math.min(most, places + 1 / places);
+    const tookMs = now - startedAt;
+    if (tookMs <= slowMs) places = Math.min(most, places + 1 / places);
     else if (startedAt >= loweredAt) {
-      places = Math.max(Math.min(most, fewestPlaces), (places * 2) / 3);
+      const share = Math.max(1 / 3, Math.min(2 / 3, slowMs / tookMs));
+      places = Math.max(Math.min(most, fewestPlaces), places * share);
       loweredAt = now;
     }
   };

@@ -2,10 +2,10 @@
 // anything reads it, what is too much is refused before express sees it, and no service is asked before the request is
 // there as a whole.
 import { readFileSync } from 'node:fs';
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { RequestListener, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Environment, loadConfig, processConfig } from '@promopulse/shared/config';
+import { type Environment, loadConfig } from '@promopulse/shared/config';
 import {
   answerErrors,
   assignRequestId,
@@ -18,38 +18,16 @@ import {
 } from '@promopulse/shared/http';
 import { createLogger, type DestinationStream } from '@promopulse/shared/logger';
 import type { Express } from 'express';
-import { z } from 'zod';
-import { type Admission, createAdmission, createRefusal, gatherBody, inTurn } from './admission.ts';
-import { breakerConfig } from './breaker.ts';
+import { createRefusal, inTurn } from './admission.ts';
+import { gatewayConfig } from './config.ts';
 import { createDocsRoutes } from './docs.ts';
 import { createHealthRoutes } from './health.ts';
 import { refuseFaulty, sanitize } from './hygiene.ts';
 import { createDocumentSource } from './openapi.ts';
 import { createUpstreamProxy, type UpstreamProxy } from './proxy.ts';
-import { answerOnSockets, limitConnections } from './sockets.ts';
-import { isBelow, listUpstreams, upstreamConfig } from './upstreams.ts';
-
-const milliseconds = z.coerce.number().int().min(10).max(600_000);
-
-const gatewayConfig = z.object({
-  ...processConfig,
-  ...upstreamConfig,
-  ...breakerConfig,
-  PORT: processConfig.PORT.default(8000),
-  /** From a request sent (or its body's end) to the response's headers. */
-  UPSTREAM_TIMEOUT_MS: milliseconds.default(5_000),
-  /** A body is in memory until its service has it. */
-  MAX_BODY_BYTES: z.coerce.number().int().min(0).max(16_777_216).default(65_536),
-  /** Per service: requests that wait for its answer, as long as it is quick. */
-  MAX_IN_FLIGHT: z.coerce.number().int().min(1).max(100_000).default(100),
-  MAX_CONNECTIONS: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
-  HEADERS_TIMEOUT_MS: milliseconds.default(5_000),
-  REQUEST_TIMEOUT_MS: milliseconds.default(10_000),
-  /** A connection on which nothing moves during a request or a response is cut. */
-  IDLE_TIMEOUT_MS: milliseconds.default(30_000),
-  /** From "not ready" to taking no more connections: time for a load balancer to notice. */
-  SHUTDOWN_DELAY_MS: z.coerce.number().int().min(0).max(300_000).default(0),
-});
+import { answerOnSockets, limitConnections, refuseSurplus } from './sockets.ts';
+import { listUpstreams } from './upstreams.ts';
+import { toServices } from './ways.ts';
 
 export interface RunningGateway {
   url: string;
@@ -74,55 +52,35 @@ export async function startGateway(
   const info = { app: 'PromoPulse', version, environment: config.ENVIRONMENT };
   let stopping = false;
   const proxies = listUpstreams(config).map((upstream) => createUpstreamProxy(upstream, config, log));
-  // Slow is longer than any answer that is well (1 s, when a projection is waited for), and shorter than a service itself
-  // waits for a connection of its database's pool (2 s).
-  const slowMs = 0.3 * config.UPSTREAM_TIMEOUT_MS;
-  const ways = proxies.map((proxy): Way => ({ proxy, admission: createAdmission(config.MAX_IN_FLIGHT, slowMs) }));
-  const refuse = createRefusal(log);
-
-  const access = logAccess(log);
-  const answerError = answerErrors(log);
   const app = bareApp();
-  app.use(access, refuseFaulty);
+  app.use(logAccess(log), refuseFaulty);
   app.use(createHealthRoutes({ info, proxies, isStopping: () => stopping }));
   addOwnRoutes(app, proxies, version);
-  app.use(notFoundRoute, answerError);
+  app.use(notFoundRoute, answerErrors(log));
 
+  const refuse = createRefusal(log);
   const surplus = new WeakSet<Duplex>();
-  // What goes to a service does not go through express, which would do nothing for it and costs a quarter of the rest.
-  const listener: RequestListener = (request, response) => {
-    const way = wayOf(ways, request.url);
-    if (surplus.has(request.socket) && !request.url?.startsWith('/health/')) {
-      response.setHeader('Connection', 'close');
-      refuse(response);
-    } else if (!way) app(request, response);
-    else if (way.admission.isFull()) refuse(response);
-    else {
-      access(request, response);
-      forward(way, request, response).catch((error) => answerError(error, request, response, () => response.destroy()));
-    }
-  };
-  async function forward({ admission, proxy }: Way, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const body = await gatherBody(request, config.MAX_BODY_BYTES);
-    if (!body || response.destroyed) return;
-    const admitted = await admission.admit(() => proxy.forward(request, response, body));
-    if (!admitted) refuse(response);
-  }
-  const listenerInTurn = inTurn(listener, refuse);
-  const sanitized: RequestListener = (request, response) => {
+  // Read from the end: the first step is the last that is named here. Each passes a request on, or answers it.
+  const byPath = toServices(proxies, config, log, refuse, app);
+  const withinConnections = refuseSurplus(surplus, refuse, byPath);
+  const oneAfterTheOther = inTurn(withinConnections, refuse);
+  const cleaned: RequestListener = (request, response) => {
     sanitize(request);
     assignRequestId(request, response);
     secureHeaders(response);
-    listenerInTurn(request, response);
+    oneAfterTheOther(request, response);
   };
+
   const closeProxies = () => {
     for (const proxy of proxies) proxy.close();
   };
   let server: RunningServer;
   try {
-    server = await serve(sanitized, {
+    server = await serve(cleaned, {
       host: config.HOST,
       port: config.PORT,
+      // Who finds no room here believes to be connected, and finds out by sending again, after seconds. Linux's own limit.
+      backlog: 4_096,
       keepAliveTimeoutMs: 65_000,
       headersTimeoutMs: config.HEADERS_TIMEOUT_MS,
       requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
@@ -163,17 +121,6 @@ function addOwnRoutes(app: Express, proxies: readonly UpstreamProxy[], version: 
   });
   app.use(createDocsRoutes());
   app.all(['/', '/openapi.json'], onlyGet);
-}
-
-/** One service: how many may be on their way to it, and what takes them there. */
-interface Way {
-  admission: Admission;
-  proxy: UpstreamProxy;
-}
-
-function wayOf(ways: readonly Way[], url = ''): Way | undefined {
-  const path = url.split('?', 1)[0] as string;
-  return ways.find(({ proxy }) => isBelow(proxy.upstream, path));
 }
 
 /** Every answer begins with these; a page or a service may put its own in their place. */

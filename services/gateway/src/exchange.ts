@@ -1,4 +1,7 @@
 // One request on its way to a service and its answer on the way back, as undici tells of them.
+//
+// A client that hangs up is judged at once, but its request goes on: cutting the connection would not stop the service,
+// so the place it takes is free only when the service is done with it.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { awayHeader, DomainError } from '@promopulse/shared/errors';
 import { requestIdHeader, requestIdOf, sendProblem } from '@promopulse/shared/http';
@@ -28,32 +31,38 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #body: Buffer;
-  readonly #resolve: (verdict: Verdict) => void;
+  readonly #judge: (verdict: Verdict) => void;
+  readonly #release: () => void;
   readonly #headerTimer: NodeJS.Timeout;
   #controller: Dispatcher.DispatchController | undefined;
-  #settled = false;
+  #judged = false;
   /** The response has its head, but it may not have been written yet. */
   #relaying = false;
   #written = false;
   #complete = false;
 
-  /** `resolve` is called once, with the verdict on the service. */
+  /**
+   * `judge` is called once, with the verdict on the service; `release`, not before that, when it is done with the request
+   * but for the rest of the response, or has had its time (again and again does no harm).
+   */
   constructor(
     route: Route,
     request: IncomingMessage,
     response: ServerResponse,
     body: Buffer,
-    resolve: (verdict: Verdict) => void,
+    judge: (verdict: Verdict) => void,
+    release: () => void,
   ) {
     this.#route = route;
     this.#request = request;
     this.#response = response;
     this.#body = body;
-    this.#resolve = resolve;
+    this.#judge = judge;
+    this.#release = release;
     this.#headerTimer = setTimeout(giveUp, route.timeoutMs, this);
     response.once('close', () => {
       this.#settle('neutral');
-      if (!this.#complete) this.#controller?.abort(givenUp);
+      if (this.#relaying && !this.#complete) this.#controller?.abort(givenUp);
     });
   }
 
@@ -64,36 +73,45 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   giveUp(): void {
-    this.#logFailure('timeout');
-    this.#refuse(upstreamTimeout(this.#route.upstream));
+    if (this.#judged) {
+      this.#free();
+      this.#controller?.abort(givenUp);
+    } else {
+      this.#logFailure('timeout');
+      this.#refuse(upstreamTimeout(this.#route.upstream));
+    }
   }
 
   /** The request is lost, or what has not come of its answer yet. */
   fail(error: unknown): void {
     if (this.#relaying) this.#response.destroy();
-    if (this.#settled) return;
-    if (this.#response.destroyed) {
-      this.#settle('neutral');
-      return;
-    }
+    if (this.#response.destroyed) this.#settle('neutral');
+    this.#free();
+    if (this.#judged) return;
     this.#logFailure((error as { code?: string } | undefined)?.code);
     this.#refuse(upstreamUnavailable(this.#route.upstream, 1));
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    // It waited for a connection for so long that its client has been answered. To abort would cost the connection.
-    if (this.#settled) throw givenUp;
+    // It waited for a connection for so long that its client is gone or answered. To abort would cost the connection.
+    if (this.#judged) throw givenUp;
     this.#controller = controller;
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (status < 200 || this.#settled) return;
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200) return;
+    if (this.#judged) {
+      this.#free();
+      controller.abort(givenUp);
+      return;
+    }
     if (status > 599) {
       this.#refuse(upstreamUnavailable(this.#route.upstream, 1));
       return;
     }
     const itselfDown = downStatuses.has(status) && headers[lowerAwayHeader] === undefined;
     this.#settle(itselfDown ? 'failed' : 'answered');
+    this.#free();
     this.#relayHead(status, headers);
   }
 
@@ -122,14 +140,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** The first call counts. */
   #settle(verdict: Verdict): void {
-    if (this.#settled) return;
-    this.#settled = true;
+    if (this.#judged) return;
+    this.#judged = true;
+    this.#judge(verdict);
+  }
+
+  #free(): void {
     clearTimeout(this.#headerTimer);
-    this.#resolve(verdict);
+    this.#release();
   }
 
   #refuse(answer: DomainError): void {
     this.#settle('failed');
+    this.#free();
     this.#controller?.abort(givenUp);
     refuse(this.#request, this.#response, answer);
   }

@@ -20,7 +20,10 @@ interface ProxySettings extends BreakerSettings {
 
 export interface UpstreamProxy {
   upstream: Upstream;
-  /** Resolves when the response's headers are known, or the client is gone. `body` is the request's, read already. */
+  /**
+   * Resolves when the service has done its part: the response's headers are known, or the request is lost or out of time,
+   * also for a client that is gone. `body` is the request's, read already.
+   */
   forward(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void>;
   breakerState(): BreakerState;
   close(): void;
@@ -47,21 +50,26 @@ export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings,
     plugins: [carryBy((request) => exchanges.get(request)?.send())],
   });
 
-  function exchange(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<Verdict> {
-    return new Promise((resolve) => {
-      const begun = new Exchange(route, request, response, body, resolve);
-      exchanges.set(request, begun);
-      const fail = (error: unknown) => begun.fail(error);
-      proxy(request, response, fail).catch(fail);
+  function forward(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
+    return new Promise((release, reject) => {
+      const exchange = (): Promise<Verdict> =>
+        new Promise((judge) => {
+          const begun = new Exchange(route, request, response, body, judge, release);
+          exchanges.set(request, begun);
+          const fail = (error: unknown) => begun.fail(error);
+          proxy(request, response, fail).catch(fail);
+        });
+      breaker.admit(exchange).then((admitted) => {
+        if (admitted) return;
+        refuse(request, response, upstreamUnavailable(upstream, breaker.retryAfter()));
+        release();
+      }, reject);
     });
   }
 
   return {
     upstream,
-    async forward(request, response, body) {
-      const admitted = await breaker.admit(() => exchange(request, response, body));
-      if (!admitted) refuse(request, response, upstreamUnavailable(upstream, breaker.retryAfter()));
-    },
+    forward,
     breakerState: breaker.state,
     close() {
       breaker.close();

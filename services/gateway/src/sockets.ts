@@ -2,7 +2,7 @@
 // Each gets one problem document and then its connection is closed, by us if the client does not do it. And how many
 // connections there may be.
 import { randomUUID } from 'node:crypto';
-import type { Server, ServerResponse } from 'node:http';
+import type { RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { problem, problemTitles } from '@promopulse/shared/http';
@@ -81,6 +81,22 @@ export function limitConnections(server: Server, max: number, surplus: WeakSet<D
     }
     socket.once('close', () => answeredAt.delete(socket));
   });
+}
+
+/** Passes on what does not come on a connection in `surplus`, or is a probe. */
+export function refuseSurplus(
+  surplus: WeakSet<Duplex>,
+  refuseRequest: (response: ServerResponse) => void,
+  next: RequestListener,
+): RequestListener {
+  return (request, response) => {
+    if (!surplus.has(request.socket) || request.url?.startsWith('/health/')) {
+      next(request, response);
+      return;
+    }
+    response.setHeader('Connection', 'close');
+    refuseRequest(response);
+  };
 }
 
 /** The response that is being written, as node itself knows it. */

@@ -1,7 +1,9 @@
 // How much the gateway takes on: places at each service, connections, and what one connection may ask at a time.
 import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { eventually } from '@promopulse/shared/testing';
 import { answerOk, hang, type Mesh, pause, startMesh, until } from './mesh.ts';
 import { sendRaw } from './wire.ts';
 
@@ -25,6 +27,14 @@ function open(text: string): Socket {
 }
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: gateway\r\n\r\n`;
+
+/** Until as many requests at once as there are places are served. */
+async function untilServed(): Promise<void> {
+  await eventually(async () => {
+    const answers = await Promise.all(Array.from({ length: maxInFlight }, () => fetch(`${mesh.url}/users/1`)));
+    expect(answers.map(({ status }) => status)).toEqual(Array(maxInFlight).fill(200));
+  });
+}
 
 /** Takes every place at the users service. @returns what gives them back */
 async function fill(): Promise<() => void> {
@@ -106,7 +116,29 @@ describe('when as many requests are with a service as may be', () => {
     expect(told().length).toBeLessThan(10);
   });
 
-  test('places come back from failures, from time-outs and from clients that hang up', async () => {
+  test('a client that hangs up leaves its place taken for as long as the service works on its request', async () => {
+    const waiting: (() => void)[] = [];
+    mesh.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
+    for (let count = 0; count < maxInFlight; count += 1) {
+      const socket = open(get('/users/1'));
+      await until(() => waiting.length === count + 1, 'the request at the service');
+      socket.destroy();
+    }
+    await until(
+      () => mesh.lines.filter((line) => line.includes('"aborted":true')).length === maxInFlight,
+      'the hang-ups',
+    );
+    const connections = () => promisify(mesh.users.server.getConnections.bind(mesh.users.server))();
+    expect(await connections()).toBe(maxInFlight);
+    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(503);
+    expect(mesh.users.seen).toHaveLength(maxInFlight);
+    mesh.users.handler = answerOk;
+    for (const release of waiting) release();
+    await untilServed();
+    expect(mesh.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
+  });
+
+  test('places come back from failures, and from time-outs, also of clients that hang up', async () => {
     const other = await startMesh({
       MAX_IN_FLIGHT: '2',
       UPSTREAM_TIMEOUT_MS: '100',
@@ -122,16 +154,16 @@ describe('when as many requests are with a service as may be', () => {
         }
       }
       other.users.handler = hang;
-      for (let round = 0; round < 6; round += 1) {
+      for (let round = 0; round < 3; round += 1) {
         const before = other.users.seen.length;
         const call = new AbortController();
         const aborted = fetch(`${other.url}/users`, { signal: call.signal }).catch(() => {});
         await until(() => other.users.seen.length > before, 'the request at the service');
         call.abort();
         await aborted;
+        await pause(150);
       }
       other.users.handler = answerOk;
-      await until(() => other.lines.filter((line) => line.includes('"aborted":true')).length === 6, 'the hang-ups');
       for (let count = 0; count < 3; count += 1) expect((await fetch(`${other.url}/users`)).status).toBe(200);
     } finally {
       await other.close();
@@ -240,9 +272,10 @@ describe('one connection', () => {
     expect(mesh.users.seen).toHaveLength(1);
   });
 
-  test('half-closed by its client is one that hung up: it is closed, its place is free, and nothing failed', async () => {
-    mesh.users.handler = hang;
-    for (let count = 0; count < 2 * maxInFlight; count += 1) {
+  test('half-closed by its client is one that hung up: it is closed, and nothing failed', async () => {
+    const waiting: (() => void)[] = [];
+    mesh.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
+    for (let count = 0; count < maxInFlight; count += 1) {
       const socket = connect({ port: mesh.port, host: '127.0.0.1', allowHalfOpen: true });
       sockets.push(socket);
       const ended = new Promise((resolve) => socket.on('end', resolve).resume());
@@ -252,7 +285,9 @@ describe('one connection', () => {
       await ended;
     }
     mesh.users.handler = answerOk;
-    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
+    for (const release of waiting) release();
+    await untilServed();
+    expect(mesh.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
   });
 
   test('half-closed in the middle of a body asks nothing of the service', async () => {

@@ -20,6 +20,8 @@ async function dribble(head: string): Promise<number> {
   return performance.now() - started;
 }
 
+const sorted = (values: number[]) => values.toSorted((a, b) => a - b);
+
 test('100 slow headers and 100 slow bodies are cut in time, and normal requests do not notice', async () => {
   mesh.promotions.handler = (_request, response) => void response.end(Buffer.alloc(8_000_000));
   const readers = Array.from({ length: 10 }, () =>
@@ -40,12 +42,14 @@ test('100 slow headers and 100 slow bodies are cut in time, and normal requests 
     took.push(performance.now() - started);
     await pause(20);
   }
-  took.sort((a, b) => a - b);
-  expect(took[198]).toBeLessThan(1_000);
+  expect(sorted(took)[198]).toBeLessThan(1_000);
 
-  // The limits (5 s, 10 s), a second until they are next looked at, half a second to read the answer, and some slack.
-  expect(Math.max(...(await headers))).toBeLessThan(8_000);
-  expect(Math.max(...(await bodies))).toBeLessThan(13_000);
+  // The limits are 5 s and 10 s, and are looked at every second. A machine that is busy looks late, hence thrice as long:
+  // far below node's own limits (60 s, 300 s). That headers have one of their own shows beside the bodies.
+  const [byHeaders, byBodies] = [sorted(await headers), sorted(await bodies)];
+  expect(byHeaders.at(-1)).toBeLessThan(15_000);
+  expect(byBodies.at(-1)).toBeLessThan(30_000);
+  expect(byHeaders[50]).toBeLessThan(Number(byBodies[50]) - 2_500);
   expect(mesh.users.seen.filter(({ method }) => method === 'POST')).toEqual([]);
   for (const socket of readers) socket.destroy();
-});
+}, 60_000);

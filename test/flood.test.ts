@@ -61,7 +61,7 @@ test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, an
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   })();
-  const flood = await load({ connections: 900, forMs: 30_000, perSecond: floodFactor * capacity });
+  const flood = await load({ connections: 300, forMs: 30_000, perSecond: floodFactor * capacity });
   flooding = false;
   const recovery = await untilAllIsServed();
   await watching;

@@ -1,6 +1,7 @@
 // JSON lines on stdout. An allow-list decides what of an error is written: messages of database and parser
 // errors quote values (SQL literals, bodies), so only their class, code and stack frames are logged.
 import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
+import type { ErrorKind } from './errors.ts';
 
 export type { DestinationStream, Logger } from 'pino';
 
@@ -32,17 +33,19 @@ function keepMessageBack(this: Logger, args: Parameters<LogFn>, method: LogFn): 
 }
 
 /** What may be said of an error in a log line: class, code, constraint, stack frames, and a safe message. */
-export function describeError(error: unknown, depth = 0): Record<string, unknown> {
+export function describeError(error: unknown, depth = 0, withFrames = true): Record<string, unknown> {
   if (typeof error !== 'object' || error === null) return { type: typeof error };
-  const { name, code, constraint, message, stack, syscall, cause } = error as Error & Record<string, unknown>;
+  const { name, code, kind, constraint, message, stack, syscall, cause } = error as Error & Record<string, unknown>;
+  // Thrown on purpose, and while something is away for every request: nobody needs to know again from where.
+  const frames = withFrames && kind !== ('unavailable' satisfies ErrorKind);
   const speaks = (typeof name === 'string' && speakingErrors.has(name)) || typeof syscall === 'string';
   return {
     type: name ?? 'Error',
     ...(code !== undefined && { code }),
     ...(constraint !== undefined && { constraint }),
     ...(speaks && { message }),
-    ...(typeof stack === 'string' && { frames: framesOf(stack, message) }),
-    ...(cause !== undefined && depth < deepestCause && { cause: describeError(cause, depth + 1) }),
+    ...(frames && typeof stack === 'string' && { frames: framesOf(stack, message) }),
+    ...(cause !== undefined && depth < deepestCause && { cause: describeError(cause, depth + 1, frames) }),
   };
 }
 

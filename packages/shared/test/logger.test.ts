@@ -64,6 +64,18 @@ describe('of an error', () => {
     expect((described.frames as string[])[0]).toMatch(/^ {4}at .*logger\.test\.ts:\d+:\d+/);
   });
 
+  test('that says "try again" no frames are logged, nor of its causes: in a flood there are many', () => {
+    const cause = Object.assign(new Error(secret), { code: 'ECONNREFUSED' });
+    const { log, lines } = collectingLog();
+    log.warn({ err: unavailable('The database is away', 1, cause) }, 'answered as unavailable');
+    expect(JSON.parse(String(lines[0])).err).toEqual({
+      type: 'DomainError',
+      code: 'unavailable',
+      message: 'The database is away',
+      cause: { type: 'Error', code: 'ECONNREFUSED' },
+    });
+  });
+
   test('the message is logged when our own code or the system wrote it', async () => {
     expect(describeError(unavailable('The owner does not answer'))).toMatchObject({
       type: 'DomainError',

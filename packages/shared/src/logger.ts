@@ -8,6 +8,9 @@ export type { DestinationStream, Logger } from 'pino';
 /** Classes whose message is written by our own code or by the runtime about our code, never about data. */
 const speakingErrors = new Set(['DomainError', 'ConfigError', 'TypeError', 'ReferenceError', 'AssertionError']);
 
+/** Bytes. */
+const mostWaiting = 16_777_216;
+
 interface LoggerOptions {
   service: string;
   level: string;
@@ -23,7 +26,9 @@ export function createLogger({ service, level, destination }: LoggerOptions): Lo
     serializers: { err: describeError },
     hooks: { logMethod: keepMessageBack },
   };
-  return destination ? pino(options, destination) : pino(options);
+  // While one write is under way lines gather for the next; what is left is written at the exit. A process that is killed
+  // loses the lines of that moment; so does one whose output nobody reads, beyond `mostWaiting`.
+  return pino(options, destination ?? pino.destination({ sync: false, maxLength: mostWaiting }));
 }
 
 /** For a line without a message of its own pino takes the error's. */

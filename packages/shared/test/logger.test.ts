@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Database, openDatabase } from '../src/database.ts';
 import { unavailable } from '../src/errors.ts';
@@ -54,6 +57,18 @@ test.each([
   const { log, lines } = collectingLog(level);
   for (const each of ['debug', 'info', 'warn', 'error'] as const) log[each]('x');
   expect(lines.map((line) => JSON.parse(line).level)).toEqual(expected);
+});
+
+test('what is logged right before the process exits is written', async () => {
+  const script = `import { createLogger } from './packages/shared/src/logger.ts';
+    const log = createLogger({ service: 'test', level: 'info' });
+    for (let line = 0; line < 2000; line += 1) log.info({ line }, 'last words');
+    process.exit(0);`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module-typescript', '-e', script], {
+    cwd: join(import.meta.dirname, '../../..'),
+  });
+  const lines = stdout.trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line).line)).toEqual(Array.from({ length: 2_000 }, (_, line) => line));
 });
 
 describe('of an error', () => {

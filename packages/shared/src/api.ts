@@ -1,11 +1,10 @@
-// A service's routes as data: one table answers requests and makes the OpenAPI document, so that neither can
+// A service's routes as data: one table makes the express router and the OpenAPI document, so that neither can
 // say something the other does not do. Input is checked by zod before a handler runs; what it throws is answered
 // by http.ts.
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { parse as parseQuery } from 'node:querystring';
+import { isUtf8 } from 'node:buffer';
+import express, { type Request, Router } from 'express';
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiPathsObject } from 'zod-openapi';
-import { readJson } from './body.ts';
 import { DomainError, type FieldError, invalidInput } from './errors.ts';
 import { problemTitles, requestIdOf, sendJson } from './http.ts';
 
@@ -56,91 +55,50 @@ export function route<
 
 const nothing = z.strictObject({});
 
-/** Express's, or a server's own. */
-type Handler = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
+const jsonBody = express.json({
+  limit: 65_536,
+  strict: false, // a body that is JSON but no object is told so by its schema
+  type: ['application/json', 'application/*+json'],
+  verify: (_request, _response, buffer) => {
+    if (!isUtf8(buffer)) throw new Error('not UTF-8');
+  },
+});
 
-/**
- * Answers by a table of routes; a known path with another method answers 405 with `Allow`. What a route throws goes to
- * `next`, and so does a path that is not in the table. It needs nothing of express, whose router, parser and answer
- * together cost as much as the rest of a request.
- */
-export function createRouter(routes: readonly Route[]): Handler {
-  const paths = pathsOf(routes);
-  return (request, response, next) => {
-    const { pathname, query } = targetOf(request.url as string);
-    for (const path of paths) {
-      const values = path.pattern.exec(pathname)?.slice(1);
-      if (!values) continue;
-      answerRoute(path, values, query, request, response).catch(next);
-      return;
-    }
-    next();
-  };
-}
-
-interface Path {
-  pattern: RegExp;
-  /** Of its parameters. */
-  names: string[];
-  byMethod: Map<string, Route>;
-}
-
-function pathsOf(routes: readonly Route[]): Path[] {
-  return [...Map.groupBy(routes, ({ path }) => path)].map(([path, alike]) => ({
-    pattern: new RegExp(`^${path.replaceAll(/\{\w+\}/g, '([^/]+)')}/?$`),
-    names: Array.from(path.matchAll(/\{(\w+)\}/g), ([, name]) => name as string),
-    byMethod: new Map(
-      alike.flatMap((route): [string, Route][] =>
-        route.method === 'get'
-          ? [
-              ['GET', route],
-              ['HEAD', route],
-            ]
-          : [[route.method.toUpperCase(), route]],
-      ),
-    ),
-  }));
-}
-
-/** A target is a path or, to a proxy's way, a whole URL (RFC 9112, 3.2). */
-function targetOf(url: string): { pathname: string; query: string } {
-  const target = url.startsWith('/') ? url : url.replace(/^https?:\/\/[^/?]*/i, '');
-  const mark = target.indexOf('?');
-  return mark < 0
-    ? { pathname: target, query: '' }
-    : { pathname: target.slice(0, mark), query: target.slice(mark + 1) };
-}
-
-async function answerRoute(
-  { names, byMethod }: Path,
-  values: readonly string[],
-  query: string,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const params = Object.fromEntries(values.map((value, index) => [names[index], decode(value)]));
-  const definition = byMethod.get(request.method as string);
-  if (!definition) {
-    throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
-      headers: { Allow: [...byMethod.keys()].join(', ') },
+/** The router of a table of routes; a known path with another method answers 405 with `Allow`. */
+export function createRouter(routes: readonly Route[]): Router {
+  const router = Router({ caseSensitive: true });
+  for (const definition of routes) {
+    const steps = definition.body ? [requireJson, jsonBody] : [];
+    router[definition.method](expressPath(definition.path), ...steps, async (request, response) => {
+      const answer = await definition.handle({
+        params: parse(definition.params ?? nothing, request.params),
+        query: parse(definition.query ?? nothing, { ...request.query }),
+        body: definition.body ? parse(definition.body, hasBody(request) ? request.body : undefined, 'body') : undefined,
+        requestId: requestIdOf(request),
+      });
+      sendJson(response, answer.status, answer.body, answer.headers);
     });
   }
-  const sent = definition.body && (await readJson(request));
-  const { status, headers, body } = await definition.handle({
-    params: parse(definition.params ?? nothing, params),
-    query: parse(definition.query ?? nothing, { ...parseQuery(query) }),
-    body: definition.body && parse(definition.body, sent, 'body'),
-    requestId: requestIdOf(request),
-  });
-  sendJson(response, status, body, headers);
+  for (const [path, methods] of methodsByPath(routes)) {
+    router.all(expressPath(path), () => {
+      throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
+        headers: { Allow: methods.map((method) => (method === 'get' ? 'GET, HEAD' : method.toUpperCase())).join(', ') },
+      });
+    });
+  }
+  return router;
 }
 
-function decode(value: string): string {
-  try {
-    return decodeURIComponent(value);
-  } catch {
-    throw new DomainError('bad_request', 'bad_request', 'The request could not be read');
+/** Express's parser makes an object of a body of no bytes. */
+function hasBody({ headers }: Request): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function requireJson(request: Request, _response: unknown, next: () => void): void {
+  if (hasBody(request) && !request.is(['application/json', 'application/*+json'])) {
+    throw new DomainError('unsupported_media_type', 'unsupported_media_type', 'Content-Type must be application/json');
   }
+  next();
 }
 
 /**
@@ -173,6 +131,16 @@ function explain(issue: z.core.$ZodIssue, whole: string): FieldError[] {
 function shownName(name: PropertyKey): string {
   const text = String(name);
   return typeof name === 'number' || (/^[\w$.[\]-]{1,64}$/.test(text) && !/\d{5}/.test(text)) ? text : '(not shown)';
+}
+
+function expressPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ':$1');
+}
+
+function methodsByPath(routes: readonly Route[]): Map<string, Method[]> {
+  const paths = new Map<string, Method[]>();
+  for (const { path, method } of routes) paths.set(path, [...(paths.get(path) ?? []), method]);
+  return paths;
 }
 
 export const problemSchema = z

@@ -152,9 +152,22 @@ export function answerErrors(log: Logger, translate: (error: unknown) => DomainE
   };
 }
 
-/** Errors that express throws carry a status. */
+/** Errors that express and its body parser throw carry a status and a type (https://github.com/expressjs/body-parser#errors). */
 function translateHttpError(error: unknown): DomainError | undefined {
-  const { status } = (typeof error === 'object' && error !== null ? error : {}) as { status?: number };
+  const { status, type } = (typeof error === 'object' && error !== null ? error : {}) as {
+    status?: number;
+    type?: string;
+  };
+  if (type === 'entity.parse.failed' || type === 'entity.verify.failed' || type === 'charset.unsupported') {
+    return new DomainError('invalid', 'malformed_json', 'The body is not valid JSON in UTF-8', {
+      errors: [{ field: 'body', rule: 'must be valid JSON in UTF-8' }],
+    });
+  }
+  if (type === 'entity.too.large')
+    return new DomainError('too_large', 'body_too_large', 'The body is larger than 64 KiB');
+  if (type === 'encoding.unsupported') {
+    return new DomainError('unsupported_media_type', 'unsupported_encoding', 'The Content-Encoding is not supported');
+  }
   if (status === 400) return new DomainError('bad_request', 'bad_request', 'The request could not be read');
   return undefined;
 }

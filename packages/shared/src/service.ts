@@ -1,6 +1,5 @@
 // How a service lives: configuration, migrations, database, broker, routes, relay, consumers, server; stopped in the
 // reverse order, so that requests in flight finish and what they committed is still published.
-import type { RequestListener } from 'node:http';
 import type { DestinationStream } from 'pino';
 import { z } from 'zod';
 import { createRouter, describeApi, type Route } from './api.ts';
@@ -152,10 +151,9 @@ export async function startService(
     if (parts.start) started.push(parts.start());
 
     let stopping = false;
-    const access = logAccess(log);
-    const answerRoute = createRouter([...parts.routes, ...(parts.internalRoutes ?? [])].map(decorate.route));
-    const answerError = answerErrors(log, translateDatabaseError);
     const app = bareApp();
+    app.use(assignRequestId, logAccess(log));
+    app.use(createRouter([...parts.routes, ...(parts.internalRoutes ?? [])].map(decorate.route)));
     app.use(
       healthRoutes({
         info: { app: `PromoPulse ${definition.title}`, version: definition.version, environment: config.ENVIRONMENT },
@@ -169,17 +167,8 @@ export async function startService(
     );
     const document = describeApi(parts.routes, { title: definition.title, version: definition.version });
     app.get('/openapi.json', (_request, response) => void response.json(document));
-    app.use(notFoundRoute, answerError);
-    // The table's routes do not go through express, which would do nothing for them.
-    const listener: RequestListener = (request, response) => {
-      assignRequestId(request, response);
-      access(request, response);
-      answerRoute(request, response, (error) => {
-        if (error === undefined) app(request, response);
-        else answerError(error, request, response, () => response.destroy());
-      });
-    };
-    const server: RunningServer = await serve(listener, {
+    app.use(notFoundRoute, answerErrors(log, translateDatabaseError));
+    const server: RunningServer = await serve(app, {
       host: config.HOST,
       port: config.PORT,
       keepAliveTimeoutMs: 65_000, // longer than the gateway keeps an idle connection, so that it never meets a closing one

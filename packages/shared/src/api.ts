@@ -1,8 +1,8 @@
-// A service's routes as data: one table makes the express router and the OpenAPI document, so that neither can
+// A service's routes as data: one table makes express's routes and the OpenAPI document, so that neither can
 // say something the other does not do. Input is checked by zod before a handler runs; what it throws is answered
 // by http.ts.
 import { isUtf8 } from 'node:buffer';
-import express, { type Request, Router } from 'express';
+import express, { type Express, type Request, type Response } from 'express';
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiPathsObject } from 'zod-openapi';
 import { DomainError, type FieldError, invalidInput } from './errors.ts';
@@ -58,35 +58,34 @@ const nothing = z.strictObject({});
 const jsonBody = express.json({
   limit: 65_536,
   strict: false, // a body that is JSON but no object is told so by its schema
-  type: ['application/json', 'application/*+json'],
+  type: () => true, // requireJson has looked
   verify: (_request, _response, buffer) => {
     if (!isUtf8(buffer)) throw new Error('not UTF-8');
   },
 });
 
-/** The router of a table of routes; a known path with another method answers 405 with `Allow`. */
-export function createRouter(routes: readonly Route[]): Router {
-  const router = Router({ caseSensitive: true });
+/** Puts a table of routes into an app; a known path with another method answers 405 with `Allow`. */
+export function addRoutes(app: Express, routes: readonly Route[]): void {
   for (const definition of routes) {
-    const steps = definition.body ? [requireJson, jsonBody] : [];
-    router[definition.method](expressPath(definition.path), ...steps, async (request, response) => {
+    const { params = nothing, query = nothing, body } = definition;
+    const steps = body ? [requireJson, jsonBody] : [];
+    app[definition.method](expressPath(definition.path), ...steps, async (request: Request, response: Response) => {
       const answer = await definition.handle({
-        params: parse(definition.params ?? nothing, request.params),
-        query: parse(definition.query ?? nothing, { ...request.query }),
-        body: definition.body ? parse(definition.body, hasBody(request) ? request.body : undefined, 'body') : undefined,
+        params: parse(params, request.params),
+        query: parse(query, request.url.includes('?') ? { ...request.query } : {}),
+        body: body ? parse(body, hasBody(request) ? request.body : undefined, 'body') : undefined,
         requestId: requestIdOf(request),
       });
       sendJson(response, answer.status, answer.body, answer.headers);
     });
   }
   for (const [path, methods] of methodsByPath(routes)) {
-    router.all(expressPath(path), () => {
+    app.all(expressPath(path), () => {
       throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
         headers: { Allow: methods.map((method) => (method === 'get' ? 'GET, HEAD' : method.toUpperCase())).join(', ') },
       });
     });
   }
-  return router;
 }
 
 /** Express's parser makes an object of a body of no bytes. */

@@ -2,7 +2,7 @@
 // reverse order, so that requests in flight finish and what they committed is still published.
 import type { DestinationStream } from 'pino';
 import { z } from 'zod';
-import { createRouter, describeApi, type Route } from './api.ts';
+import { addRoutes, describeApi, type Route } from './api.ts';
 import type { Broker, BrokerOptions, Consumer } from './broker.ts';
 import { type Environment, loadConfig, processConfig } from './config.ts';
 import {
@@ -153,7 +153,7 @@ export async function startService(
     let stopping = false;
     const app = bareApp();
     app.use(assignRequestId, logAccess(log));
-    app.use(createRouter([...parts.routes, ...(parts.internalRoutes ?? [])].map(decorate.route)));
+    addRoutes(app, [...parts.routes, ...(parts.internalRoutes ?? [])].map(decorate.route));
     app.use(
       healthRoutes({
         info: { app: `PromoPulse ${definition.title}`, version: definition.version, environment: config.ENVIRONMENT },

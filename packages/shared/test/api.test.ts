@@ -4,7 +4,7 @@ import { Writable } from 'node:stream';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
-import { createRouter, describeApi, type Route, route } from '../src/api.ts';
+import { addRoutes, describeApi, type Route, route } from '../src/api.ts';
 import { conflict, unavailable } from '../src/errors.ts';
 import { bodyId, createCursor, filledText, moment, pageQuery, textId } from '../src/fields.ts';
 import {
@@ -93,7 +93,7 @@ beforeAll(async () => {
   const log = createLogger({ service: 'test', level: 'info', destination });
   const app = bareApp();
   app.use(assignRequestId, logAccess(log));
-  app.use(createRouter(routes));
+  addRoutes(app, routes);
   app.use(
     notFoundRoute,
     answerErrors(log, () => undefined),

@@ -3,6 +3,7 @@
 // figures do not.
 //   --only NAME       one part, or several of: gateway, post, get, list, propagation, outbox, cost, growth, start
 //   --rounds N        default 5
+//   --seconds N       of a round, default 5
 //   --quick           a few minutes: two rounds of a second, less data
 //   --json FILE       where the JSON goes, default .data/bench.json
 //   --profile FOLDER  leaves CPU profiles of the services there (post, get, list), and says where their time went
@@ -38,6 +39,7 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', multiple: true },
     rounds: { type: 'string' },
+    seconds: { type: 'string' },
     quick: { type: 'boolean', default: false },
     json: { type: 'string' },
     profile: { type: 'string' },
@@ -49,7 +51,9 @@ const { values } = parseArgs({
 const { only, quick } = values;
 const rounds = Number(values.rounds ?? (quick ? 2 : 5));
 if (only?.some((given) => !names.some((name) => name === given))) throw new Error(`--only takes ${names.join(', ')}`);
+const seconds = Number(values.seconds ?? (quick ? 1 : 5));
 if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a whole number');
+if (!Number.isInteger(seconds) || seconds < 1) throw new Error('--seconds takes a whole number');
 const root = resolve(import.meta.dirname, '..');
 const jsonFile = resolve(values.json ?? join(root, '.data', 'bench.json'));
 
@@ -59,7 +63,7 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const say = (line: string): void => {
   print(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
 };
-const plan: Plan = { rounds, seconds: quick ? 1 : 5, warmUp: quick ? 2_000 : 20_000, repeat: !quick, say };
+const plan: Plan = { rounds, seconds, warmUp: quick ? 2_000 : 20_000, repeat: !quick, say };
 
 const stops: (() => Promise<unknown>)[] = [];
 const keep = (stop: () => Promise<unknown>): void => void stops.push(stop);

@@ -150,6 +150,4 @@ test('2,000 changes of which a tenth is rolled back, and 25 leaders killed: ever
   expect([...readModel.arrivals.keys()].filter((id) => !committed.has(id))).toEqual([]);
   const rows = await database.run<{ id: number; version: number }>({ text: 'select id, version from things' }, []);
   expect(new Map(rows.map(({ id, version }) => [id, version]))).toEqual(readModel.versions);
-  // So kills did fall between publishing and mark
-  expect([...readModel.arrivals.values()].some((times) => times > 1)).toBe(true);
 }, 180_000);

@@ -66,10 +66,10 @@ function startRelayProcess(): RelayProcess {
   return { child, leads: once(child.stdout, 'data') };
 }
 
-/** What a consumer holds: the highest version of each aggregate, and which events came how often. */
+/** What a consumer holds: the highest version of each aggregate, and which events came. */
 async function startReadModel() {
   const versions = new Map<number, number>();
-  const arrivals = new Map<string, number>();
+  const arrivals = new Set<string>();
   const broker = connectRabbit(amqpUrl(), brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })));
   cleanUp.push(() => broker.close(1_000));
   broker.consume({
@@ -80,7 +80,7 @@ async function startReadModel() {
       if (event.name !== 'user.created') return;
       const { id, version } = event.data;
       versions.set(id, Math.max(version, versions.get(id) ?? 0));
-      arrivals.set(event.envelope.id, (arrivals.get(event.envelope.id) ?? 0) + 1);
+      arrivals.add(event.envelope.id);
     },
   });
   await eventually(() => expect(broker.isConnected()).toBe(true));
@@ -147,7 +147,7 @@ test('2,000 changes of which a tenth is rolled back, and 25 leaders killed: ever
   );
   await eventually(() => expect([...committed].filter((id) => !readModel.arrivals.has(id))).toEqual([]));
   expect([committed.size, rolledBack.size]).toEqual([1_800, 200]);
-  expect([...readModel.arrivals.keys()].filter((id) => !committed.has(id))).toEqual([]);
+  expect([...readModel.arrivals].filter((id) => !committed.has(id))).toEqual([]);
   const rows = await database.run<{ id: number; version: number }>({ text: 'select id, version from things' }, []);
   expect(new Map(rows.map(({ id, version }) => [id, version]))).toEqual(readModel.versions);
 }, 180_000);

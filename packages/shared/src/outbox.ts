@@ -137,7 +137,7 @@ interface Hands {
 
 const leaderRetryMs = 500;
 /** From one batch to the next, at least: an event that comes alone goes out at once, many go out together. */
-const gapMs = 10;
+const gapMs = 5;
 /** Longer than a leader ever leaves its connection alone: a batch without confirms (5 s) and the longest pause. */
 const silentLeaderMs = 15_000;
 const longestPauseMs = 2_000;

@@ -15,7 +15,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { temporaryFolder } from '../chaos/servers.ts';
+import { perform, type Stage } from '../chaos/stage.ts';
 import { aptInstall, canAptInstall } from '../scripts/apt.ts';
 import { measureCost } from './cost.ts';
 import { baselineFile, costs, judge, margin, readBaseline } from './gate.ts';
@@ -57,43 +57,10 @@ if (!Number.isInteger(seconds) || seconds < 1) throw new Error('--seconds takes 
 const root = resolve(import.meta.dirname, '..');
 const jsonFile = resolve(values.json ?? join(root, '.data', 'bench.json'));
 
-process.setMaxListeners(0); // each process that we start is to end with us
-const startedAt = performance.now();
-const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const say = (line: string): void => {
-  print(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
-};
-const plan: Plan = { rounds, seconds, warmUp: quick ? 2_000 : 20_000, repeat: !quick, say };
-
-const stops: (() => Promise<unknown>)[] = [];
-const keep = (stop: () => Promise<unknown>): void => void stops.push(stop);
-let stopping: Promise<void> | undefined;
-
-function stopEverything(): Promise<void> {
-  stopping ??= (async () => {
-    for (let stop = stops.pop(); stop; stop = stops.pop()) {
-      await stop().catch((error: unknown) => say(`a part did not stop: ${(error as Error).message}`));
-    }
-  })();
-  return stopping;
-}
-
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    if (stopping) return;
-    say(`${signal}: stopping …`);
-    void stopEverything().then(() => process.exit(130));
-  });
-}
-
-async function measureAll(): Promise<Section[]> {
+async function measureAll({ say, keep, folder, isStopping }: Stage, plan: Plan): Promise<Section[]> {
   const wanted = (name: (typeof names)[number]): boolean => only?.includes(name) ?? true;
-  await installMissing();
-  const servers = await startServers(
-    temporaryFolder(keep, () => false),
-    say,
-    keep,
-  );
+  await installMissing(say);
+  const servers = await startServers(folder, say, keep);
   say(`PostgreSQL and RabbitMQ ${servers.rabbit.version} are ready`);
   const sizes = quick
     ? { users: 20_000, promotions: 5_000, subscriptions: 20_000 }
@@ -109,7 +76,7 @@ async function measureAll(): Promise<Section[]> {
     try {
       sections.push(await measure());
     } catch (error) {
-      if (stopping) throw error;
+      if (isStopping()) throw error;
       say(`${name} failed: ${(error as Error).stack}`);
       sections.push({ name, rows: [], cases: {}, skipped: [], failed: (error as Error).message });
     }
@@ -125,12 +92,12 @@ async function measureAll(): Promise<Section[]> {
     if (wanted('propagation')) await add('propagation', () => measurePropagation(requests, plan));
     sections.push(memorySection(requests));
   }
-  if (values.gate) await confirmDearer(sections, again);
+  if (values.gate) await confirmDearer(sections, again, say);
   return sections;
 }
 
 /** As root on Debian and Ubuntu, like RabbitMQ; elsewhere what is missing is told beside what it would have measured. */
-async function installMissing(): Promise<void> {
+async function installMissing(say: Stage['say']): Promise<void> {
   const packages = [
     ...(findProgram('wrk') ? [] : ['wrk']),
     ...(findProgram('nginx') ? [] : ['nginx-light']),
@@ -141,7 +108,11 @@ async function installMissing(): Promise<void> {
 }
 
 /** What seems dearer than it may be is measured a second time, in case others were at work the first time. */
-async function confirmDearer(sections: Section[], again: Map<string, () => Promise<Section>>): Promise<void> {
+async function confirmDearer(
+  sections: Section[],
+  again: Map<string, () => Promise<Section>>,
+  say: Stage['say'],
+): Promise<void> {
   const suspects = new Set(
     judge(sections, readBaseline()).flatMap(({ verdict, section }) => (verdict === 'DEARER' ? [section] : [])),
   );
@@ -169,8 +140,14 @@ function versionOf(program: string, args: readonly string[]): string {
   }
 }
 
-async function main(): Promise<number> {
-  const sections = await measureAll();
+await perform(async (stage) => {
+  const { say, print, keep } = stage;
+  const startedAt = performance.now();
+  const { profile } = values;
+  // Kept first, so called last: the profiles are written when the services end.
+  if (profile) keep(async () => print(describeProfiles(profile).join('\n')));
+  const plan: Plan = { rounds, seconds, warmUp: quick ? 2_000 : 20_000, repeat: !quick, say };
+  const sections = await measureAll(stage, plan);
   const report: Report = {
     at: new Date().toISOString(),
     commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
@@ -204,13 +181,4 @@ async function main(): Promise<number> {
   return failed.length > 0 || verdicts.some(({ verdict }) => verdict === 'DEARER' || verdict === 'NOT MEASURED')
     ? 1
     : 0;
-}
-
-process.exitCode = await main().catch((error: Error) => {
-  if (stopping) return 130;
-  say(`the run failed: ${error.stack}`);
-  return 1;
 });
-await stopEverything();
-if (values.profile) print(describeProfiles(values.profile).join('\n'));
-process.exit();

@@ -38,12 +38,18 @@ const prefix = 'chaos.';
 /** To each service besides its own. */
 type Environment = Record<string, string>;
 
+interface MeshOptions {
+  settings?: Environment;
+  /** Each replica with Node's inspector on a port of its own. */
+  inspected?: boolean;
+}
+
 /** @returns once everything is ready; all replicas of all services start at the same moment, on an empty database */
 export async function startMesh(
   folder: string,
   say: (line: string) => void,
   keep: Keep,
-  settings: Environment = {},
+  { settings = {}, inspected = false }: MeshOptions = {},
 ): Promise<Mesh> {
   const [postgres, rabbit] = await Promise.all([startPostgres(folder, say, keep), startRabbit(folder, say, keep)]);
   say(`PostgreSQL on port ${postgres.port()}, RabbitMQ ${rabbit.version}`);
@@ -67,7 +73,9 @@ export async function startMesh(
     return opened;
   };
   const ports = new Map<string, number[]>();
+  const inspectors = new Map<number, number>();
   for (const part of parts) ports.set(part, [await nextPort(), await nextPort()]);
+  if (inspected) for (const port of [...ports.values()].flat()) inspectors.set(port, await nextPort());
   const portsOf = (part: string): readonly number[] => ports.get(part) ?? [];
 
   const front = await link('client→gateway', () => portsOf('gateway'));
@@ -110,7 +118,7 @@ export async function startMesh(
   const replica = (part: string, number: number, port: number, env = environmentOf(part, number)): Replica => {
     const logFile = join(folder, `${part}-${number}.log`);
     logFiles.push(logFile);
-    return createReplica({ part, number, port, env, logFile, exits });
+    return createReplica({ part, number, port, inspector: inspectors.get(port), env, logFile, exits });
   };
 
   const replicas = parts.flatMap((part) => portsOf(part).map((port, index) => replica(part, index + 1, port)));

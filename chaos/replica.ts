@@ -21,6 +21,8 @@ export interface Replica {
   name: string;
   part: string;
   port: number;
+  /** Where Node's inspector listens, if it does. */
+  inspector: number | undefined;
   /** Undefined while it does not run. */
   pid(): number | undefined;
   /** Resolves when it says that it is ready. `script` in place of its own main.ts. */
@@ -40,13 +42,14 @@ interface Options {
   part: string;
   number: number;
   port: number;
+  inspector?: number | undefined;
   env: Record<string, string>;
   logFile: string;
   /** Where exits that nobody asked for, and stops that went wrong, are written down. */
   exits: Exit[];
 }
 
-export function createReplica({ part, number, port, env, logFile, exits }: Options): Replica {
+export function createReplica({ part, number, port, inspector, env, logFile, exits }: Options): Replica {
   const name = `${part}-${number}`;
   let child: ChildProcess | undefined;
   let gone: Promise<void> = Promise.resolve();
@@ -89,11 +92,13 @@ export function createReplica({ part, number, port, env, logFile, exits }: Optio
     name,
     part,
     port,
+    inspector,
     pid: () => (child?.exitCode === null && child.signalCode === null ? child.pid : undefined),
     start: async (script = [`services/${part}/src/main.ts`]) => {
       const log = openSync(logFile, 'a', 0o600);
       // A session of its own, so that the terminal's Ctrl-C reaches only us and it is stopped in order.
-      const started = spawn(process.execPath, [...script], {
+      const inspected = inspector ? [`--inspect=127.0.0.1:${inspector}`, '--inspect-publish-uid=http'] : [];
+      const started = spawn(process.execPath, [...inspected, ...script], {
         cwd: root,
         env: { ...inherited(), ...env, PORT: String(port) },
         stdio: ['ignore', log, log],

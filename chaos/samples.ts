@@ -1,16 +1,20 @@
-// What is looked at during a soak, every few seconds: the memory and handles of each process, the outboxes, the queue.
+// What is looked at during a soak, every few seconds: the memory and handles of each process, the outboxes, the
+// queue; and every minute what each process holds on to.
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { queues } from '../packages/shared/src/events.ts';
 import { withClient } from '../packages/shared/src/provision.ts';
 import { openConnection } from '../packages/shared/src/rabbit-link.ts';
 import { topologyOf } from '../packages/shared/src/rabbit-topology.ts';
+import { type LiveHeap, openLiveHeap } from './live-heap.ts';
 import { type Mesh, services } from './mesh.ts';
 import { floorOf, type Sample, trendOf } from './trend.ts';
 
 /** Per hour: the bound. The grain is by how much a quantity moves in a run without growing. */
 const quantities = {
   memory: { unit: 'MB', bound: 60, grain: 30 },
+  // After all garbage has been collected.
+  'live heap': { unit: 'MB', bound: 10, grain: 3 },
   handles: { unit: 'open', bound: 40, grain: 20 },
   'outbox waiting': { unit: 'rows', bound: 200, grain: 50 },
   'oldest published': { unit: 's', bound: 60, grain: 15 },
@@ -49,6 +53,10 @@ interface Sampling {
   stop(): Promise<void>;
 }
 
+/** What is collected for us would have been collected some time; the heap does not get a chance to be lazy about it. */
+const collectEveryMs = 60_000;
+
+/** Of a mesh whose replicas are inspected. */
 export async function startSampling(mesh: Mesh, everyMs: number): Promise<Sampling> {
   const all = new Map<string, Series>();
   const began = performance.now();
@@ -64,12 +72,20 @@ export async function startSampling(mesh: Mesh, everyMs: number): Promise<Sampli
     series.samples.push({ at: (performance.now() - began) / 1_000, value });
   }
 
+  const heaps = new Map<string, LiveHeap>();
+  for (const { name, inspector } of mesh.replicas) heaps.set(name, await openLiveHeap(inspector as number));
+  let nextCollection = 0;
+
   async function sample(): Promise<void> {
     for (const { name, pid } of mesh.replicas) {
       const id = pid();
       if (id === undefined) continue;
       note(name, 'memory', residentMegabytes(id));
       note(name, 'handles', readdirSync(`/proc/${id}/fd`).length);
+    }
+    if (performance.now() >= nextCollection) {
+      nextCollection = performance.now() + collectEveryMs;
+      for (const [name, heap] of heaps) note(name, 'live heap', await heap.measure());
     }
     await withClient(mesh.databaseUrl(), async (client) => {
       for (const service of services) {
@@ -109,7 +125,10 @@ export async function startSampling(mesh: Mesh, everyMs: number): Promise<Sampli
       `${lastOf('queue')} queued`,
     stop: async () => {
       running = false;
-      await sampling.finally(() => life.abort(new Error('closed')));
+      await sampling.finally(() => {
+        for (const heap of heaps.values()) heap.close();
+        life.abort(new Error('closed'));
+      });
     },
   };
 }

@@ -49,7 +49,8 @@ await perform(async (stage) => {
   const retentionSeconds = Math.max(1, Math.min(120, Math.round(warmUpSeconds / 2)));
   print(`Soak: ${minutes} min at ${perSecond} requests/s, of which ${warmUpSeconds} s are not judged`);
   print(`OUTBOX_RETENTION_SECONDS is ${retentionSeconds}: an outbox keeps what was published since, and nothing older`);
-  const mesh = await startMesh(folder, say, keep, { OUTBOX_RETENTION_SECONDS: String(retentionSeconds) });
+  const settings = { OUTBOX_RETENTION_SECONDS: String(retentionSeconds) };
+  const mesh = await startMesh(folder, say, keep, { settings, inspected: true });
   say(`two replicas of everything are ready; logs in ${folder}`);
   const canary = makeCanary(seeded(seed + 2));
   const load = startLoad({ url: mesh.url, random: seeded(seed + 1), perSecond, canary });

@@ -121,6 +121,11 @@ export function presentTime(date: Date): string {
   return date.toISOString().replace('.000Z', 'Z');
 }
 
+/** `presentTime` as an SQL expression, of a column of milliseconds. */
+export function presentTimeSql(column: string): string {
+  return `replace(to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), '.000Z', 'Z')`;
+}
+
 /** Output side of `moment`. */
 export const presentedTime = z.iso.datetime().meta({ override: { type: 'string', format: 'date-time' } });
 

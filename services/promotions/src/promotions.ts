@@ -1,4 +1,5 @@
-// The use cases of promotions. A change locks its row, asks the rules, and records its event in one transaction.
+// The use cases of promotions. An edit locks its row, asks the rules, and records its event in one transaction; a status
+// change is one statement that does the same.
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import type { Database } from '@promopulse/shared/database';
 import { notFound } from '@promopulse/shared/errors';
@@ -6,8 +7,8 @@ import type { PromotionStatus } from '@promopulse/shared/events';
 import { recordEvent } from '@promopulse/shared/outbox';
 import { Promotion } from './entities.ts';
 import { promotionState } from './presentation.ts';
-import { findPromotion, listPromotions, type PromotionRow } from './queries.ts';
-import { type Field, refuseEdit, refusePeriod, refuseTransition } from './rules.ts';
+import { findPromotion, listPromotions, movePromotion, type PromotionRow, type StatusEvent } from './queries.ts';
+import { type Field, refuseEdit, refusePeriod, refuseTransition, statusesBefore } from './rules.ts';
 
 export interface NewPromotion {
   name: string;
@@ -16,13 +17,6 @@ export interface NewPromotion {
   end_at: Date;
 }
 export type PromotionChanges = { [Name in Field]?: NewPromotion[Name] | undefined };
-
-/** What a status change tells its event: see propagation.ts. */
-export interface StatusEvent {
-  requestId: string;
-  eventId: string;
-  replyTo: string | undefined;
-}
 
 export function createPromotions(database: Database) {
   /** @throws invalidInput unless the period ends after it starts */
@@ -57,24 +51,21 @@ export function createPromotions(database: Database) {
   }
 
   /**
-   * Moves a promotion to a status; asking for the status it has changes nothing.
+   * Moves a promotion to a status by one statement; asking for the status it has changes nothing.
    * @throws notFound, or ruleViolation when the way is not open
    */
   async function changeStatus(
     id: number,
     status: PromotionStatus,
-    { requestId, eventId, replyTo }: StatusEvent,
-  ): Promise<{ promotion: Promotion; changed: boolean }> {
-    return await database.transaction(async (em) => {
-      const promotion = await lockPromotion(em, id);
-      if (promotion.status === status) return { promotion, changed: false };
-      const refusal = refuseTransition(promotion.status, status);
-      if (refusal) throw refusal;
-      promotion.status = status;
-      await em.flush();
-      await recordEvent(em, 'promotion.status_changed', id, promotionState(promotion), { requestId, eventId, replyTo });
-      return { promotion, changed: true };
-    });
+    event: StatusEvent,
+  ): Promise<{ promotion: PromotionRow; changed: boolean }> {
+    const moved = await movePromotion(database, id, status, statusesBefore(status), event);
+    if (moved) return { promotion: moved, changed: true };
+    const promotion = await getPromotion(id);
+    if (promotion.status === status) return { promotion, changed: false };
+    const refusal = refuseTransition(promotion.status, status);
+    if (refusal) throw refusal;
+    return await changeStatus(id, status, event); // somebody has moved it meanwhile, which can happen only twice
   }
 
   /** @throws notFound */

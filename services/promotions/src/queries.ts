@@ -1,6 +1,8 @@
 // The statements that are asked most, prepared once per connection.
 import type { Database } from '@promopulse/shared/database';
 import type { PromotionStatus } from '@promopulse/shared/events';
+import { presentTimeSql } from '@promopulse/shared/fields';
+import { recordEventSql } from '@promopulse/shared/outbox';
 
 export interface PromotionRow {
   id: number;
@@ -30,7 +32,22 @@ function pageText(filter: string): string {
     order by page.id desc`;
 }
 
+/** A changed row for its event, the same as `promotionState` makes. */
+const times = ['start_at', 'end_at', 'created_at', 'updated_at'].map((time) => `'${time}', ${presentTimeSql(time)}`);
+const state = `jsonb_build_object('id', id, 'name', name, 'description', description, 'status', status,
+  ${times.join(', ')}, 'created_by', created_by, 'version', version)`;
+const cause = { requestId: '$4', eventId: '$5', replyTo: '$6' };
+
 const statements = {
+  move: {
+    name: 'promotion_move',
+    text: `with moved as (
+        update promotions set status = $2, updated_at = now(), version = version + 1
+        where id = $1 and status = any($3::text[])
+        returning ${columns}
+      ), announced as (${recordEventSql('promotion.status_changed', 'moved', state, cause)})
+      select ${columns} from moved`,
+  },
   get: { name: 'promotion_get', text: `select ${columns} from promotions where id = $1` },
   list: { name: 'promotion_list', text: pageText('true') },
   listByStatus: { name: 'promotion_list_by_status', text: pageText('status = $4') },
@@ -38,6 +55,25 @@ const statements = {
 
 export async function findPromotion(database: Database, id: number): Promise<PromotionRow | undefined> {
   return (await database.run<PromotionRow>(statements.get, [id]))[0];
+}
+
+/** What a status change tells its event: see propagation.ts. */
+export interface StatusEvent {
+  requestId: string;
+  eventId: string;
+  replyTo: string | undefined;
+}
+
+/** Moves it, and records that, if and only if it has one of the statuses `from`. */
+export async function movePromotion(
+  database: Database,
+  id: number,
+  to: PromotionStatus,
+  from: readonly PromotionStatus[],
+  { requestId, eventId, replyTo }: StatusEvent,
+): Promise<PromotionRow | undefined> {
+  const values = [id, to, from, requestId, eventId, replyTo ?? null];
+  return (await database.write<PromotionRow>(statements.move, values))[0];
 }
 
 interface Filter {

@@ -1,7 +1,7 @@
 // The rules of a promotion's life, as data: the tables below are the documentation, and the tests follow from them.
 
 import { type DomainError, invalidInput, ruleViolation } from '@promopulse/shared/errors';
-import type { PromotionStatus } from '@promopulse/shared/events';
+import { type PromotionStatus, promotionStatuses } from '@promopulse/shared/events';
 
 /** Where a promotion can go from each status: one way only. */
 export const transitions: Readonly<Record<PromotionStatus, readonly PromotionStatus[]>> = {
@@ -19,6 +19,11 @@ export const editableFields: Readonly<Record<PromotionStatus, readonly Field[]>>
   active: ['name', 'description'],
   ended: [],
 };
+
+/** From where a promotion can go to this status. */
+export function statusesBefore(to: PromotionStatus): PromotionStatus[] {
+  return promotionStatuses.filter((from) => transitions[from].includes(to));
+}
 
 /** Why a promotion cannot go from one status to another; undefined when it can. */
 export function refuseTransition(from: PromotionStatus, to: PromotionStatus): DomainError | undefined {

@@ -1,6 +1,8 @@
 // The statements of subscriptions, prepared once per connection. The ACTIVE check is the first: one statement whose
 // snapshot is the moment of decision, so no row is locked, and the outbox row is written by the same statement.
 import type { Database } from '@promopulse/shared/database';
+import { presentTimeSql } from '@promopulse/shared/fields';
+import { recordEventSql } from '@promopulse/shared/outbox';
 import type { Situation } from './rules.ts';
 
 export interface SubscriptionRow {
@@ -18,16 +20,9 @@ const columns = 'id, user_id, promotion_id, is_active, metadata, created_at';
 const fresh = `greatest(p.verified_at, s.horizon) > now() - make_interval(secs => $3)`;
 const source = `left join projection_sources s on s.service = 'promotions' and s.reconciled_at is not null`;
 
-/** The event of a changed row; the caller's metadata stays out (it may hold personal data). */
-function announce(name: string, table: string, eventId: string, requestId: string): string {
-  return `insert into outbox (event_id, name, subject, data, request_id)
-    select ${eventId}, '${name}', id::text,
-           jsonb_build_object('id', id, 'version', version, 'user_id', user_id, 'promotion_id', promotion_id,
-             'is_active', is_active,
-             'created_at', to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
-           ${requestId}
-    from ${table}`;
-}
+/** A changed row for its event; the caller's metadata stays out (it may hold personal data). */
+const state = `jsonb_build_object('id', id, 'version', version, 'user_id', user_id, 'promotion_id', promotion_id,
+  'is_active', is_active, 'created_at', ${presentTimeSql('created_at')})`;
 
 /** A user's subscriptions are at most as many as there are promotions: counted in the index that also finds the page. */
 const totalOfUser = (where: string) => `select count(*)::int as total from subscriptions where ${where}`;
@@ -64,7 +59,7 @@ export const statements = {
         where u.user_id = $1 and not u.deleted and ${fresh}
         on conflict (user_id, promotion_id) do nothing
         returning ${columns}, version
-      ), announced as (${announce('subscription.created', 'created', '$5::uuid', '$6')})
+      ), announced as (${recordEventSql('subscription.created', 'created', state, { eventId: '$5', requestId: '$6' })})
       select ${columns} from created`,
   },
   situation: {
@@ -84,7 +79,7 @@ export const statements = {
     text: `with changed as (
         update subscriptions set is_active = false, version = version + 1 where id = $1 and is_active
         returning ${columns}, version
-      ), announced as (${announce('subscription.deactivated', 'changed', '$2::uuid', '$3')})
+      ), announced as (${recordEventSql('subscription.deactivated', 'changed', state, { eventId: '$2', requestId: '$3' })})
       select ${columns} from changed`,
   },
   exists: { name: 'subscription_exists', text: 'select id from subscriptions where id = $1' },

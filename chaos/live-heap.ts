@@ -1,6 +1,8 @@
 // What a process holds, once everything that it could let go of is gone: asked by way of Node's inspector
 // (https://chromedevtools.github.io/devtools-protocol/v8/), so that nothing of it is in the services.
 
+import { setTimeout } from 'node:timers/promises';
+
 export interface LiveHeap {
   /** Collects all garbage. @returns MB in use afterwards, by JavaScript and by its buffers */
   measure(): Promise<number>;
@@ -39,11 +41,19 @@ export async function openLiveHeap(port: number): Promise<LiveHeap> {
   };
 }
 
-function heard(socket: WebSocket, event: 'open' | 'message'): Promise<MessageEvent> {
-  return new Promise((resolve, reject) => {
-    const wait = { once: true, signal: AbortSignal.timeout(answersWithinMs) };
-    socket.addEventListener(event, (message) => resolve(message as MessageEvent), wait);
-    socket.addEventListener('close', () => reject(new Error('the inspector hung up')), wait);
-    wait.signal.addEventListener('abort', () => reject(new Error('the inspector does not answer')));
-  });
+async function heard(socket: WebSocket, event: 'open' | 'message'): Promise<MessageEvent> {
+  const over = new AbortController();
+  try {
+    return await new Promise((resolve, reject) => {
+      const { signal } = over;
+      socket.addEventListener(event, (message) => resolve(message as MessageEvent), { signal });
+      socket.addEventListener('close', () => reject(new Error('the inspector hung up')), { signal });
+      setTimeout(answersWithinMs, undefined, { signal, ref: false }).then(
+        () => reject(new Error('the inspector does not answer')),
+        () => undefined,
+      );
+    });
+  } finally {
+    over.abort();
+  }
 }

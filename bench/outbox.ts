@@ -19,7 +19,7 @@ import { type Case, interleave, type Plan, ratio } from './rounds.ts';
 const prefix = 'drain.';
 const queueName = 'subscriptions.projections';
 /** As many as the relay takes at a time. */
-const batch = 200;
+const batch = 500;
 
 export async function measureOutbox(servers: Servers, place: Place, plan: Plan): Promise<Section> {
   const events = plan.repeat ? 20_000 : 4_000;

@@ -116,7 +116,7 @@ const statements = {
   waiting: {
     name: 'outbox_waiting',
     text: `select id, event_id, name, subject, data, request_id, reply_to, created_at
-           from outbox where published_at is null and id <> all($2::bigint[]) order by id limit $1`,
+           from outbox where published_at is null and id not in (select unnest($2::bigint[])) order by id limit $1`,
   },
   mark: { name: 'outbox_mark', text: 'update outbox set published_at = now() where id = any($1::bigint[])' },
   horizon: {
@@ -173,7 +173,7 @@ export function startRelay(options: RelayOptions): Relay {
     database,
     broker,
     log,
-    batchSize = 200,
+    batchSize = 500,
     pollMs = 100,
     heartbeatMs = 1_000,
     retentionSeconds = 86_400,

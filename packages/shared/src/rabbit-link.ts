@@ -1,6 +1,7 @@
 // One connection to RabbitMQ, kept alive. The promise: whatever breaks (socket, heartbeat, channel, consumer, a step of
 // the setup), the whole connection ends and a new one is opened and set up from nothing, after a growing pause.
 // One AbortController is the life of a connection: aborting it destroys the socket and ends everything built on it.
+import type { Writable } from 'node:stream';
 import { type ChannelModel, connect } from 'amqplib';
 import { backOffMs, pause, within } from './backoff.ts';
 import type { Logger } from './logger.ts';
@@ -115,7 +116,26 @@ export async function openConnection(url: string, name: string, life: AbortContr
   const fail = (error?: Error): void => life.abort(error ?? new Error('connection closed'));
   connection.on('error', fail);
   connection.on('close', fail);
+  writeTogether((connection as unknown as { connection: { stream: Writable } }).connection.stream);
   return connection;
+}
+
+/** amqplib gives its socket every frame by itself, each a system call and a packet: those of one turn go out in one. */
+export function writeTogether(socket: Writable): void {
+  const write = socket.write.bind(socket) as (...input: unknown[]) => boolean;
+  let corked = false;
+  const uncork = (): void => {
+    corked = false;
+    socket.uncork();
+  };
+  socket.write = (...input: unknown[]) => {
+    if (!corked) {
+      corked = true;
+      socket.cork();
+      process.nextTick(uncork);
+    }
+    return write(...input);
+  };
 }
 
 /** Makes a channel part of its connection's life: it never fails alone. */

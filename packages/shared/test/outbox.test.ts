@@ -502,6 +502,22 @@ describe('the heartbeat', () => {
     expect(broken).toEqual([]);
   });
 
+  test('is silent behind a backlog too long to be looked at as a whole, and comes back with its end', async () => {
+    await sql(`insert into users.outbox (event_id, name, subject, data)
+      select gen_random_uuid(), 'user.created', n::text, jsonb_build_object('id', n, 'version', 1)
+      from generate_series(1, 10000) as n`);
+    let broken = true;
+    const fake = fakeBroker((messages) => messages.map(() => (broken ? 'failed' : 'confirmed')));
+    const relay = relayOn(database, fake.broker, { heartbeatMs: 20, pollMs: 10 });
+    await eventually(async () => expect(await leaders()).toHaveLength(1));
+    await sleep(300);
+    expect(fake.heartbeats).toEqual([]);
+    expect(await relay.backlog()).toMatchObject({ waiting: 10_000, oldest_seconds: expect.any(Number) });
+    broken = false;
+    await eventually(() => expect(fake.heartbeats.length).toBeGreaterThan(0));
+    await eventually(async () => expect(await waiting()).toBe(0));
+  });
+
   test('stays behind the oldest row that waits', async () => {
     await created(1);
     const [{ created_at }] = await sql('select created_at from users.outbox');

@@ -48,7 +48,21 @@ export function findRabbit(): string | undefined {
   );
 }
 
-export async function startLocalRabbit({ dir, say }: Options): Promise<LocalRabbit> {
+/** Between the moment when a port is found free and the server's own start another may take it. */
+const mostAttempts = 3;
+
+export async function startLocalRabbit(options: Options): Promise<LocalRabbit> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOnFreePorts(options);
+    } catch (error) {
+      if (attempt === mostAttempts || !/already_used|eaddrinuse/i.test(String(error))) throw error;
+      options.say('RabbitMQ: somebody took one of its ports; once more');
+    }
+  }
+}
+
+async function startOnFreePorts({ dir, say }: Options): Promise<LocalRabbit> {
   const bin = findRabbit();
   if (bin === undefined) throw new Error('No rabbitmq-server is installed here');
   const account = unprivilegedAccount(['rabbitmq', 'nobody']);

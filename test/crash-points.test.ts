@@ -104,6 +104,11 @@ const writers: readonly Scene[] = [
   { service: 'promotions', wishes: promotionWishes },
   { service: 'subscriptions', wishes: ['subscribe', 'deactivate'] },
 ];
+/** Those that are more than one statement. */
+const transactions: readonly Scene[] = [
+  { service: 'users', wishes: ['create user'] },
+  { service: 'promotions', wishes: ['create promotion', 'edit'] },
+];
 const consumers: readonly Scene[] = [{ service: 'subscriptions', wishes: ['create user', ...promotionWishes] }];
 const success = [200, 201];
 const refused = { die: [503], throw: [500] };
@@ -118,8 +123,8 @@ const consumed = { outcome: { answers: unharmed, tookEffect: true }, scenes: con
 const trials: Record<CrashPoint, { outcome: Outcome; scenes: readonly Scene[] }> = {
   'request-read': { outcome: undone, scenes: writers },
   'before-write': { outcome: undone, scenes: writers },
-  'row-written': { outcome: undone, scenes: writers.slice(0, 2) },
-  'before-commit': { outcome: undone, scenes: writers.slice(0, 2) },
+  'row-written': { outcome: undone, scenes: transactions },
+  'before-commit': { outcome: undone, scenes: transactions },
   'commit-sent': { outcome: { answers: { die: [503], throw: [503] }, tookEffect: 'perhaps' }, scenes: writers },
   committed: { outcome: done, scenes: writers },
   'before-response': { outcome: done, scenes: writers },

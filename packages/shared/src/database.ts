@@ -1,15 +1,20 @@
-// One service's Postgres: MikroORM for everything, and its own pg pool for the few hot statements that are worth
-// preparing (MikroORM inlines literals into every text, so the server plans each one anew).
+// One service's Postgres: MikroORM for everything, and pg below it for the few hot statements that are worth preparing
+// (MikroORM inlines literals into every text, so the server plans each one anew) and sending together (pipelines.ts).
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntityManager, type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
 import pg from 'pg';
 import { z } from 'zod';
 import { type DomainError, unavailable } from './errors.ts';
+import { openPipelines } from './pipelines.ts';
+
+const defaultPipelines = 4;
 
 export const databaseConfig = {
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
-  /** Connections of this process; one of them leads the relay. On two cores 8 to 16 for all services are enough. */
+  /** Connections of this process for transactions; one of them leads the relay. */
   DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(5),
+  /** Connections besides for single statements, many at once on each. 0: those, too, take a connection of the pool each. */
+  DATABASE_PIPELINES: z.coerce.number().int().min(0).max(100).default(defaultPipelines),
 };
 
 /** A connection of the pool, held for itself. */
@@ -37,6 +42,7 @@ export interface DatabaseOptions {
   /** Absolute path of the folder of migrations. */
   migrations: string;
   poolMax?: number;
+  pipelines?: number;
 }
 
 export interface Database {
@@ -76,17 +82,21 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
     pool: { max: poolMax },
     forceUtcTimezone: true,
     logger: () => undefined,
-    driverOptions: {
-      // The server, too, lets go of a connection from which nothing comes any more, after about a minute.
-      options: `-c search_path="${schema}" -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3`,
-      application_name: `promopulse-${schema}`,
-      connectionTimeoutMillis: 2_000,
-      statement_timeout: 2_000,
-      query_timeout: 3_000, // the same on our side, for a server that has fallen silent
-      lock_timeout: 1_000,
-      idle_in_transaction_session_timeout: 5_000,
-      keepAlive: true,
-    },
+    driverOptions: connectionOptions(schema),
+  };
+}
+
+function connectionOptions(schema: string): pg.ClientConfig {
+  return {
+    // The server, too, lets go of a connection from which nothing comes any more, after about a minute.
+    options: `-c search_path="${schema}" -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3`,
+    application_name: `promopulse-${schema}`,
+    connectionTimeoutMillis: 2_000,
+    statement_timeout: 2_000,
+    query_timeout: 3_000, // the same on our side, for a server that has fallen silent
+    lock_timeout: 1_000,
+    idle_in_transaction_session_timeout: 5_000,
+    keepAlive: true,
   };
 }
 
@@ -95,11 +105,18 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const orm = new MikroORM(ormOptions(options));
   const pool = await poolOf(orm);
   dropSilentConnections(pool);
+  const pipelines = openPipelines(
+    { connectionString: options.url, ...connectionOptions(options.schema) },
+    options.pipelines ?? defaultPipelines,
+  );
   const listeners: (() => void)[] = [];
   const committed = (): void => {
     for (const listener of listeners) listener();
   };
-  const run = <Row>(statement: Statement, values: readonly unknown[]) => query<Row>(pool, statement, values);
+  const run = async <Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]> => {
+    const asked = queryOf(statement, values);
+    return (await (pipelines.query(asked) ?? pool.query(asked))).rows as Row[];
+  };
   return {
     schema: options.schema,
     em: () => orm.em.fork(),
@@ -123,12 +140,16 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
         given = true;
       };
       return {
-        query: (statement, values = []) => query(client, statement, values),
+        query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
         release: () => giveBack(false),
         end: () => giveBack(true),
       };
     },
-    close: () => orm.close(),
+    close: async () => {
+      await pipelines.close();
+      await orm.close();
+      if (!pool.ending) await pool.end(); // MikroORM ends the pool only if it has used it itself
+    },
   };
 }
 
@@ -145,14 +166,9 @@ export function poolOf(orm: MikroORM): Promise<pg.Pool> {
   return orm.em.getConnection().getNativeClient();
 }
 
-async function query<Row>(
-  on: pg.Pool | pg.PoolClient,
-  statement: Statement,
-  values: readonly unknown[],
-): Promise<Row[]> {
-  // MikroORM's pool leaves times as text for its own hydration; here the driver's own types are wanted.
-  const result = await on.query({ ...statement, values: [...values], types: pg.types });
-  return result.rows as Row[];
+/** MikroORM's pool leaves times as text for its own hydration; here the driver's own types are wanted. */
+function queryOf(statement: Statement, values: readonly unknown[]): pg.QueryConfig {
+  return { ...statement, values: [...values], types: pg.types };
 }
 
 /**

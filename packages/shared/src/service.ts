@@ -100,9 +100,9 @@ export function defineService<Shape extends z.ZodRawShape>(definition: ServiceDe
 }
 
 /** What a service's migrations and its own start agree on. */
-export function databaseOptionsOf(definition: ServiceDefinition, url: string, poolMax?: number): DatabaseOptions {
+export function databaseOptionsOf(definition: ServiceDefinition, url: string): DatabaseOptions {
   const { name: schema, entities, migrations } = definition;
-  return { url, schema, entities, migrations, ...(poolMax !== undefined && { poolMax }) };
+  return { url, schema, entities, migrations };
 }
 
 /** @throws ConfigError, the database's error when it stays away for 30 s, or the listen error (EADDRINUSE) */
@@ -134,7 +134,11 @@ export async function startService(
     log.info('stopped');
   };
   try {
-    const databaseOptions = databaseOptionsOf(definition, config.DATABASE_URL, config.DATABASE_POOL_MAX);
+    const databaseOptions: DatabaseOptions = {
+      ...databaseOptionsOf(definition, config.DATABASE_URL),
+      poolMax: config.DATABASE_POOL_MAX,
+      pipelines: config.DATABASE_PIPELINES,
+    };
     const applied = await migrate(databaseOptions, log);
     if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
     const database = decorate.database(await openDatabase(databaseOptions));

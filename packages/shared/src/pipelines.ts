@@ -3,16 +3,19 @@
 // Each statement is a transaction of its own. One that has to wait, for a lock say, holds up those behind it, for as
 // long as the server's time-outs let it: hence several connections, and the least busy is taken.
 import pg from 'pg';
+import { within } from './backoff.ts';
 
 export interface Pipelines {
   /** Undefined when no connection has room: the caller has a pool, whose queue has a time limit. */
   query(query: pg.QueryConfig): Promise<pg.QueryResult> | undefined;
-  /** Lets what is under way finish. */
+  /** Lets what is under way finish, for a second at most. */
   close(): Promise<void>;
 }
 
 /** Statements under way on one connection: even slow ones are all answered before the last of them has waited too long. */
 const deepest = 8;
+
+const closesWithinMs = 1_000;
 
 interface Pipeline {
   client: pg.Client;
@@ -83,7 +86,8 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
     },
     close: async () => {
       closed = true;
-      await Promise.all([...pipelines].map(({ client }) => client.end()));
+      // A server that has fallen silent, or is forgotten by the network, never says goodbye.
+      await within(closesWithinMs, Promise.all([...pipelines].map(({ client }) => client.end())));
     },
   };
 }

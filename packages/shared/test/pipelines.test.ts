@@ -111,6 +111,15 @@ test('closing lets what is under way finish', async () => {
   expect(isDatabaseUnavailable(await pidOf().catch((reason: unknown) => reason))).toBe(true);
 });
 
+test('closing does not wait for a server that has fallen silent', async () => {
+  for (const connection of pool.splice(0)) connection.release();
+  proxy.stall();
+  const start = performance.now();
+  await database.close();
+  expect(performance.now() - start).toBeLessThan(2_500);
+  proxy.cut();
+});
+
 describe('a connection that', () => {
   beforeEach(() => {
     for (const connection of pool.splice(0)) connection.release();

@@ -2,8 +2,10 @@
 // what is asked in one turn goes out in one write and comes back in one read, which a request otherwise pays for alone.
 // Each statement is a transaction of its own. One that has to wait, for a lock say, holds up those behind it, for as
 // long as the server's time-outs let it: hence several connections, and the least busy is taken.
+import { Socket } from 'node:net';
 import pg from 'pg';
 import { within } from './backoff.ts';
+import { writeTogether } from './write-together.ts';
 
 export interface Pipelines {
   /** Undefined when no connection has room: the caller has a pool, whose queue has a time limit. */
@@ -37,7 +39,8 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
 
   async function openAnother(): Promise<void> {
     opening = true;
-    const client = new pg.Client({ ...config, pipeline: true });
+    const stream = (): Socket => writeTogether(new Socket(), setImmediate);
+    const client = new pg.Client({ ...config, pipeline: true, stream });
     const pipeline = { client, underWay: 0 };
     client.on('error', () => drop(pipeline)); // what is under way on it is rejected with the same
     client.on('end', () => drop(pipeline));

@@ -5,6 +5,7 @@ import type { Writable } from 'node:stream';
 import { type ChannelModel, connect } from 'amqplib';
 import { backOffMs, pause, within } from './backoff.ts';
 import type { Logger } from './logger.ts';
+import { writeTogether } from './write-together.ts';
 
 interface LinkOptions<Session> {
   url: string;
@@ -116,26 +117,9 @@ export async function openConnection(url: string, name: string, life: AbortContr
   const fail = (error?: Error): void => life.abort(error ?? new Error('connection closed'));
   connection.on('error', fail);
   connection.on('close', fail);
-  writeTogether((connection as unknown as { connection: { stream: Writable } }).connection.stream);
+  // amqplib gives its socket every frame by itself.
+  writeTogether((connection as unknown as { connection: { stream: Writable } }).connection.stream, process.nextTick);
   return connection;
-}
-
-/** amqplib gives its socket every frame by itself, each a system call and a packet: those of one turn go out in one. */
-export function writeTogether(socket: Writable): void {
-  const write = socket.write.bind(socket) as (...input: unknown[]) => boolean;
-  let corked = false;
-  const uncork = (): void => {
-    corked = false;
-    socket.uncork();
-  };
-  socket.write = (...input: unknown[]) => {
-    if (!corked) {
-      corked = true;
-      socket.cork();
-      process.nextTick(uncork);
-    }
-    return write(...input);
-  };
 }
 
 /** Makes a channel part of its connection's life: it never fails alone. */

@@ -7,7 +7,6 @@ import { type Channel, type ConsumeMessage, connect } from 'amqplib';
 import { type Broker, type Consumer, Unprocessable } from '../src/broker.ts';
 import { contentType } from '../src/events.ts';
 import { createLogger } from '../src/logger.ts';
-import { writeTogether } from '../src/rabbit-link.ts';
 import { rabbitmqctl } from '../src/testing.ts';
 import {
   amqpUrl,
@@ -48,21 +47,6 @@ function frame(channel: number, payload: string): Buffer {
 
 /** basic.ack of a delivery that never was: RabbitMQ closes the channel with a 406. */
 const ackOfNothing = frame(1, '003c0050000000000000271000');
-
-test('what a connection is given to write in one turn goes out in one write, in order, and what comes later does not wait', async () => {
-  const writes: string[] = [];
-  const socket = new Writable({
-    write: (chunk, _encoding, done) => done(void writes.push(String(chunk))),
-    writev: (chunks, done) => done(void writes.push(chunks.map(({ chunk }) => String(chunk)).join(''))),
-  });
-  writeTogether(socket);
-  for (const frame of ['a', 'b', 'c']) socket.write(frame);
-  expect(writes).toEqual([]);
-  await sleep(1);
-  socket.write('d');
-  await sleep(1);
-  expect(writes).toEqual(['abc', 'd']);
-});
 
 describe('a broker behind a bad network', () => {
   let proxy: TcpProxy;

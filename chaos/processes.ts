@@ -37,7 +37,7 @@ function* linesOf(files: readonly string[]): Generator<{ file: string; line: str
 
 /** What is not pino's JSON was written by Node itself, on the way down. A line cut off by a SIGKILL is neither. */
 function isTrouble(line: string): boolean {
-  if (line === 'Debugger attached.') return false; // ours, in a soak
+  if (/^(Debugger attached|Waiting for the debugger)/.test(line)) return false; // ours, in a soak
   if (!line.startsWith('{')) return true;
   try {
     const { level } = JSON.parse(line) as { level: unknown };

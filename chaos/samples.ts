@@ -53,7 +53,7 @@ interface Sampling {
   stop(): Promise<void>;
 }
 
-/** What is collected for us would have been collected some time; the heap does not get a chance to be lazy about it. */
+/** It keeps the resident memory lower as well: left to itself V8 collects everything only rarely. */
 const collectEveryMs = 60_000;
 
 /** Of a mesh whose replicas are inspected. */

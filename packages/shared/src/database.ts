@@ -105,10 +105,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const orm = new MikroORM(ormOptions(options));
   const pool = await poolOf(orm);
   dropSilentConnections(pool);
-  const pipelines = openPipelines(
-    { connectionString: options.url, ...connectionOptions(options.schema) },
-    options.pipelines ?? defaultPipelines,
-  );
+  // As MikroORM reads the URL: its pool and these go to the same place, with the same settings.
+  const { host, port, user, password, database, ssl } = pool.options;
+  const target = { host, port, user, password, database, ssl, ...connectionOptions(options.schema) };
+  const pipelines = openPipelines(target, options.pipelines ?? defaultPipelines);
   const listeners: (() => void)[] = [];
   const committed = (): void => {
     for (const listener of listeners) listener();
@@ -197,7 +197,7 @@ export async function tryLock(database: Database, name: string, silentMs = 60_00
 }
 
 /** SQLSTATE classes and codes that say "not now" (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
-const passingStates = /^(08|53|57P|40|58)|^(57014|55P03|25P03|25006)$/;
+const passingStates = /^(08|53|57P|40|58)|^(57014|55P03|25P03|25006|26000|42P05)$/;
 const passingSystemCodes = new Set([
   'ECONNREFUSED',
   'ECONNRESET',

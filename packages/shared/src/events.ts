@@ -32,7 +32,10 @@ const subscriptionState = z.object({
   is_active: z.boolean(),
   created_at: time,
 });
-/** Sent about once a second by each relay: everything its service committed before `horizon` has been published. */
+/**
+ * Sent about once a second by each relay, but not behind a backlog of 10,000 events or more: everything its service
+ * committed before `horizon` has been published.
+ */
 const relayHeartbeat = z.object({ service: z.string(), horizon: time });
 
 /** Routing key → what `data` holds. The CloudEvents `type` is `promopulse.<routing key>.v1`. */

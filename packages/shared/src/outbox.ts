@@ -128,13 +128,13 @@ const statements = {
     text: `select count(*)::int as waiting,
                   coalesce(extract(epoch from now() - min(created_at)), 0)::float as oldest_seconds ${waiting}`,
   },
-  // Rows are published about in the order of their ids: the first that are published at all are the oldest.
+  // Rows are published about in the order of their ids, so those to prune come first, unless a long backlog stands before
+  // them: then nothing is pruned until it is gone, and nothing much is published.
   prune: {
     name: 'outbox_prune',
     text: `delete from outbox where id in (
-             select id from (
-               select id, published_at from outbox where published_at is not null order by id limit ${pruneBatch}
-             ) as oldest where published_at < now() - make_interval(secs => $1))
+             select id from (select id, published_at from outbox order by id limit ${mostLookedAt}) as first
+             where published_at < now() - make_interval(secs => $1) limit ${pruneBatch})
            returning 1`,
   },
 };
@@ -267,7 +267,7 @@ export function startRelay(options: RelayOptions): Relay {
   /** Not on the lead's connection: what goes wrong here must not cost the lead. */
   async function prune(): Promise<void> {
     try {
-      while ((await database.run(statements.prune, [retentionSeconds])).length === pruneBatch && !stopping);
+      while ((await database.run(statements.prune, [retentionSeconds])).length > 0 && !stopping);
     } catch (error) {
       log.warn({ err: error }, 'published events could not be pruned');
     }

@@ -1,7 +1,7 @@
 // Connections that carry many statements at once, one behind the other (https://node-postgres.com/features/pipelining):
 // what is asked in one turn goes out in one write and comes back in one read, which a request otherwise pays for alone.
-// Each statement is a transaction of its own. One that has to wait, for a lock say, holds up those behind it, for as
-// long as the server's time-outs let it: hence several connections, and the least busy is taken.
+// Each statement is a transaction of its own. One that has to wait, for a lock say, holds up those behind it: hence
+// several connections, of which the least busy is taken, and none that has not answered for a while.
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { within } from './backoff.ts';
@@ -14,19 +14,27 @@ export interface Pipelines {
   close(): Promise<void>;
 }
 
-/** Statements under way on one connection: even slow ones are all answered before the last of them has waited too long. */
+/** Statements under way on one connection. */
 const deepest = 8;
-
+/** Whoever is under way on a connection that has answered nothing for so long must wait; nobody else has to. */
+const stuckMs = 500;
+const reopenAfterMs = 1_000;
 const closesWithinMs = 1_000;
 
 interface Pipeline {
   client: pg.Client;
   underWay: number;
+  /** When it last answered, or was given something to do while it had nothing. */
+  movedAt: number;
 }
 
-/** SQLSTATEs of a connection that is lost, or about to be; what has none was said by the socket or the driver. */
-const lostStates = /^(08|57P)/;
+/**
+ * SQLSTATEs of a connection that is lost, or about to be (08, 57P), or on which a statement could not be prepared: those
+ * sent behind it find it missing, or there twice.
+ */
+const lostStates = /^(08|57P|26000|42P05)/;
 
+/** What has no SQLSTATE was said by the socket or the driver; a new connection is the safe answer also to the driver. */
 function isLost(error: unknown): boolean {
   return !(error instanceof pg.DatabaseError) || lostStates.test(error.code ?? '');
 }
@@ -34,24 +42,28 @@ function isLost(error: unknown): boolean {
 /** @param most connections; they are opened one by one, when all that are there have something to do */
 export function openPipelines(config: pg.ClientConfig, most: number): Pipelines {
   const pipelines = new Set<Pipeline>();
-  let opening = false;
+  let opening: Promise<void> | undefined;
+  let openNotBefore = 0;
   let closed = false;
 
   async function openAnother(): Promise<void> {
-    opening = true;
-    const stream = (): Socket => writeTogether(new Socket(), setImmediate);
-    const client = new pg.Client({ ...config, pipeline: true, stream });
-    const pipeline = { client, underWay: 0 };
-    client.on('error', () => drop(pipeline)); // what is under way on it is rejected with the same
-    client.on('end', () => drop(pipeline));
+    let client: pg.Client | undefined;
     try {
+      // With TLS it is pg that writes to the socket on top of this one, statement by statement.
+      const stream = (): Socket => writeTogether(new Socket(), setImmediate);
+      client = new pg.Client({ ...config, pipeline: true, stream });
+      const pipeline = { client, underWay: 0, movedAt: 0 };
+      client.on('error', () => drop(pipeline)); // what is under way on it is rejected with the same
+      client.on('end', () => drop(pipeline));
       await client.connect();
       if (closed) await client.end();
       else pipelines.add(pipeline);
     } catch {
       // Whoever asks meanwhile asks the pool, and hears from it what is wrong.
+      openNotBefore = performance.now() + reopenAfterMs;
+      client?.end().catch(() => undefined);
     } finally {
-      opening = false;
+      opening = undefined;
     }
   }
 
@@ -60,13 +72,18 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
     if (pipelines.delete(pipeline)) pipeline.client.end().catch(() => undefined);
   }
 
-  function leastBusy(): Pipeline | undefined {
+  function leastBusy(now: number): Pipeline | undefined {
     let least: Pipeline | undefined;
-    for (const pipeline of pipelines) if (!least || pipeline.underWay < least.underWay) least = pipeline;
+    for (const pipeline of pipelines) {
+      const { underWay, movedAt } = pipeline;
+      const isStuck = underWay > 0 && now - movedAt > stuckMs;
+      if (!isStuck && underWay < (least?.underWay ?? deepest)) least = pipeline;
+    }
     return least;
   }
 
-  async function send(pipeline: Pipeline, query: pg.QueryConfig): Promise<pg.QueryResult> {
+  async function send(pipeline: Pipeline, query: pg.QueryConfig, now: number): Promise<pg.QueryResult> {
+    if (pipeline.underWay === 0) pipeline.movedAt = now;
     pipeline.underWay += 1;
     try {
       return await pipeline.client.query(query);
@@ -75,22 +92,24 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
       throw error;
     } finally {
       pipeline.underWay -= 1;
+      pipeline.movedAt = performance.now();
     }
   }
 
   return {
     query: (query) => {
       if (closed) return undefined;
-      const pipeline = leastBusy();
+      const now = performance.now();
+      const pipeline = leastBusy(now);
       const isBusy = !pipeline || pipeline.underWay > 0;
-      if (isBusy && pipelines.size < most && !opening) void openAnother();
-      if (!pipeline || pipeline.underWay >= deepest) return undefined;
-      return send(pipeline, query);
+      if (isBusy && !opening && pipelines.size < most && now >= openNotBefore) opening = openAnother();
+      return pipeline && send(pipeline, query, now);
     },
     close: async () => {
       closed = true;
       // A server that has fallen silent, or is forgotten by the network, never says goodbye.
-      await within(closesWithinMs, Promise.all([...pipelines].map(({ client }) => client.end())));
+      const ends = [...pipelines].map(({ client }) => client.end());
+      await within(closesWithinMs, Promise.all([opening, ...ends]));
     },
   };
 }

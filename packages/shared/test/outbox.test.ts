@@ -314,6 +314,17 @@ describe('the relay', () => {
   });
 });
 
+test('prunes thousands at a time, also around one that was published long after those behind it', async () => {
+  await sql(`insert into users.outbox (event_id, name, subject, data, published_at)
+    select gen_random_uuid(), 'user.created', n::text, '{"id":1,"version":1}',
+           case n when 1 then now() else now() - interval '2 hours' end from generate_series(1, 3500) as n`);
+  const fake = fakeBroker();
+  relayOn(database, fake.broker, { retentionSeconds: 3_600, pruneEveryMs: 1_000 });
+  await eventually(async () => expect(await sql('select subject from users.outbox')).toEqual([{ subject: '1' }]), {
+    timeoutMs: 2_500,
+  });
+});
+
 describe('a relay that stops', () => {
   test('publishes everything committed until then', async () => {
     const fake = fakeBroker(async (messages) => {

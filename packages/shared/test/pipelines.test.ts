@@ -90,6 +90,16 @@ test('one that waits for a lock holds up nobody who comes later, as long as anot
   });
 });
 
+test('one that has answered nothing for half a second is left alone, also by many at once', async () => {
+  const slow = many(pipelines, () => pidOf('select pg_backend_pid() as pid, pg_sleep(1.2)'));
+  await sleep(700);
+  pool.pop()?.release();
+  const start = performance.now();
+  await many(20, () => pidOf());
+  expect(performance.now() - start).toBeLessThan(400);
+  await slow;
+});
+
 test('what finds every connection full takes one of the pool, and waits for it no longer than two seconds', async () => {
   const full = many(pipelines * deepest, () => pidOf('select pg_backend_pid() as pid, pg_sleep(0.3)'));
   const start = performance.now();
@@ -142,6 +152,16 @@ describe('a connection that', () => {
       expect(isDatabaseUnavailable(await asked.catch((error: unknown) => error))).toBe(true);
     await many(50, () => pidOf());
     await allOpen();
+  });
+
+  test('cannot be opened is not tried for ever: settings of the URL that only the driver knows do no harm', async () => {
+    const url = new URL(place.urlFor('users'));
+    url.search = '?sslmode=verify-full&sslrootcert=/nowhere/root.crt&options=-c%20search_path%3Dpublic';
+    const common = { schema: 'users', entities: [OutboxMessage], migrations: import.meta.dirname };
+    const other = await openDatabase({ ...common, url: url.href, poolMax, pipelines });
+    const asked = () => other.run<{ label: string }>({ text: 'select label from cards' }, []);
+    for (let n = 0; n < 5; n += 1) expect(await many(8, asked)).toEqual(Array(8).fill([{ label: 'there' }]));
+    await other.close();
   });
 
   test('falls silent is given up after three seconds, and replaced', async () => {

@@ -42,7 +42,7 @@ const statements = {
   move: {
     name: 'promotion_move',
     text: `with moved as (
-        update promotions set status = $2, updated_at = now(), version = version + 1
+        update promotions set status = $2, updated_at = greatest(updated_at, now()), version = version + 1
         where id = $1 and status = any($3::text[])
         returning ${columns}
       ), announced as (${recordEventSql('promotion.status_changed', 'moved', state, cause)})

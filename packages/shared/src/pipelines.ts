@@ -62,8 +62,6 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
       // Whoever asks meanwhile asks the pool, and hears from it what is wrong.
       openNotBefore = performance.now() + reopenAfterMs;
       client?.end().catch(() => undefined);
-    } finally {
-      opening = undefined;
     }
   }
 
@@ -102,7 +100,11 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
       const now = performance.now();
       const pipeline = leastBusy(now);
       const isBusy = !pipeline || pipeline.underWay > 0;
-      if (isBusy && !opening && pipelines.size < most && now >= openNotBefore) opening = openAnother();
+      if (isBusy && !opening && pipelines.size < most && now >= openNotBefore) {
+        opening = openAnother().finally(() => {
+          opening = undefined;
+        });
+      }
       return pipeline && send(pipeline, query, now);
     },
     close: async () => {

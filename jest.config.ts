@@ -3,15 +3,15 @@ import type { Config } from 'jest';
 
 const config: Config = {
   testEnvironment: 'node',
-  roots: ['<rootDir>/packages', '<rootDir>/services', '<rootDir>/test'],
+  roots: ['<rootDir>/packages', '<rootDir>/services', '<rootDir>/local', '<rootDir>/tools', '<rootDir>/test'],
   testMatch: ['**/test/**/*.test.ts'],
   // Opens /docs in Chromium.
   testPathIgnorePatterns:
-    process.env.TEST_BROWSER === 'never' ? ['/node_modules/', '/test/docs.test.ts'] : ['/node_modules/'],
+    process.env.TEST_BROWSER === 'never' ? ['/node_modules/', '/test/docs.e2e.test.ts'] : ['/node_modules/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {}, // Jest strips types by itself on Node 24
-  globalSetup: '<rootDir>/test/global-setup.ts',
-  globalTeardown: '<rootDir>/test/global-teardown.ts',
+  globalSetup: '<rootDir>/test/support/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   testTimeout: 30_000,
   // The tests mostly wait for servers; on two cores Jest alone would use one worker.
   maxWorkers: Math.max(2, availableParallelism() - 1),

@@ -1,14 +1,15 @@
 # The tests, in the Node of the images: docker compose --profile test run --rm --build test
+FROM node:24-slim AS manifests
+WORKDIR /all
+COPY . .
+RUN find . -type f ! -path './package*.json' ! -path './*/*/package.json' -delete
+
 FROM node:24-slim
 # The test of the README runs its curl commands.
 RUN apt-get update && apt-get install -y --no-install-recommends curl && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-COPY package.json package-lock.json ./
-COPY packages/shared/package.json packages/shared/
-COPY services/gateway/package.json services/gateway/
-COPY services/users/package.json services/users/
-COPY services/promotions/package.json services/promotions/
-COPY services/subscriptions/package.json services/subscriptions/
+# Only the manifests, so that a change of code does not install the dependencies again.
+COPY --from=manifests /all ./
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund
 # A test copies a service and writes a migration into it.
 COPY --chown=node:node . .

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { globSync, watch } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { ended } from './accounts.ts';
+import { ended } from '../local/accounts.ts';
 
 const root = resolve(import.meta.dirname, '..');
 /** An editor's save is several events; a branch switch is many. */

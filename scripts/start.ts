@@ -1,10 +1,10 @@
 // `npm start`: the whole mesh on this machine with nothing installed but Node. Says what it does while it does it,
 // keeps its data in .data (DATA_DIR), and leaves no process behind when it is told to stop.
 import { resolve } from 'node:path';
-import { openFolder } from './accounts.ts';
-import { openMeshLog } from './mesh-log.ts';
-import { freePort, whyNotListen } from './ports.ts';
-import { takeLock } from './start-lock.ts';
+import { openFolder } from '../local/accounts.ts';
+import { freePort, whyNotListen } from '../local/ports.ts';
+import { openMeshLog } from '../local/stack-log.ts';
+import { takeLock } from '../local/start-lock.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const dataDir = resolve(root, process.env.DATA_DIR || '.data');
@@ -56,7 +56,7 @@ async function main(): Promise<void> {
   say('PromoPulse is starting …');
   const options = { env: process.env, dataDir, host, port, logDestination: log };
   // Loading the services takes a moment: after the first words.
-  const starting = import('./mesh.ts').then(({ startMesh }) =>
+  const starting = import('../local/stack.ts').then(({ startMesh }) =>
     startMesh({ ...options, say: (line) => say(`  ${line}`) }),
   );
   const mesh = await starting.catch(async (error: Error) => {

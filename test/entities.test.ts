@@ -1,21 +1,23 @@
 // That migrations and entities agree, for every service: a migration forgotten or edited by hand shows here.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openDatabase } from '@promopulse/shared/database';
-import { createLogger } from '@promopulse/shared/logger';
-import { offlineUrl } from '@promopulse/shared/migration-command';
-import { areMigrationsComplete, migrate, revert } from '@promopulse/shared/migrations';
+import { offlineUrl } from '@promopulse/shared/commands/migrate';
+import { openDatabase } from '@promopulse/shared/database/database';
+import { areMigrationsComplete, migrate, revert } from '@promopulse/shared/database/migrations';
 import { databaseOptionsOf } from '@promopulse/shared/service';
-import { createTestDatabase, type TestDatabase } from '@promopulse/shared/testing';
-import { definitions } from '../scripts/check-entities.ts';
+import { createLogger } from '@promopulse/shared/telemetry/logger';
+import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
+import { loadServices } from '../local/services.ts';
 
 const silent = createLogger({ service: 'test', level: 'silent' });
-const all = await definitions();
+const all = await loadServices();
 
-test('there are three services with a schema', () => {
-  expect(all.map(({ name }) => name).sort()).toEqual(['promotions', 'subscriptions', 'users']);
+test('every folder of services/ that defines a service is in the list of services, under its own name', () => {
+  const folder = join(import.meta.dirname, '../services');
+  const defined = readdirSync(folder).filter((name) => existsSync(join(folder, name, 'src/service.ts')));
+  expect(all.map(({ name }) => name).sort()).toEqual(defined.sort());
 });
 
 describe.each(all.map((definition) => [definition.name, definition] as const))('%s', (_name, definition) => {

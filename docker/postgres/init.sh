@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# Gives every service its own role and schema, by the rules of packages/shared/src/provision.sql. Runs once, when the
-# data volume is new. Run again by hand it changes nothing but the passwords; so, to change them, set them in .env and
+# Gives every service of the list (packages/shared/src/contracts/services.ts) its own role and schema, by the rules of
+# packages/shared/src/database/provision.sql. The password of a role is <SERVICE>_DB_PASSWORD. Runs once, when the data
+# volume is new. A second run by hand changes only the passwords. To change them, set them in .env, then:
 #   docker compose up -d --wait postgres
 #   docker compose exec postgres bash /docker-entrypoint-initdb.d/10-services.sh
 #   docker compose up -d --wait
 set -euo pipefail
 
+services=$(sed -n "s/^export const services = \[\(.*\)\] as const;$/\1/p" /services.ts | tr -d "',")
+[ -n "$services" ] || { echo "init.sh: /services.ts has no list of services" >&2; exit 1; }
+
 # \getenv keeps the passwords off the command line, where every process of the host could read them.
-psql --host /var/run/postgresql --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
-  --no-psqlrc --quiet --set ON_ERROR_STOP=1 <<'SQL'
-set client_min_messages = warning;
-\getenv users_password USERS_DB_PASSWORD
-\getenv promotions_password PROMOTIONS_DB_PASSWORD
-\getenv subscriptions_password SUBSCRIPTIONS_DB_PASSWORD
-\i /provision.sql
-\o /dev/null
-select pg_temp.provision_service('users', 'promopulse_users', :'users_password');
-select pg_temp.provision_service('promotions', 'promopulse_promotions', :'promotions_password');
-select pg_temp.provision_service('subscriptions', 'promopulse_subscriptions', :'subscriptions_password');
-SQL
+{
+  echo 'set client_min_messages = warning;'
+  echo '\i /provision.sql'
+  echo '\o /dev/null'
+  for service in $services; do
+    variable="${service^^}_DB_PASSWORD"
+    export "$variable=${!variable:-development-only}"
+    echo "\\getenv password $variable"
+    echo "select pg_temp.provision_service('$service', 'promopulse_$service', :'password');"
+  done
+} | psql --host /var/run/postgresql --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
+  --no-psqlrc --quiet --set ON_ERROR_STOP=1

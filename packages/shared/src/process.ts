@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type { ConfigError } from './config.ts';
-import { describeError } from './logger.ts';
+import { describeError } from './telemetry/describe-error.ts';
 
 interface Running {
   close(): Promise<void>;
@@ -20,10 +20,13 @@ export function keepHeapSmall(): void {
 const startingGraceMs = 1_000;
 
 /**
- * Starts, and stops on SIGTERM or SIGINT at any time (a second signal ends at once). What cannot start says why in
+ * With the argument `--check` it does nothing: everything that the process runs has been loaded by then, so a missing
+ * file has failed already, and nothing of the environment was needed. Images are built with it.
+ * Else it starts, and stops on SIGTERM or SIGINT at any time (a second signal ends at once). What cannot start says why in
  * one plain message and exits with 1.
  */
 export async function runProcess(name: string, start: () => Promise<Running>): Promise<void> {
+  if (process.argv.includes('--check')) return;
   let stopping = false;
   const starting = start();
   const stop = async (): Promise<void> => {

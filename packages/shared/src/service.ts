@@ -2,32 +2,26 @@
 // reverse order, so that requests in flight finish and what they committed is still published.
 import type { DestinationStream } from 'pino';
 import { z } from 'zod';
-import { addRoutes, describeApi, type Route } from './api.ts';
-import type { Broker, BrokerOptions, Consumer } from './broker.ts';
 import { type Environment, loadConfig, processConfig } from './config.ts';
 import {
   type Database,
   type DatabaseOptions,
   databaseConfig,
   type Entities,
-  isDatabaseUnavailable,
   openDatabase,
-  translateDatabaseError,
-} from './database.ts';
-import {
-  answerErrors,
-  assignRequestId,
-  bareApp,
-  healthRoutes,
-  logAccess,
-  notFoundRoute,
-  type RunningServer,
-  serve,
-} from './http.ts';
-import { createLogger, type Logger } from './logger.ts';
-import { migrate } from './migrations.ts';
-import { startRelay } from './outbox.ts';
-import { connectRabbit } from './rabbit-broker.ts';
+} from './database/database.ts';
+import { migrate } from './database/migrations.ts';
+import { isDatabaseUnavailable, translateDatabaseError } from './database/sqlstate.ts';
+import { answerErrors, bareApp, notFoundRoute } from './http/app.ts';
+import { healthRoutes } from './http/health.ts';
+import { describeApi } from './http/openapi.ts';
+import { assignRequestId, logAccess } from './http/request-log.ts';
+import { addRoutes, type Route } from './http/routes.ts';
+import { type RunningServer, serve } from './http/server.ts';
+import type { Broker, BrokerOptions, Consumer } from './messaging/broker.ts';
+import { connectRabbit } from './messaging/rabbitmq/broker.ts';
+import { startRelay } from './outbox/relay.ts';
+import { createLogger, type Logger } from './telemetry/logger.ts';
 
 const serviceConfig = {
   ...processConfig,
@@ -166,7 +160,7 @@ export async function startService(
           outbox: await relay.backlog(),
           ...(await parts.health?.()),
         }),
-        isReady: async () => !stopping && (await database.run({ name: 'ready', text: 'select 1' }, [])).length === 1,
+        isReady: async () => !stopping && (await database.isReachable()),
       }),
     );
     const document = describeApi(parts.routes, { title: definition.title, version: definition.version });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { type Environment, loadConfig, processConfig } from '../src/config.ts';
-import { databaseConfig } from '../src/database.ts';
+import { databaseConfig } from '../src/database/database.ts';
 
 const schema = z.object({
   ...processConfig,

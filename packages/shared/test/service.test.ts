@@ -6,24 +6,23 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { parseEvent, queues } from '../src/events.ts';
-import { createLogger } from '../src/logger.ts';
-import { withClient } from '../src/provision.ts';
-import { connectRabbit } from '../src/rabbit-broker.ts';
-import { brokerOptions } from '../src/service.ts';
+import { type Client, client } from '@promopulse/testing/client';
+import { eventually, fullFigures } from '@promopulse/testing/eventually';
 import {
   amqpUrl,
-  type Client,
-  client,
   createTestDatabase,
   deleteTopology,
-  eventually,
-  fullFigures,
   type TestDatabase,
-  testKeys,
   uniquePrefix,
-} from '../src/testing.ts';
-import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+} from '@promopulse/testing/servers';
+import { testKeys } from '@promopulse/testing/service';
+import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
+import { parseEvent } from '../src/contracts/index.ts';
+import { queues } from '../src/contracts/queues.ts';
+import { withClient } from '../src/database/provision.ts';
+import { connectRabbit } from '../src/messaging/rabbitmq/broker.ts';
+import { brokerOptions } from '../src/service.ts';
+import { createLogger } from '../src/telemetry/logger.ts';
 
 const main = join(import.meta.dirname, '../../../services/users/src/main.ts');
 const ada = { first_name: 'Ada', last_name: 'Lovelace', email: 'ada@example.com' };

@@ -1,33 +1,26 @@
 // The gateway put together. The order is the point: every answer has a request id, what is malformed is refused before
 // anything reads it, what is too much is refused before express sees it, and no service is asked before the request is
 // there as a whole.
-import { readFileSync } from 'node:fs';
 import type { RequestListener, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Environment, loadConfig } from '@promopulse/shared/config';
-import {
-  answerErrors,
-  assignRequestId,
-  bareApp,
-  logAccess,
-  notFoundRoute,
-  onlyGet,
-  type RunningServer,
-  serve,
-} from '@promopulse/shared/http';
-import { createLogger, type DestinationStream } from '@promopulse/shared/logger';
+import { answerErrors, bareApp, notFoundRoute, onlyGet } from '@promopulse/shared/http/app';
+import { assignRequestId, logAccess } from '@promopulse/shared/http/request-log';
+import { type RunningServer, serve } from '@promopulse/shared/http/server';
+import { createLogger, type DestinationStream } from '@promopulse/shared/telemetry/logger';
 import type { Express } from 'express';
-import { createRefusal, inTurn } from './admission.ts';
+import packageJson from '../package.json' with { type: 'json' };
 import { gatewayConfig } from './config.ts';
-import { createDocsRoutes } from './docs.ts';
-import { createHealthRoutes } from './health.ts';
-import { refuseFaulty, sanitize } from './hygiene.ts';
-import { createDocumentSource } from './openapi.ts';
-import { createUpstreamProxy, type UpstreamProxy } from './proxy.ts';
-import { answerOnSockets, limitConnections, refuseSurplus } from './sockets.ts';
-import { listUpstreams } from './upstreams.ts';
-import { toServices } from './ways.ts';
+import { answerOnSockets, limitConnections, refuseSurplus } from './edge/connections.ts';
+import { refuseFaulty, sanitize } from './edge/sanitize.ts';
+import { createDocsRoutes } from './pages/docs.ts';
+import { createHealthRoutes } from './pages/health.ts';
+import { createDocumentSource } from './pages/openapi.ts';
+import { createRefusal, inTurn } from './proxy/concurrency-limit.ts';
+import { toServices } from './proxy/dispatch.ts';
+import { createUpstreamProxy, type UpstreamProxy } from './proxy/proxy.ts';
+import { listUpstreams } from './proxy/upstreams.ts';
 
 export interface RunningGateway {
   url: string;
@@ -46,9 +39,7 @@ export async function startGateway(
     level: config.LOG_LEVEL,
     ...(logDestination && { destination: logDestination }),
   });
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
+  const { version } = packageJson;
   const info = { app: 'PromoPulse', version, environment: config.ENVIRONMENT };
   let stopping = false;
   const proxies = listUpstreams(config).map((upstream) => createUpstreamProxy(upstream, config, log));

@@ -1,8 +1,9 @@
 // The gateway's environment variables, their bounds and defaults. The README explains them.
 import { processConfig } from '@promopulse/shared/config';
 import { z } from 'zod';
-import { breakerConfig } from './breaker.ts';
-import { upstreamConfig } from './upstreams.ts';
+import packageJson from '../package.json' with { type: 'json' };
+import { breakerConfig } from './proxy/breaker.ts';
+import { upstreamConfig } from './proxy/upstreams.ts';
 
 const milliseconds = z.coerce.number().int().min(10).max(600_000);
 
@@ -10,7 +11,7 @@ export const gatewayConfig = z.object({
   ...processConfig,
   ...upstreamConfig,
   ...breakerConfig,
-  PORT: processConfig.PORT.default(8000),
+  PORT: processConfig.PORT.default(packageJson.config.port),
   /** From a request sent (or its body's end) to the response's headers. */
   UPSTREAM_TIMEOUT_MS: milliseconds.default(5_000),
   /** A body is in memory until its service has it. */

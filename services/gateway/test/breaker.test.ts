@@ -1,7 +1,7 @@
 import { get, type RequestListener } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { answerOk, answerWith, hang, type Mesh, pause, startMesh, until } from './mesh.ts';
+import { answerOk, answerWith, hang, type Mesh, pause, startMesh, until } from './stubs.ts';
 
 const resetMs = 400;
 let mesh: Mesh;

@@ -4,7 +4,7 @@ import { Agent, get, type IncomingMessage } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { startGateway } from '../src/app.ts';
-import { environmentFor, hang, pause, type Stub, startMesh, startStub, until } from './mesh.ts';
+import { environmentFor, hang, pause, type Stub, startMesh, startStub, until } from './stubs.ts';
 
 describe('the process', () => {
   const open: { close(): unknown }[] = [];

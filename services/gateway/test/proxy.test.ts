@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { answerWith, hang, type Mesh, pause, startMesh, until } from './mesh.ts';
+import { answerWith, hang, type Mesh, pause, startMesh, until } from './stubs.ts';
 import { sendRaw } from './wire.ts';
 
 let mesh: Mesh;

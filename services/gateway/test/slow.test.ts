@@ -1,7 +1,7 @@
 // 200 sockets that take their time, beside normal traffic, under the limits a gateway has by default.
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { answerOk, type Mesh, pause, startMesh } from './mesh.ts';
+import { answerOk, type Mesh, pause, startMesh } from './stubs.ts';
 
 let mesh: Mesh;
 beforeEach(async () => {

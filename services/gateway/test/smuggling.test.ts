@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { answerOk, environmentFor, type Stub, startStub, until } from './mesh.ts';
+import { answerOk, environmentFor, type Stub, startStub, until } from './stubs.ts';
 import { sendRaw } from './wire.ts';
 
 let stubs: Stub[];

@@ -1,7 +1,7 @@
 // The tables of schema "promotions".
 import { defineEntity, p } from '@mikro-orm/postgresql';
-import { promotionStatuses } from '@promopulse/shared/events';
-import { OutboxMessage } from '@promopulse/shared/outbox';
+import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
+import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 
 const PromotionSchema = defineEntity({
   name: 'Promotion',

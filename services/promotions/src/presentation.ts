@@ -1,6 +1,7 @@
 // A promotion as callers and neighbours see it.
-import { type EventDataOf, promotionStatuses } from '@promopulse/shared/events';
-import { presentedTime, presentTime } from '@promopulse/shared/fields';
+import type { EventDataOf } from '@promopulse/shared/contracts/index';
+import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
+import { presentedTime, presentTime } from '@promopulse/shared/http/schemas';
 import { z } from 'zod';
 import type { PromotionRow } from './queries.ts';
 

@@ -1,10 +1,10 @@
 // The use cases of promotions. An edit locks its row, asks the rules, and records its event in one transaction; a status
 // change is one statement that does the same.
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
-import type { Database } from '@promopulse/shared/database';
+import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
+import type { Database } from '@promopulse/shared/database/database';
 import { notFound } from '@promopulse/shared/errors';
-import type { PromotionStatus } from '@promopulse/shared/events';
-import { recordEvent } from '@promopulse/shared/outbox';
+import { recordEvent } from '@promopulse/shared/outbox/outbox';
 import { Promotion } from './entities.ts';
 import { promotionState } from './presentation.ts';
 import { findPromotion, listPromotions, movePromotion, type PromotionRow, type StatusEvent } from './queries.ts';

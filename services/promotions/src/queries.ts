@@ -1,8 +1,8 @@
 // The statements that are asked most, prepared once per connection.
-import type { Database } from '@promopulse/shared/database';
-import type { PromotionStatus } from '@promopulse/shared/events';
-import { presentTimeSql } from '@promopulse/shared/fields';
-import { recordEventSql } from '@promopulse/shared/outbox';
+import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
+import type { Database } from '@promopulse/shared/database/database';
+import { recordEventSql } from '@promopulse/shared/outbox/outbox';
+import { presentTimeSql } from '@promopulse/shared/outbox/payload';
 
 export interface PromotionRow {
   id: number;

@@ -1,22 +1,12 @@
 // The wire of promotions: what is accepted, which use case answers, how it is shown.
-import { type Route, route } from '@promopulse/shared/api';
-import { promotionStatuses } from '@promopulse/shared/events';
-import {
-  bodyId,
-  createCursor,
-  filledText,
-  moment,
-  pageQuery,
-  pageSchema,
-  required,
-  text,
-  textId,
-  textInteger,
-} from '@promopulse/shared/fields';
+import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
+import { createCursor, pageQuery, pageSchema } from '@promopulse/shared/http/pagination';
+import { type Route, route } from '@promopulse/shared/http/routes';
+import { bodyId, filledText, moment, required, text, textId, textInteger } from '@promopulse/shared/http/schemas';
+import type { Tracked } from '@promopulse/shared/messaging/applied-reply';
 import { z } from 'zod';
 import { presentedPromotion, presentPromotion, promotionState } from './presentation.ts';
 import type { createPromotions } from './promotions.ts';
-import type { Tracked } from './propagation.ts';
 
 const statusRule = `must be one of ${promotionStatuses.join(', ')}`;
 const status = z.enum(promotionStatuses, { error: required(statusRule, 'must be given once') });

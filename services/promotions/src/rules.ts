@@ -1,7 +1,6 @@
 // The rules of a promotion's life, as data: the tables below are the documentation, and the tests follow from them.
-
+import { type PromotionStatus, promotionStatuses } from '@promopulse/shared/contracts/promotions';
 import { type DomainError, invalidInput, ruleViolation } from '@promopulse/shared/errors';
-import { type PromotionStatus, promotionStatuses } from '@promopulse/shared/events';
 
 /** Where a promotion can go from each status: one way only. */
 export const transitions: Readonly<Record<PromotionStatus, readonly PromotionStatus[]>> = {

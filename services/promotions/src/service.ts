@@ -1,18 +1,18 @@
 // What the promotions service is.
 import { fileURLToPath } from 'node:url';
+import { createPropagation } from '@promopulse/shared/messaging/applied-reply';
 import { defineService } from '@promopulse/shared/service';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
 import { entities } from './entities.ts';
 import { createPromotions } from './promotions.ts';
-import { createPropagation } from './propagation.ts';
 import { internalPromotionRoutes, promotionRoutes } from './routes.ts';
 
 export const promotions = defineService({
   name: 'promotions',
   title: 'Promotions',
   version: packageJson.version,
-  defaultPort: 8002,
+  defaultPort: packageJson.config.port,
   config: {
     /** Longest wait, in milliseconds, of a status change for the subscriptions service to follow. */
     PROPAGATION_TIMEOUT_MS: z.coerce.number().int().min(0).max(10_000).default(1_000),

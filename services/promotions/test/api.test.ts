@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { bodyOf, type Client, invalid, problem, startTestService, type TestService } from '@promopulse/shared/testing';
+import { bodyOf, type Client, invalid, problem } from '@promopulse/testing/client';
+import { startTestService, type TestService } from '@promopulse/testing/service';
 import { promotions } from '../src/service.ts';
 import { createPromotion, getPromotion, notFound, setStatus, summerSale } from './wire.ts';
 

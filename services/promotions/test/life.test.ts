@@ -1,7 +1,8 @@
 // What a promotion may become, and what of it may be edited, over the wire.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { promotionStatuses as statuses } from '@promopulse/shared/events';
-import { bodyOf, type Client, invalid, problem, startTestService, type TestService } from '@promopulse/shared/testing';
+import { promotionStatuses as statuses } from '@promopulse/shared/contracts/promotions';
+import { bodyOf, type Client, invalid, problem } from '@promopulse/testing/client';
+import { startTestService, type TestService } from '@promopulse/testing/service';
 import { editableFields, fields, transitions } from '../src/rules.ts';
 import { promotions } from '../src/service.ts';
 import { createPromotion, eventsOf, getPromotion, promotionIn, setStatus } from './wire.ts';

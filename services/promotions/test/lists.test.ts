@@ -1,6 +1,7 @@
 // The totals of the list are kept by triggers beside the promotions; its pages are walked by cursor.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { startTestService, type TestService, type Wire } from '@promopulse/shared/testing';
+import type { Wire } from '@promopulse/testing/client';
+import { startTestService, type TestService } from '@promopulse/testing/service';
 import pg from 'pg';
 import { promotions } from '../src/service.ts';
 import { createPromotion, promotionIn, setStatus } from './wire.ts';

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type Client, startTestService, type TestService } from '@promopulse/shared/testing';
+import type { Client } from '@promopulse/testing/client';
+import { startTestService, type TestService } from '@promopulse/testing/service';
 import { promotions } from '../src/service.ts';
 import { createPromotion, eventsOf, getPromotion, setStatus } from './wire.ts';
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { promotionStatuses as statuses } from '@promopulse/shared/events';
+import { promotionStatuses as statuses } from '@promopulse/shared/contracts/promotions';
 import {
   editableFields,
   type Field,

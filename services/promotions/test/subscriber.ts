@@ -1,10 +1,12 @@
 // Test frame: what listens to promotions in the mesh, as fast as it is told to.
-import type { Broker } from '@promopulse/shared/broker';
-import { parseEvent, queues, type ReceivedEvent } from '@promopulse/shared/events';
-import { createLogger } from '@promopulse/shared/logger';
-import { connectRabbit } from '@promopulse/shared/rabbit-broker';
+import { parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/index';
+import { queues } from '@promopulse/shared/contracts/queues';
+import type { Broker } from '@promopulse/shared/messaging/broker';
+import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
 import { brokerOptions } from '@promopulse/shared/service';
-import { amqpUrl, eventually } from '@promopulse/shared/testing';
+import { createLogger } from '@promopulse/shared/telemetry/logger';
+import { eventually } from '@promopulse/testing/eventually';
+import { amqpUrl } from '@promopulse/testing/servers';
 
 interface Arrival {
   body: string;

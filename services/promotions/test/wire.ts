@@ -1,7 +1,7 @@
 // Test frame: the requests of promotions in one word each.
-
-import type { PromotionStatus } from '@promopulse/shared/events';
-import { type Answer, type Client, problem, type TestService } from '@promopulse/shared/testing';
+import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
+import { type Answer, type Client, problem } from '@promopulse/testing/client';
+import type { TestService } from '@promopulse/testing/service';
 
 export interface Promotion {
   id: number;

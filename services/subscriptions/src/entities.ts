@@ -1,7 +1,7 @@
 // The tables of schema "subscriptions": its own, and what it remembers of its neighbours ("projections").
 import { defineEntity, p } from '@mikro-orm/postgresql';
-import { promotionStatuses } from '@promopulse/shared/events';
-import { OutboxMessage } from '@promopulse/shared/outbox';
+import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
+import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 
 const Subscription = defineEntity({
   name: 'Subscription',

@@ -1,6 +1,6 @@
 // What a subscription's free-form metadata may hold: a JSON object that comes back as it was sent. Checked by
 // hand because nesting as deep as a body allows would overflow a recursive schema.
-import { isStorable, required } from '@promopulse/shared/fields';
+import { isStorable, required } from '@promopulse/shared/http/schemas';
 import { z } from 'zod';
 
 const deepest = 16;

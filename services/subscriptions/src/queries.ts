@@ -1,8 +1,8 @@
 // The statements of subscriptions, prepared once per connection. The ACTIVE check is the first: one statement whose
 // snapshot is the moment of decision, so no row is locked, and the outbox row is written by the same statement.
-import type { Database } from '@promopulse/shared/database';
-import { presentTimeSql } from '@promopulse/shared/fields';
-import { recordEventSql } from '@promopulse/shared/outbox';
+import type { Database } from '@promopulse/shared/database/database';
+import { recordEventSql } from '@promopulse/shared/outbox/outbox';
+import { presentTimeSql } from '@promopulse/shared/outbox/payload';
 import type { Situation } from './rules.ts';
 
 export interface SubscriptionRow {

@@ -1,16 +1,8 @@
 // The wire of subscriptions: what is accepted, which use case answers, how it is shown.
-import { type Route, route } from '@promopulse/shared/api';
 import { ruleViolation } from '@promopulse/shared/errors';
-import {
-  bodyId,
-  createCursor,
-  pageQuery,
-  pageSchema,
-  positionTime,
-  presentedTime,
-  presentTime,
-  textId,
-} from '@promopulse/shared/fields';
+import { createCursor, pageQuery, pageSchema, positionTime } from '@promopulse/shared/http/pagination';
+import { type Route, route } from '@promopulse/shared/http/routes';
+import { bodyId, presentedTime, presentTime, textId } from '@promopulse/shared/http/schemas';
 import { z } from 'zod';
 import { metadata } from './metadata.ts';
 import type { ListFilter, SubscriptionRow } from './queries.ts';

@@ -1,6 +1,6 @@
 // The ACTIVE check's decision table, pure: given what is known, refuse, ask an owner, or try again.
+import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import { conflict, type DomainError, notFound, ruleViolation, unavailable } from '@promopulse/shared/errors';
-import type { PromotionStatus } from '@promopulse/shared/events';
 
 export interface Situation {
   user: 'known' | 'deleted' | 'unknown';

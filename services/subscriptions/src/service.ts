@@ -3,11 +3,11 @@ import { fileURLToPath } from 'node:url';
 import { defineService } from '@promopulse/shared/service';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
-import { projectionConsumer } from './consumers.ts';
 import { entities } from './entities.ts';
-import { promotionsOwner, usersOwner } from './owners.ts';
-import { createProjections } from './projections.ts';
-import { startReconciliation } from './reconciliation.ts';
+import { projectionConsumer } from './projections/consumer.ts';
+import { promotionsOwner, usersOwner } from './projections/owner-client.ts';
+import { startReconciliation } from './projections/reconciliation.ts';
+import { createProjections } from './projections/store.ts';
 import { subscriptionRoutes } from './routes.ts';
 import { createSubscriptions } from './subscriptions.ts';
 
@@ -19,7 +19,7 @@ export const subscriptions = defineService({
   name: 'subscriptions',
   title: 'Subscriptions',
   version: packageJson.version,
-  defaultPort: 8003,
+  defaultPort: packageJson.config.port,
   config: {
     USERS_URL: httpUrl,
     PROMOTIONS_URL: httpUrl,

@@ -1,9 +1,9 @@
 // The use cases of subscriptions.
 import { randomUUID } from 'node:crypto';
-import type { Database } from '@promopulse/shared/database';
+import type { Database } from '@promopulse/shared/database/database';
 import { notFound, ruleViolation } from '@promopulse/shared/errors';
-import type { Owner } from './owners.ts';
-import type { Projections, PromotionState, UserState } from './projections.ts';
+import type { Owner } from './projections/owner-client.ts';
+import type { Projections, PromotionState, UserState } from './projections/store.ts';
 import {
   deactivateIfActive,
   insertIfAllowed,

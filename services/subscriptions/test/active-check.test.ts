@@ -1,8 +1,8 @@
 // The ACTIVE check: when the projection decides alone, when the owner is asked, and when nobody can tell.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { eventually } from '@promopulse/shared/testing';
-import { promotionState, type Scene, startScene } from './neighbours.ts';
+import { eventually } from '@promopulse/testing/eventually';
+import { promotionState, type Scene, startScene } from './owners.ts';
 
 const leaseMs = 1_000;
 let scene: Scene;

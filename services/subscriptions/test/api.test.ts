@@ -1,6 +1,6 @@
 // What callers of /subscriptions see.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { promotionState, type Scene, startScene } from './neighbours.ts';
+import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;
 let promotion = 100;

@@ -2,14 +2,16 @@
 // by whom, and however it ends; and keeping them must make nobody wait.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createLogger } from '@promopulse/shared/logger';
-import { migrate, revert } from '@promopulse/shared/migrations';
+import { migrate, revert } from '@promopulse/shared/database/migrations';
 import { databaseOptionsOf } from '@promopulse/shared/service';
-import { createTestDatabase, eventually, type Wire } from '@promopulse/shared/testing';
+import { createLogger } from '@promopulse/shared/telemetry/logger';
+import type { Wire } from '@promopulse/testing/client';
+import { eventually } from '@promopulse/testing/eventually';
+import { createTestDatabase } from '@promopulse/testing/servers';
 import fc from 'fast-check';
 import pg from 'pg';
 import { subscriptions } from '../src/service.ts';
-import { promotionState, type Scene, startScene } from './neighbours.ts';
+import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;
 beforeAll(async () => {

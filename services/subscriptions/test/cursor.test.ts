@@ -1,9 +1,9 @@
 // Walking a list by its cursors, as a caller would.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Wire } from '@promopulse/shared/testing';
+import type { Wire } from '@promopulse/testing/client';
 import pg from 'pg';
 import { statements } from '../src/queries.ts';
-import { promotionState, type Scene, startScene } from './neighbours.ts';
+import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;
 let promotion = 100;

@@ -2,15 +2,16 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Database, openDatabase } from '@promopulse/shared/database';
-import type { PromotionStatus } from '@promopulse/shared/events';
-import { rabbitDeadLetters } from '@promopulse/shared/rabbit-dead-letters';
+import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
+import { type Database, openDatabase } from '@promopulse/shared/database/database';
+import { rabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
 import { databaseOptionsOf } from '@promopulse/shared/service';
-import { amqpUrl, eventually } from '@promopulse/shared/testing';
+import { eventually } from '@promopulse/testing/eventually';
+import { amqpUrl } from '@promopulse/testing/servers';
 import fc from 'fast-check';
-import { createProjections } from '../src/projections.ts';
+import { createProjections } from '../src/projections/store.ts';
 import { subscriptions } from '../src/service.ts';
-import { promotionState, type Scene, startScene } from './neighbours.ts';
+import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 // The tables of schema "users". No column holds personal data in the clear, names excepted.
 import { defineEntity, p } from '@mikro-orm/postgresql';
-import { OutboxMessage } from '@promopulse/shared/outbox';
+import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 
 const UserSchema = defineEntity({
   name: 'User',

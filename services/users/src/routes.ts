@@ -1,10 +1,10 @@
 // The wire of users: what is accepted, which use case answers, how it is shown.
-import { type Route, route } from '@promopulse/shared/api';
-import { filledText, isStorable, required, textId, textInteger } from '@promopulse/shared/fields';
+import { type Route, route } from '@promopulse/shared/http/routes';
+import { filledText, isStorable, required, textId, textInteger } from '@promopulse/shared/http/schemas';
 import { z } from 'zod';
-import { checkEmail } from './email.ts';
 import type { User } from './entities.ts';
-import type { PersonalData } from './personal-data.ts';
+import { checkEmail } from './personal-data/email.ts';
+import type { PersonalData } from './personal-data/personal-data.ts';
 import type { createUsers } from './users.ts';
 
 const email = z

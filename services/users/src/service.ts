@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { defineService } from '@promopulse/shared/service';
 import packageJson from '../package.json' with { type: 'json' };
 import { entities } from './entities.ts';
-import { createPersonalData, personalDataConfig } from './personal-data.ts';
+import { createPersonalData, personalDataConfig } from './personal-data/personal-data.ts';
 import { internalUserRoutes, userRoutes } from './routes.ts';
 import { createUsers } from './users.ts';
 
@@ -11,7 +11,7 @@ export const users = defineService({
   name: 'users',
   title: 'Users',
   version: packageJson.version,
-  defaultPort: 8001,
+  defaultPort: packageJson.config.port,
   config: personalDataConfig,
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),

@@ -1,10 +1,11 @@
 // The use cases of users. One transaction each; the unique blind index decides who comes first.
 import { LockMode } from '@mikro-orm/postgresql';
-import { type Database, violatedConstraint } from '@promopulse/shared/database';
+import type { Database } from '@promopulse/shared/database/database';
+import { violatedConstraint } from '@promopulse/shared/database/sqlstate';
 import { conflict, notFound } from '@promopulse/shared/errors';
-import { recordEvent } from '@promopulse/shared/outbox';
+import { recordEvent } from '@promopulse/shared/outbox/outbox';
 import { User } from './entities.ts';
-import type { PersonalData } from './personal-data.ts';
+import type { PersonalData } from './personal-data/personal-data.ts';
 
 export interface NewUser {
   first_name: string;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { canonicalEmail, checkEmail } from '../src/email.ts';
+import { canonicalEmail, checkEmail } from '../src/personal-data/email.ts';
 
 const longestLocal = 'a'.repeat(64);
 const longestLabel = 'b'.repeat(63);

@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Broker, Unprocessable } from '@promopulse/shared/broker';
-import { parseEvent, queues, type ReceivedEvent } from '@promopulse/shared/events';
-import { createLogger } from '@promopulse/shared/logger';
-import { connectRabbit } from '@promopulse/shared/rabbit-broker';
+import { parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/index';
+import { queues } from '@promopulse/shared/contracts/queues';
+import { type Broker, Unprocessable } from '@promopulse/shared/messaging/broker';
+import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
 import { brokerOptions } from '@promopulse/shared/service';
-import { amqpUrl, eventually, startTestService, type TestService } from '@promopulse/shared/testing';
+import { createLogger } from '@promopulse/shared/telemetry/logger';
+import { eventually } from '@promopulse/testing/eventually';
+import { amqpUrl } from '@promopulse/testing/servers';
+import { startTestService, type TestService } from '@promopulse/testing/service';
 import { CloudEvent } from 'cloudevents';
 import { users } from '../src/service.ts';
 import { ada, createUser, keys } from './wire.ts';

@@ -1,9 +1,9 @@
 // The vectors are those of the specification (https://github.com/fernet/spec: generate.json, verify.json,
 // invalid.json), which Python's `cryptography` is tested with too.
 import { describe, expect, test } from '@jest/globals';
-import { testKeys } from '@promopulse/shared/testing';
+import { testKeys } from '@promopulse/testing/service';
 import fc from 'fast-check';
-import { createFernet, generateFernetKey, isFernetKey } from '../src/fernet.ts';
+import { createFernet, generateFernetKey, isFernetKey } from '../src/personal-data/fernet.ts';
 
 const secret = 'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=';
 const token = 'gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==';

@@ -1,15 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startService } from '@promopulse/shared/service';
-import {
-  bodyOf,
-  type Client,
-  client,
-  problem,
-  startTestService,
-  type TestService,
-  testKeys,
-} from '@promopulse/shared/testing';
-import { generateFernetKey } from '../src/fernet.ts';
+import { bodyOf, type Client, client, problem } from '@promopulse/testing/client';
+import { startTestService, type TestService, testKeys } from '@promopulse/testing/service';
+import { generateFernetKey } from '../src/personal-data/fernet.ts';
 import { users } from '../src/service.ts';
 import { createUser, keys, taken } from './wire.ts';
 

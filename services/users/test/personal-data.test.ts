@@ -1,11 +1,14 @@
 // A canary is an email and a phone that occur nowhere else. It is looked for wherever personal data could leak.
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { openDatabase, violatedConstraint } from '@promopulse/shared/database';
+import { openDatabase } from '@promopulse/shared/database/database';
+import { violatedConstraint } from '@promopulse/shared/database/sqlstate';
 import { databaseOptionsOf, type RunningService, startService } from '@promopulse/shared/service';
-import { type Client, client, eventually, startTestService, type TestService } from '@promopulse/shared/testing';
+import { type Client, client } from '@promopulse/testing/client';
+import { eventually } from '@promopulse/testing/eventually';
+import { startTestService, type TestService } from '@promopulse/testing/service';
 import { User } from '../src/entities.ts';
-import { createPersonalData } from '../src/personal-data.ts';
+import { createPersonalData } from '../src/personal-data/personal-data.ts';
 import { users } from '../src/service.ts';
 import { keys } from './wire.ts';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { startTestService, type TestService } from '@promopulse/shared/testing';
+import { startTestService, type TestService } from '@promopulse/testing/service';
 import { users } from '../src/service.ts';
 import { ada, createUser, keys, patiently } from './wire.ts';
 

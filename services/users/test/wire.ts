@@ -1,6 +1,7 @@
 // Test frame: the requests of users in one word each.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Answer, type Client, problem, testKeys } from '@promopulse/shared/testing';
+import { type Answer, type Client, problem } from '@promopulse/testing/client';
+import { testKeys } from '@promopulse/testing/service';
 
 export const keys = {
   PII_ENCRYPTION_KEYS: `${testKeys[0]},${testKeys[1]}`,

@@ -1,0 +1,15 @@
+// What each service of the list is, read from its folder.
+import { type ServiceName, services } from '@promopulse/shared/contracts/services';
+import type { ServiceDefinition } from '@promopulse/shared/service';
+
+/** @throws Error when the folder's `src/service.ts` exports no definition under the service's name */
+export async function loadService(name: string): Promise<ServiceDefinition> {
+  const module = (await import(`../services/${name}/src/service.ts`)) as Record<string, ServiceDefinition>;
+  const definition = module[name];
+  if (!definition) throw new Error(`services/${name}/src/service.ts does not export "${name}"`);
+  return definition;
+}
+
+export function loadServices(names: readonly ServiceName[] = services): Promise<ServiceDefinition[]> {
+  return Promise.all(names.map(loadService));
+}

@@ -1,0 +1,137 @@
+// The server behind `npm start`, in the places and states where starting one goes wrong.
+import { spawn } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { withClient } from '@promopulse/shared/database/provision';
+import { isRoot } from '../accounts.ts';
+import { freePort } from '../ports.ts';
+import { type LocalPostgres, startLocalPostgres } from '../postgres.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'promopulse-postgres-'));
+const dataDir = join(folder, 'data');
+const said: string[] = [];
+const servers: LocalPostgres[] = [];
+beforeAll(() => chmodSync(folder, 0o755));
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.stop();
+  said.length = 0;
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function start(options: { dataDir?: string; port?: number } = {}): Promise<LocalPostgres> {
+  const port = options.port ?? (await freePort());
+  const server = await startLocalPostgres({
+    dataDir,
+    durable: false,
+    say: (line) => said.push(line),
+    ...options,
+    port,
+  });
+  servers.push(server);
+  return server;
+}
+
+const ask = async (server: LocalPostgres, sql: string) =>
+  (await withClient(server.url, (client) => client.query(sql))).rows;
+
+describe('a local PostgreSQL', () => {
+  test('keeps its data through a restart, listens on the loopback alone, and makes no socket file', async () => {
+    const first = await start();
+    await ask(first, 'create table kept as select 42 as answer');
+    await first.stop();
+    const second = await start();
+    expect(await ask(second, 'select answer from kept')).toEqual([{ answer: 42 }]);
+    expect(await ask(second, 'show listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
+    expect(await ask(second, 'show unix_socket_directories')).toEqual([{ unix_socket_directories: '' }]);
+  }, 60_000);
+
+  test('lets nobody in without the password', async () => {
+    const server = await start();
+    const stranger = Object.assign(new URL(server.url), { password: 'guess' }).href;
+    await expect(withClient(stranger, async () => undefined)).rejects.toMatchObject({ code: '28P01' });
+  }, 30_000);
+
+  test('writes no value of a failed statement into its log', async () => {
+    const server = await start();
+    await expect(ask(server, `select 1 / length('') where 'ada@example.com' <> ''`)).rejects.toMatchObject({
+      code: '22012',
+    });
+    const log = readFileSync(server.logFile, 'utf8');
+    expect(log).toContain('division by zero');
+    expect(log).not.toContain('ada@');
+  }, 30_000);
+
+  test('chooses another port below the ephemeral range when its port is taken', async () => {
+    const port = await freePort();
+    const holder = createServer();
+    await new Promise<void>((resolve) => holder.listen(port, '127.0.0.1', resolve));
+    try {
+      const server = await start({ port });
+      expect(server.port).not.toBe(port);
+      expect(server.port).toBeLessThan(32_768);
+    } finally {
+      holder.close();
+    }
+  }, 30_000);
+
+  test('a server left behind on the same data is stopped and started anew', async () => {
+    const orphan = await start();
+    await ask(orphan, 'create table late as select 7 as answer');
+    const server = await start();
+    expect(said.join()).toContain('left behind');
+    expect(await ask(server, 'select answer from late')).toEqual([{ answer: 7 }]);
+  }, 60_000);
+
+  test('a stale pid file whose number now belongs to another process does not hinder it', async () => {
+    const before = await start();
+    await before.stop();
+    const bystander = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
+    try {
+      const owner = statSync(dataDir);
+      writeFileSync(join(dataDir, 'postmaster.pid'), `${bystander.pid}\n${dataDir}\n1\n5432\n\n\n\nready\n`, {
+        mode: 0o600,
+      });
+      if (isRoot) chownSync(join(dataDir, 'postmaster.pid'), owner.uid, owner.gid);
+      const server = await start();
+      expect(await ask(server, 'select 1 as one')).toEqual([{ one: 1 }]);
+      expect(bystander.exitCode).toBeNull();
+    } finally {
+      bystander.kill();
+    }
+  }, 60_000);
+
+  test('data of another major version is named, not touched', async () => {
+    const old = join(folder, 'old');
+    mkdirSync(old);
+    writeFileSync(join(old, 'PG_VERSION'), '17\n');
+    await expect(start({ dataDir: old })).rejects.toThrow(/written by PostgreSQL 17, this is 18/);
+  }, 30_000);
+
+  test('a folder of something else is left alone', async () => {
+    const other = join(folder, 'other');
+    mkdirSync(other);
+    writeFileSync(join(other, 'thesis.txt'), 'mine');
+    await expect(start({ dataDir: other })).rejects.toThrow('neither empty nor a PostgreSQL data folder');
+    expect(readFileSync(join(other, 'thesis.txt'), 'utf8')).toBe('mine');
+  }, 30_000);
+
+  test('below a folder that only its owner may enter it keeps the data within reach and says where (as root)', async () => {
+    const closed = join(folder, 'closed');
+    mkdirSync(closed, { mode: 0o700 });
+    const wanted = join(closed, '.data', 'postgres');
+    const server = await start({ dataDir: wanted });
+    try {
+      expect(await ask(server, 'select 1 as one')).toEqual([{ one: 1 }]);
+      if (isRoot) expect(said.join()).toContain(server.dataDir);
+      else expect(server.dataDir).toBe(wanted);
+      await server.stop();
+      expect((await start({ dataDir: wanted })).dataDir).toBe(server.dataDir);
+    } finally {
+      await Promise.all(servers.map((one) => one.stop()));
+      rmSync(dirname(server.dataDir), { recursive: true, force: true });
+    }
+  }, 60_000);
+});

@@ -1,0 +1,63 @@
+// The migration command of every service: `node src/migrate.ts current|list|create [name]|up|down`.
+import { z } from 'zod';
+import { ConfigError, type Environment, loadConfig } from '../config.ts';
+import { type DatabaseOptions, databaseConfig } from '../database/database.ts';
+import { createMigration, listMigrations, migrate, revert } from '../database/migrations.ts';
+import { databaseOptionsOf, type ServiceDefinition } from '../service.ts';
+import { createLogger, type Logger } from '../telemetry/logger.ts';
+
+const usage = `Usage: node src/migrate.ts <command>
+  current        the migration applied last
+  list           every migration, and whether it is applied
+  create [name]  write a migration from what changed in the entities (needs no database)
+  up             apply what is pending
+  down           revert the migration applied last`;
+
+const commands: Record<string, (options: DatabaseOptions, log: Logger) => Promise<string[]>> = {
+  current: async (options, log) => {
+    const applied = (await listMigrations(options, log)).filter(({ appliedAt }) => appliedAt);
+    return [applied.at(-1)?.name ?? 'none'];
+  },
+  list: async (options, log) =>
+    (await listMigrations(options, log)).map(({ name, appliedAt }) =>
+      appliedAt ? `applied  ${name}  ${appliedAt.toISOString()}` : `pending  ${name}`,
+    ),
+  up: async (options, log) => {
+    const names = await migrate(options, log);
+    return names.length > 0 ? names.map((name) => `applied ${name}`) : ['nothing to apply'];
+  },
+  down: async (options, log) => {
+    const name = await revert(options, log);
+    return [name ? `reverted ${name}` : 'nothing to revert'];
+  },
+};
+
+/** The body of every migrate.ts: exits 2 with a message for wrong usage or a missing DATABASE_URL. */
+export async function migrationCommand(definition: ServiceDefinition, args: string[], env: Environment): Promise<void> {
+  try {
+    for (const line of await run(definition, args, env)) process.stdout.write(`${line}\n`);
+  } catch (error) {
+    if ((error as Error).name !== 'ConfigError') throw error;
+    process.stderr.write(`${(error as Error).message}\n`);
+    process.exitCode = 2;
+  }
+}
+
+async function run(definition: ServiceDefinition, args: string[], env: Environment): Promise<string[]> {
+  const [command = '', name, ...rest] = args;
+  if (rest.length > 0 || name?.startsWith('-') || (name && command !== 'create')) throw new ConfigError(usage);
+  if (command === 'create') {
+    const file = await createMigration(databaseOptionsOf(definition, offlineUrl), name);
+    return [file ? `wrote ${file}` : 'the entities have not changed'];
+  }
+  const work = Object.hasOwn(commands, command) ? commands[command] : undefined;
+  if (!work) throw new ConfigError(usage);
+  const { DATABASE_URL } = loadConfig(z.object({ DATABASE_URL: databaseConfig.DATABASE_URL }), env);
+  return await work(
+    databaseOptionsOf(definition, DATABASE_URL),
+    createLogger({ service: definition.name, level: 'warn' }),
+  );
+}
+
+/** For what only compares files. */
+export const offlineUrl = 'postgres://nowhere/offline';

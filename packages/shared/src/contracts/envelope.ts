@@ -1,0 +1,25 @@
+// The envelope of every event: CloudEvents 1.0 JSON (https://github.com/cloudevents/spec), and the types its data is made of.
+import { z } from 'zod';
+
+export const id = z.int().positive();
+
+export const version = z.int().positive();
+
+export const time = z.iso.datetime({ offset: true });
+
+export const envelope = z.object({
+  specversion: z.literal('1.0'),
+  id: z.string().min(1),
+  source: z.string().min(1),
+  type: z.string().min(1),
+  subject: z.string(),
+  time,
+  datacontenttype: z.literal('application/json'),
+  /** CloudEvents extension: the id of the HTTP request that caused the event. */
+  requestid: z.string().optional(),
+  data: z.unknown(),
+});
+
+export type CloudEvent = z.infer<typeof envelope>;
+
+export const contentType = 'application/cloudevents+json';

@@ -1,0 +1,31 @@
+// Which queue takes which events.
+
+/** Queue → routing keys it is bound to (topic patterns: `*` is one word, `#` is any number). */
+export const queues = {
+  'subscriptions.projections': ['promotion.*', 'user.*', 'relay.heartbeat'],
+} as const satisfies Record<string, readonly string[]>;
+
+export type QueueName = keyof typeof queues;
+
+/** Whether a service has a queue. A queue is named after the service that consumes it. */
+export function hasQueue(service: string): boolean {
+  return Object.keys(queues).some((queue) => queue.startsWith(`${service}.`));
+}
+
+/** AMQP topic matching: `*` stands for exactly one word, `#` for zero or more. */
+export function matchesTopic(pattern: string, routingKey: string): boolean {
+  const match = (words: readonly string[], keys: readonly string[]): boolean => {
+    const [word, ...rest] = words;
+    if (word === undefined) return keys.length === 0;
+    if (word === '#') return match(rest, keys) || (keys.length > 0 && match(words, keys.slice(1)));
+    return keys.length > 0 && (word === '*' || word === keys[0]) && match(rest, keys.slice(1));
+  };
+  return match(pattern.split('.'), routingKey.split('.'));
+}
+
+/** Whether some queue of the mesh must take the message: only then is an unroutable one an error. */
+export function isConsumed(routingKey: string): boolean {
+  return Object.values(queues)
+    .flat()
+    .some((pattern) => matchesTopic(pattern, routingKey));
+}

@@ -1,0 +1,114 @@
+// A service's migrations: applied at its start and by command. MikroORM's migrator takes no lock, so everything that
+// touches a database here goes through one: a session advisory lock per schema, on a connection beside the migrator's.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { MikroORM } from '@mikro-orm/postgresql';
+import { pause } from '../backoff.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { type DatabaseOptions, ormOptions, poolOf } from './database.ts';
+import { isDatabaseUnavailable } from './sqlstate.ts';
+
+const waitForDatabaseMs = 30_000;
+
+/**
+ * Applies what is pending, once, whatever the number of replicas. Waits up to 30 s for a server that is not there yet, or goes
+ * away meanwhile.
+ * @returns the names of the migrations applied by this call
+ */
+export function migrate(options: DatabaseOptions, log: Logger): Promise<string[]> {
+  // From the beginning: what is applied by then, pending before, is not applied again.
+  return patiently(log, () =>
+    withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name)),
+  );
+}
+
+/** Reverts the migration applied last. @returns its name, or undefined when there is none */
+export function revert(options: DatabaseOptions, log: Logger): Promise<string | undefined> {
+  return withMigrationLock(options, log, async (orm) => {
+    const executed = await orm.migrator.getExecuted();
+    return executed.length > 0 ? (await orm.migrator.down())[0]?.name : undefined;
+  });
+}
+
+/** Every migration, oldest first; `appliedAt` is undefined for what is pending. */
+export function listMigrations(options: DatabaseOptions, log: Logger): Promise<{ name: string; appliedAt?: Date }[]> {
+  return withMigrationLock(options, log, async (orm) => {
+    const executed = await orm.migrator.getExecuted();
+    const pending = await orm.migrator.getPending();
+    return [
+      ...executed.map((migration) => ({ name: migration.name, appliedAt: migration.executed_at })),
+      ...pending.map(({ name }) => ({ name })),
+    ];
+  });
+}
+
+/**
+ * Writes a migration from what changed in the entities since the snapshot beside the migrations; needs no database.
+ * @returns the file's name, or undefined when nothing changed
+ */
+export function createMigration(options: DatabaseOptions, name?: string): Promise<string | undefined> {
+  return offline(options, async (orm) => {
+    const { fileName } = await orm.migrator.create(undefined, false, false, name);
+    return fileName || undefined;
+  });
+}
+
+/** Whether the migrations say all that the entities say, by the snapshot beside them; needs no database. */
+export async function areMigrationsComplete(options: DatabaseOptions): Promise<boolean> {
+  if (!existsSync(join(options.migrations, 'snapshot.json'))) return false;
+  return await offline(options, async (orm) => !(await orm.migrator.checkSchema()));
+}
+
+async function offline<Result>(options: DatabaseOptions, work: (orm: MikroORM) => Promise<Result>): Promise<Result> {
+  const base = ormOptions(options);
+  const orm = new MikroORM({ ...base, migrations: { ...base.migrations, snapshot: true, snapshotName: 'snapshot' } });
+  try {
+    return await work(orm);
+  } finally {
+    await orm.close(true);
+  }
+}
+
+async function withMigrationLock<Result>(
+  options: DatabaseOptions,
+  log: Logger,
+  work: (orm: MikroORM) => Promise<Result>,
+): Promise<Result> {
+  const patient = ormOptions({ ...options, poolMax: 2 });
+  const timeouts = {
+    statement_timeout: 0,
+    query_timeout: 0,
+    lock_timeout: 60_000,
+    idle_in_transaction_session_timeout: 0,
+  };
+  const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
+  try {
+    const pool = await poolOf(orm);
+    const client = await patiently(log, () => pool.connect());
+    try {
+      await client.query({
+        text: 'select pg_advisory_lock(hashtextextended($1, 0))',
+        values: [`promopulse.${options.schema}.migrations`],
+      });
+      return await work(orm);
+    } finally {
+      client.release(true);
+    }
+  } finally {
+    await orm.close();
+  }
+}
+
+/** Only for what may be done again when nobody knows whether it was. */
+async function patiently<Result>(log: Logger, work: () => Promise<Result>): Promise<Result> {
+  const deadline = Date.now() + waitForDatabaseMs;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
+      log.warn({ err: error }, 'waiting for the database');
+      await pause(1_000);
+    }
+  }
+}

@@ -1,0 +1,56 @@
+// The id of a request, and its line in the access log.
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from '../telemetry/logger.ts';
+
+export const requestIdHeader = 'x-request-id';
+
+const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** Accepts the caller's `X-Request-Id` if it is 1 to 128 of `A-Z a-z 0-9 . _ : -`, else makes a UUID; echoes it. */
+export function assignRequestId(request: IncomingMessage, response: ServerResponse, next?: () => void): void {
+  const given = request.headers[requestIdHeader];
+  const requestId = typeof given === 'string' && saneRequestId.test(given) ? given : randomUUID();
+  request.headers[requestIdHeader] = requestId;
+  response.setHeader('X-Request-Id', requestId);
+  next?.();
+}
+
+export function requestIdOf(request: IncomingMessage): string {
+  return String(request.headers[requestIdHeader]);
+}
+
+/** A path segment that our APIs could have made; anything else may be an email or a phone somebody put in the path. */
+const plainSegment = /^[\w.-]{0,64}$/;
+
+/** The path for a log line: without its query, and with `*` for every segment that is not plain. */
+function loggablePath(url: string): string {
+  const path = url.split('?', 1)[0] as string;
+  return path
+    .split('/')
+    .map((segment) => (plainSegment.test(segment) ? segment : '*'))
+    .join('/');
+}
+
+/** One line per request when its response is over. */
+export function logAccess(log: Logger) {
+  return (request: IncomingMessage, response: ServerResponse, next?: () => void): void => {
+    const start = performance.now();
+    const path = loggablePath(request.url ?? '');
+    response.once('close', () => {
+      if (path.startsWith('/health') && response.statusCode === 200) return;
+      log.info(
+        {
+          request_id: requestIdOf(request),
+          method: request.method,
+          path,
+          status: response.statusCode,
+          duration_ms: Math.round((performance.now() - start) * 10) / 10,
+          ...(!response.writableFinished && { aborted: true }),
+        },
+        'request',
+      );
+    });
+    next?.();
+  };
+}

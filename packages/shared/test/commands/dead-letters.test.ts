@@ -1,0 +1,113 @@
+// The operator's command, as a process of its own.
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { Unprocessable } from '../../src/messaging/broker.ts';
+import {
+  amqpUrl,
+  connected,
+  lettersOf,
+  type Mesh,
+  memoryMesh,
+  message,
+  publishSurely,
+  queue,
+  rabbitMesh,
+} from '../messaging/transports.ts';
+
+const command = fileURLToPath(new URL('../../src/commands/dead-letters.ts', import.meta.url));
+
+interface Ran {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+function run(args: string[], env: Record<string, string>): Promise<Ran> {
+  return new Promise((resolve) => {
+    const done = (error: { code?: unknown } | null, stdout: string, stderr: string): void =>
+      resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
+    execFile(process.execPath, [command, ...args], { env: { PATH: process.env.PATH, ...env } }, done);
+  });
+}
+
+const meshes: { name: string; start(): Promise<{ mesh: Mesh; env: Record<string, string> }> }[] = [
+  {
+    name: 'RabbitMQ',
+    start: async () => {
+      const mesh = rabbitMesh();
+      return { mesh, env: { AMQP_URL: amqpUrl(), AMQP_PREFIX: mesh.prefix } };
+    },
+  },
+  {
+    name: 'files',
+    start: async () => {
+      const mesh = await memoryMesh();
+      return { mesh, env: { DEAD_LETTER_DIR: mesh.dir } };
+    },
+  },
+];
+
+describe.each(meshes)('the dead letter command on $name', ({ start }) => {
+  let mesh: Mesh | undefined;
+  afterEach(async () => {
+    await mesh?.end();
+    mesh = undefined;
+  });
+
+  test('lists letters for people and for programs, and discards and replays the chosen ones', async () => {
+    const started = await start();
+    mesh = started.mesh;
+    const { env } = started;
+    const broker = mesh.connect();
+    const handle = async (): Promise<void> => {
+      throw new Unprocessable('no');
+    };
+    broker.consume({ queue, bindings: ['promotion.*'], handle });
+    await connected(broker);
+    expect(await run(['list'], env)).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^No dead letters in \S+\.\n$/),
+      stderr: '',
+    });
+    await publishSurely(
+      broker,
+      ['first', 'second', 'third', 'bad\u001b[2J'].map((id) => message({ id })),
+    );
+    const letters = await mesh.letters();
+    const list = await lettersOf(letters, 4);
+    await letters.close();
+    await broker.close();
+
+    const { stdout } = await run(['list'], env);
+    const [head, ...rows] = stdout.trimEnd().split('\n');
+    expect(head).toMatch(/^ID +QUEUE +ROUTING KEY +REASON +ATTEMPTS +FAILED AT$/);
+    expect(rows).toHaveLength(4);
+    expect(rows.find((row) => row.startsWith('first'))).toMatch(
+      /^first +subscriptions\.projections +promotion\.created +Unprocessable +1 +\d{4}-\S+Z$/,
+    );
+    expect(stdout).not.toContain('\u001b');
+    const json = JSON.parse((await run(['list', '--json'], env)).stdout);
+    expect(json.find(({ id }: { id: string }) => id === 'first')).toEqual(list.find(({ id }) => id === 'first'));
+    expect(await run(['discard', 'first', 'second'], env)).toMatchObject({ code: 0, stdout: 'Thrown away: 2 of 2.\n' });
+    expect(await run(['replay', 'third'], env)).toMatchObject({ code: 0, stdout: 'Put back: 1 of 1.\n' });
+    expect(await run(['replay', 'nobody'], env)).toMatchObject({ code: 1, stdout: 'Put back: 0 of 1.\n' });
+    expect(await run(['discard', '--all'], env)).toMatchObject({ code: 0, stdout: 'Thrown away: 1.\n' });
+    expect(await run(['list'], env)).toMatchObject({ stdout: expect.stringMatching(/^No dead letters in /) });
+  });
+});
+
+const senseless = ['', 'show', 'replay', 'discard', 'discard --all id', 'list id', 'list --all', 'list --wrong'];
+test.each(senseless)('calling it with "%s" makes no sense: it shows its usage and ends with 2', async (line) => {
+  const args = line.split(' ').filter((word) => word !== '');
+  const { code, stdout, stderr } = await run(args, { DEAD_LETTER_DIR: 'nowhere' });
+  expect(code).toBe(2);
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(/^Usage: dead-letters list/);
+});
+
+test('a RabbitMQ that cannot be reached is one clear line and exit code 1', async () => {
+  const { code, stderr } = await run(['list'], { AMQP_URL: 'amqp://127.0.0.1:1' });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^The dead letters cannot be reached: .*ECONNREFUSED.*\n$/);
+});

@@ -1,0 +1,224 @@
+import { execFile } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { eventually, fullFigures } from '@promopulse/testing/eventually';
+import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
+import { startTcpProxy } from '@promopulse/testing/tcp-proxy';
+import type { DatabaseOptions } from '../../src/database/database.ts';
+import { migrate, revert } from '../../src/database/migrations.ts';
+import { withClient } from '../../src/database/provision.ts';
+import { OutboxMessage } from '../../src/outbox/outbox.ts';
+import { createLogger } from '../../src/telemetry/logger.ts';
+
+const silent = createLogger({ service: 'test', level: 'silent' });
+const services = join(import.meta.dirname, '../../../../services');
+
+const namesIn = (folder: string) =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => name.replace('.ts', ''))
+    .sort();
+const allNames = namesIn(join(services, 'users/src/migrations'));
+
+let place: TestDatabase;
+beforeEach(async () => {
+  place = await createTestDatabase(['users']);
+});
+afterEach(() => place.drop());
+
+const optionsFor = (url: string): DatabaseOptions => ({
+  url,
+  schema: 'users',
+  entities: [OutboxMessage],
+  migrations: join(services, 'users/src/migrations'),
+});
+const ask = async <Row>(sql: string): Promise<Row[]> =>
+  (await withClient(place.adminUrl, (client) => client.query(sql))).rows;
+const appliedNames = async () =>
+  (await ask<{ name: string }>('select name from users.mikro_orm_migrations order by id')).map(({ name }) => name);
+
+describe('an empty database', () => {
+  test('that five replicas migrate at once is migrated once, and all of them succeed, ten times of ten', async () => {
+    for (let round = 0; round < 10; round++) {
+      const applied = await Promise.all(
+        Array.from({ length: 5 }, () => migrate(optionsFor(place.urlFor('users')), silent)),
+      );
+      expect(applied.flat()).toEqual(allNames);
+      expect(await appliedNames()).toEqual(allNames);
+      await place.drop();
+      place = await createTestDatabase(['users']);
+    }
+  });
+
+  test('that replicas migrate while others revert ends in one state or another, and nobody fails', async () => {
+    const options = optionsFor(place.urlFor('users'));
+    await Promise.all([
+      migrate(options, silent),
+      revert(options, silent),
+      migrate(options, silent),
+      revert(options, silent),
+    ]);
+    const [row] = await ask<{ there: boolean }>("select to_regclass('users.outbox') is not null as there");
+    expect(row?.there).toBe((await appliedNames()).length > 0);
+  });
+});
+
+test('a server that is not there yet is waited for', async () => {
+  const proxy = await startTcpProxy(place.adminUrl);
+  proxy.limit(0);
+  try {
+    const waiting = migrate(optionsFor(proxy.through(place.urlFor('users'))), silent);
+    await eventually(() => expect(proxy.accepted()).toBeGreaterThanOrEqual(1));
+    proxy.limit(undefined);
+    expect(await waiting).toEqual(allNames);
+  } finally {
+    await proxy.close();
+  }
+});
+
+test('a server that goes away between the lock and the migrations is waited for', async () => {
+  const proxy = await startTcpProxy(place.adminUrl);
+  try {
+    await withClient(place.adminUrl, async (holder) => {
+      await holder.query("select pg_advisory_lock(hashtextextended('promopulse.users.migrations', 0))");
+      const waiting = migrate(optionsFor(proxy.through(place.urlFor('users'))), silent);
+      waiting.catch(() => undefined);
+      await eventually(async () => {
+        const [row] = await ask<{ waits: boolean }>(
+          `select count(*) > 0 as waits from pg_locks join pg_database on pg_database.oid = database
+           where datname = current_database() and locktype = 'advisory' and not granted`,
+        );
+        expect(row?.waits).toBe(true);
+      });
+      proxy.limit(0);
+      await holder.query('select pg_advisory_unlock_all()');
+      await eventually(() => expect(proxy.accepted()).toBeGreaterThanOrEqual(2));
+      proxy.limit(undefined);
+      expect(await waiting).toEqual(allNames);
+    });
+  } finally {
+    await proxy.close();
+  }
+});
+
+test('a database that does not exist is not waited for, nor created', async () => {
+  const url = new URL(place.urlFor('users'));
+  url.pathname = '/nowhere';
+  await expect(migrate(optionsFor(url.href), silent)).rejects.toMatchObject({ code: '3D000' });
+});
+
+test('a migration that fails is rolled back, comes through, and leaves the lock free', async () => {
+  const options = optionsFor(place.urlFor('users'));
+  await withClient(place.urlFor('users'), (client) => client.query('create table users (id int)'));
+  await expect(migrate(options, silent)).rejects.toMatchObject({ code: '42P07' });
+  expect(await ask("select to_regclass('users.outbox') as outbox")).toEqual([{ outbox: null }]);
+  await withClient(place.urlFor('users'), (client) => client.query('drop table users'));
+  expect(await migrate(options, silent)).toEqual(allNames);
+});
+
+test('reverting what was never applied does nothing', async () => {
+  expect(await revert(optionsFor(place.urlFor('users')), silent)).toBeUndefined();
+});
+
+describe('the command', () => {
+  let copy: string;
+  beforeAll(() => {
+    copy = mkdtempSync(join(tmpdir(), 'migrations-'));
+    symlinkSync(join(services, '../node_modules'), join(copy, 'node_modules')); // the same packages
+    cpSync(join(services, 'users/src'), join(copy, 'src'), { recursive: true });
+    cpSync(join(services, 'users/package.json'), join(copy, 'package.json'));
+  });
+  afterAll(() => rmSync(copy, { recursive: true }));
+
+  function run(args: string[], env: Record<string, string> = {}) {
+    return new Promise<{ code: number; out: string; err: string }>((resolve) => {
+      execFile(
+        process.execPath,
+        [join(copy, 'src/migrate.ts'), ...args],
+        { env: { PATH: process.env.PATH ?? '', ...env } },
+        (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }),
+      );
+    });
+  }
+  const onDatabase = (...args: string[]) => run(args, { DATABASE_URL: place.urlFor('users') });
+  const migrationNames = () => namesIn(join(copy, 'src/migrations'));
+  const eachLine = (line: (name: string) => string, names: readonly string[] = allNames) => names.map(line).join('');
+
+  test('by five processes at once on an empty database succeeds in all of them and applies each migration once, each time', async () => {
+    for (let round = 0; round < (fullFigures ? 10 : 2); round++) {
+      const results = await Promise.all(Array.from({ length: 5 }, () => onDatabase('up')));
+      expect(results.map(({ code, err }) => ({ code, err }))).toEqual(Array(5).fill({ code: 0, err: '' }));
+      expect(results.map(({ out }) => out).sort()).toEqual([
+        eachLine((name) => `applied ${name}\n`),
+        ...Array(4).fill('nothing to apply\n'),
+      ]);
+      expect(await appliedNames()).toEqual(allNames);
+      await place.drop();
+      place = await createTestDatabase(['users']);
+    }
+  }, 300_000); // fifty processes
+
+  test('lists, applies (once, by however many processes) and reverts, and says what it did', async () => {
+    const together = async (...commands: string[]) => {
+      const results = await Promise.all(commands.map((command) => onDatabase(command)));
+      expect(results.map(({ code, err }) => ({ code, err }))).toEqual(Array(results.length).fill({ code: 0, err: '' }));
+      return results.map(({ out }) => out);
+    };
+    const pending = eachLine((name) => `pending  ${name}\n`);
+    expect(await together('current', 'list', 'down')).toEqual(['none\n', pending, 'nothing to revert\n']);
+    expect((await together('up', 'up', 'up', 'up', 'up')).sort()).toEqual([
+      eachLine((name) => `applied ${name}\n`),
+      ...Array(4).fill('nothing to apply\n'),
+    ]);
+    expect(await appliedNames()).toEqual(allNames);
+    const [current, list] = await together('current', 'list');
+    expect(current).toBe(`${allNames.at(-1)}\n`);
+    const applied = eachLine((name) => `applied {2}${name} {2}\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z\\n`);
+    expect(list).toMatch(new RegExp(`^${applied}$`));
+    for (const name of allNames.toReversed()) expect(await together('down')).toEqual([`reverted ${name}\n`]);
+    expect(await ask("select to_regclass('users.users') as users")).toEqual([{ users: null }]);
+  }, 120_000); // a dozen processes
+
+  test('shows its usage for anything it does not know, and exits with 2', async () => {
+    const wrong = [[], ['toString'], ['up', '--force'], ['create', 'a', 'b']];
+    const results = await Promise.all(wrong.map((args) => run(args, { DATABASE_URL: 'postgres://127.0.0.1:1/x' })));
+    for (const { code, out, err } of results) {
+      expect({ code, out }).toEqual({ code: 2, out: '' });
+      expect(err).toMatch(/^Usage: node src\/migrate\.ts <command>\n {2}current /);
+    }
+    expect(migrationNames()).toEqual(allNames);
+  });
+
+  test('without DATABASE_URL names it and exits with 2', async () => {
+    const complaint = 'The environment is not complete:\n  - DATABASE_URL is not set\n';
+    expect(await run(['up'])).toEqual({ code: 2, out: '', err: complaint });
+  });
+
+  test('create says that nothing changed, and needs no database for it', async () => {
+    expect(await run(['create'])).toEqual({ code: 0, out: 'the entities have not changed\n', err: '' });
+    expect(migrationNames()).toEqual(allNames);
+  });
+
+  test('create writes what changed in the entities, which up applies and down takes back', async () => {
+    const file = join(copy, 'src/entities.ts');
+    const entities = readFileSync(file, 'utf8');
+    writeFileSync(file, entities.replace('version: p', 'nickname: p.string().length(40).nullable(),\n    version: p'));
+    const { code, out, err } = await run(['create', 'nickname']);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const [name] = out.match(/Migration\d{14}_nickname(?=\.ts)/) ?? [];
+    expect(migrationNames()).toContain(name);
+    const migration = readFileSync(join(copy, 'src/migrations', `${name}.ts`), 'utf8');
+    expect(migration).toContain('alter table "users"."users" add "nickname" varchar(40) null');
+    expect(migration).toContain('alter table "users"."users" drop column "nickname"');
+    expect((await run(['create'])).out).toBe('the entities have not changed\n');
+
+    expect((await onDatabase('up')).out).toBe(eachLine((each) => `applied ${each}\n`, [...allNames, String(name)]));
+    const columns = () =>
+      ask("select from information_schema.columns where table_schema = 'users' and column_name = 'nickname'");
+    expect(await columns()).toHaveLength(1);
+    expect((await onDatabase('down')).out).toContain('_nickname');
+    expect(await columns()).toHaveLength(0);
+  });
+});

@@ -1,0 +1,607 @@
+// What every service's HTTP edge promises, on a made-up table of routes behind a real server.
+import { connect } from 'node:net';
+import { Writable } from 'node:stream';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Answer, type Client, client } from '@promopulse/testing/client';
+import { eventually } from '@promopulse/testing/eventually';
+import { z } from 'zod';
+import { conflict, unavailable } from '../../src/errors.ts';
+import { answerErrors, bareApp, notFoundRoute } from '../../src/http/app.ts';
+import { describeApi } from '../../src/http/openapi.ts';
+import { createCursor, pageQuery } from '../../src/http/pagination.ts';
+import { assignRequestId, logAccess } from '../../src/http/request-log.ts';
+import { addRoutes, type Route, route } from '../../src/http/routes.ts';
+import { bodyId, filledText, moment, textId } from '../../src/http/schemas.ts';
+import { type RunningServer, serve } from '../../src/http/server.ts';
+import { createLogger } from '../../src/telemetry/logger.ts';
+
+const thing = z.object({ id: z.int(), label: z.string() }).meta({ id: 'Thing' });
+const newThing = z.strictObject({
+  label: filledText(20),
+  at: moment.optional(),
+  inner: z.strictObject({ depth: z.int({ error: 'must be an integer' }) }).optional(),
+});
+
+const cursor = createCursor('t1', z.tuple([bodyId]));
+const routes: Route[] = [
+  route({
+    method: 'post',
+    path: '/things',
+    operationId: 'createThing',
+    summary: 'Create a thing',
+    body: newThing,
+    example: { label: 'first' },
+    success: { status: 201, description: 'The thing', schema: thing, headers: { Location: 'Path of the thing' } },
+    errors: { 409: 'it is there', 415: 'the body is not JSON', 422: 'a rule is broken' },
+    handle: async ({ body, requestId }) => ({
+      status: 201,
+      body: { id: 7, ...body, requestId, isAdmin: (body as { isAdmin?: unknown }).isAdmin },
+      headers: { Location: '/things/7' },
+    }),
+  }),
+  route({
+    method: 'get',
+    path: '/things',
+    operationId: 'listThings',
+    summary: 'List things',
+    query: pageQuery({ kind: z.enum(['big', 'small'], 'must be big or small').optional() }, cursor),
+    success: { status: 200, description: 'A page', schema: z.object({ items: z.array(thing) }) },
+    errors: { 422: 'a parameter breaks its rule' },
+    handle: async ({ query }) => ({ status: 200, body: { items: [], query } }),
+  }),
+  route({
+    method: 'get',
+    path: '/things/{id}',
+    operationId: 'getThing',
+    summary: 'Get a thing',
+    params: z.strictObject({ id: textId }),
+    success: { status: 200, description: 'The thing', schema: thing },
+    errors: { 404: 'there is no such thing', 422: 'the id is not one' },
+    handle: async ({ params }) => ({ status: 200, body: { id: params.id, label: 'x' } }),
+  }),
+  route({
+    method: 'patch',
+    path: '/things/{id}/failure',
+    operationId: 'failThing',
+    summary: 'Fail',
+    params: z.strictObject({ id: textId }),
+    success: { status: 200, description: 'Never', schema: thing },
+    errors: { 409: 'by id 1', 503: 'by id 2' },
+    handle: async ({ params }) => {
+      if (params.id === 1) throw conflict('thing_taken', 'The thing is taken');
+      if (params.id === 2) throw unavailable('Nobody can tell', 3);
+      if (params.id === 3) throw { status: 'text', type: 9 };
+      throw new Error('select secret from things');
+    },
+  }),
+];
+
+let server: RunningServer;
+let api: Client;
+const lines: string[] = [];
+beforeAll(async () => {
+  const destination = new Writable({
+    write: (chunk, _encoding, done) => {
+      lines.push(String(chunk));
+      done();
+    },
+  });
+  const log = createLogger({ service: 'test', level: 'info', destination });
+  const app = bareApp();
+  app.use(assignRequestId, logAccess(log));
+  addRoutes(app, routes);
+  app.use(
+    notFoundRoute,
+    answerErrors(log, () => undefined),
+  );
+  server = await serve(app, {
+    host: '127.0.0.1',
+    port: 0,
+    keepAliveTimeoutMs: 5_000,
+    headersTimeoutMs: 10_000,
+    requestTimeoutMs: 15_000,
+  });
+  api = client(server.url);
+});
+afterAll(() => server.close(1_000));
+
+// biome-ignore lint/suspicious/noExplicitAny: the wire is what is checked
+function expectProblem(answer: Answer<any>, status: number, code: string): void {
+  expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
+  expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json\b/);
+  expect(answer.body).toMatchObject({
+    type: 'about:blank',
+    title: expect.any(String),
+    status,
+    detail: expect.any(String),
+    request_id: answer.headers.get('x-request-id'),
+  });
+}
+
+/** Sends bytes that no proper client would. @returns all that came back until the end of the connection */
+function sendRaw(request: string | Buffer): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port: server.port });
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('error', reject);
+    socket.on('close', () => resolve(Buffer.concat(chunks).toString()));
+    socket.write(request);
+  });
+}
+
+const postRaw = (body: Buffer | string, headers: Record<string, string> = {}) =>
+  fetch(`${server.url}/things`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body,
+  }).then(async (response) => ({
+    status: response.status,
+    headers: response.headers,
+    body: await response.json(),
+    // biome-ignore lint/suspicious/noExplicitAny: the wire is what is checked
+  })) as Promise<Answer<any>>;
+
+describe('a body', () => {
+  test('that fits is parsed, and the answer has the status, headers and body of the route', async () => {
+    const answer = await api.post('/things', { label: 'Ada' });
+    expect(answer.status).toBe(201);
+    expect(answer.headers.get('location')).toBe('/things/7');
+    expect(answer.headers.get('content-type')).toMatch(/^application\/json\b/);
+    expect(answer.body).toMatchObject({ id: 7, label: 'Ada' });
+  });
+
+  test.each<[string, unknown, { field: string; rule: string }[]]>([
+    ['without a field', {}, [{ field: 'label', rule: 'is required' }]],
+    ['with a null', { label: null }, [{ field: 'label', rule: 'must be a string' }]],
+    ['with an empty one', { label: ' \t' }, [{ field: 'label', rule: 'must not be empty' }]],
+    ['with a long one', { label: 'x'.repeat(21) }, [{ field: 'label', rule: 'must be at most 20 characters' }]],
+    ['with a NUL', { label: 'a\0b' }, [{ field: 'label', rule: 'must be well-formed Unicode without NUL characters' }]],
+    [
+      'with half a surrogate pair',
+      '{"label":"\\ud800"}',
+      [{ field: 'label', rule: 'must be well-formed Unicode without NUL characters' }],
+    ],
+    [
+      'wrong in several places',
+      { inner: { depth: 'x', more: 1 }, size: 1 },
+      [
+        { field: 'label', rule: 'is required' },
+        { field: 'inner.depth', rule: 'must be an integer' },
+        { field: 'inner.more', rule: 'is not a known field' },
+        { field: 'size', rule: 'is not a known field' },
+      ],
+    ],
+    [
+      'with an address or a phone for a name',
+      { label: 'x', 'ada@example.com': 1, inner: { depth: 1, '+14155550123': 1 } },
+      [
+        { field: 'inner.(not shown)', rule: 'is not a known field' },
+        { field: '(not shown)', rule: 'is not a known field' },
+      ],
+    ],
+    ['that is a list', [], [{ field: 'body', rule: 'must be a JSON object' }]],
+    ['that is a list of one', [{ label: 'x' }], [{ field: 'body', rule: 'must be a JSON object' }]],
+    ['that is absent', undefined, [{ field: 'body', rule: 'is required' }]],
+  ])('%s is refused by field and rule', async (_what, body, errors) => {
+    const answer = await api.post('/things', body);
+    expectProblem(answer, 422, 'validation_failed');
+    expect(answer.body.errors).toEqual(errors);
+    expect(answer.body.detail).toBe(errors.map(({ field, rule }) => `${field} ${rule}`).join('; '));
+  });
+
+  test.each(['{', '{"label":"x"', "{'label':'x'}", 'NaN', '{"label":"x"}}'])(
+    'that is not JSON (%j) is a 422',
+    async (body) => {
+      expectProblem(await postRaw(body), 422, 'malformed_json');
+    },
+  );
+
+  test.each([
+    ['', 'is required'],
+    ['"x"', 'must be a JSON object'],
+    ['null', 'must be a JSON object'],
+    ['7', 'must be a JSON object'],
+  ])('that is JSON but no object (%j) is a 422 that says so', async (body, rule) => {
+    const answer = await postRaw(body);
+    expectProblem(answer, 422, 'validation_failed');
+    expect(answer.body.errors).toEqual([{ field: 'body', rule }]);
+  });
+
+  test('that is not UTF-8 is refused, and not stored with replacement characters', async () => {
+    const body = Buffer.concat([Buffer.from('{"label":"'), Buffer.of(0xff, 0xc3), Buffer.from('"}')]);
+    const answer = await postRaw(body);
+    expectProblem(answer, 422, 'malformed_json');
+    expect(answer.body).toMatchObject({ errors: [{ field: 'body', rule: 'must be valid JSON in UTF-8' }] });
+    const latin = await postRaw(Buffer.from('{"label":"\xe9"}', 'latin1'), {
+      'content-type': 'application/json; charset=iso-8859-1',
+    });
+    expectProblem(latin, 422, 'malformed_json');
+  });
+
+  test.each([
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'json',
+    'text/json',
+  ])('of content type %s is a 415', async (type) => {
+    expectProblem(await postRaw('{"label":"x"}', { 'content-type': type }), 415, 'unsupported_media_type');
+  });
+
+  test('without a content type is a 415', async () => {
+    const answer = await sendRaw(
+      'POST /things HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}',
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 415 /);
+  });
+
+  test.each(['application/merge-patch+json', 'application/json; charset=utf-8', 'APPLICATION/JSON'])(
+    'of content type %s is JSON',
+    async (type) => {
+      expect(await postRaw('{"label":"x"}', { 'content-type': type })).toMatchObject({ status: 201 });
+    },
+  );
+
+  test('of 64 KiB is read, of one byte more is a 413, also when it is chunked or compressed', async () => {
+    const sized = (bytes: number) => `{"label":"x"${' '.repeat(bytes - 13)}}`;
+    expect(await postRaw(sized(65_536))).toMatchObject({ status: 201 });
+    expectProblem(await postRaw(sized(65_537)), 413, 'body_too_large');
+    expectProblem(await postRaw(gzipSync(sized(5_000_000)), { 'content-encoding': 'gzip' }), 413, 'body_too_large');
+    const chunk = ' '.repeat(0x8000);
+    const chunked = `8000\r\n${chunk}\r\n`.repeat(3);
+    const answer = await sendRaw(
+      `POST /things HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}0\r\n\r\n`,
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 413 /);
+  });
+
+  test.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+  ])('that is compressed by %s is unpacked', async (encoding, compress) => {
+    const answer = await postRaw(compress('{"label":"x"}'), { 'content-encoding': encoding });
+    expect(answer).toMatchObject({ status: 201, body: { label: 'x' } });
+  });
+
+  test('that says it is compressed and is not is a 400, in an unknown way a 415', async () => {
+    expectProblem(await postRaw('{"label":"x"}', { 'content-encoding': 'gzip' }), 400, 'bad_request');
+    expectProblem(await postRaw('{"label":"x"}', { 'content-encoding': 'rot13' }), 415, 'unsupported_encoding');
+  });
+
+  test('nested thousands deep is refused like any unknown field', async () => {
+    expectProblem(await postRaw(`{"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`), 422, 'validation_failed');
+  });
+
+  test.each([
+    '{"label":"x","__proto__":{"isAdmin":true}}',
+    '{"label":"x","constructor":{"prototype":{"isAdmin":true}}}',
+    '{"label":"x","inner":{"depth":1,"__proto__":{"isAdmin":true}}}',
+    '{"label":"x","isAdmin":true}',
+  ])('%s changes no prototype and nothing of it comes through', async (body) => {
+    const answer = await api.post('/things', body);
+    expect(answer.status === 201 ? answer.body.isAdmin : undefined).toBeUndefined();
+    expect(JSON.stringify(answer.body.inner ?? {})).not.toContain('isAdmin');
+    expect(({} as { isAdmin?: unknown }).isAdmin).toBeUndefined();
+  });
+});
+
+describe('a query', () => {
+  test('is read by type, and what is not given has its default', async () => {
+    expect((await api.get('/things')).body.query).toEqual({ limit: 100 });
+    expect((await api.get('/things?limit=5&kind=big')).body.query).toEqual({ limit: 5, kind: 'big' });
+    const after = cursor.write([7]);
+    expect((await api.get(`/things?cursor=${after}`)).body.query).toEqual({ limit: 100, cursor: [7] });
+  });
+
+  test.each([
+    ['limit=0', 'limit', 'must be an integer from 1 to 1000'],
+    ['limit=1001', 'limit', 'must be an integer from 1 to 1000'],
+    ['limit=', 'limit', 'must be an integer from 1 to 1000'],
+    ['limit=1e2', 'limit', 'must be an integer from 1 to 1000'],
+    ['limit=%2B5', 'limit', 'must be an integer from 1 to 1000'],
+    ['limit=5&limit=5', 'limit', 'must be given once'],
+    ['limit[]=5', 'limit[]', 'is not a known field'],
+    ['offset=2147483648', 'offset', 'must be an integer from 0 to 2147483647'],
+    ['cursor=', 'cursor', 'must be the next_cursor of a page of this list'],
+    ['cursor=x', 'cursor', 'must be the next_cursor of a page of this list'],
+    [`cursor=${cursor.write([7])}&cursor=${cursor.write([7])}`, 'cursor', 'must be given once'],
+    [`cursor=${cursor.write([7])}&offset=0`, 'cursor', 'cannot be combined with offset'],
+    ['kind=BIG', 'kind', 'must be big or small'],
+    ['kind=%ZZ', 'kind', 'must be big or small'],
+    ['kind=big&kind=big', 'kind', 'must be big or small'],
+    ['page=2', 'page', 'is not a known field'],
+    ['__proto__=1', '__proto__', 'is not a known field'],
+    ['constructor=1', 'constructor', 'is not a known field'],
+    ['toString=1', 'toString', 'is not a known field'],
+    ['ada@example.com=1', '(not shown)', 'is not a known field'],
+    ['%2B14155550123=1', '(not shown)', 'is not a known field'],
+  ])('?%s is refused', async (query, field, rule) => {
+    const answer = await api.get(`/things?${query}`);
+    expectProblem(answer, 422, 'validation_failed');
+    expect(answer.body.errors).toEqual([{ field, rule }]);
+  });
+
+  test('is refused where a route takes none', async () => {
+    const answer = await api.get('/things/1?verbose=yes');
+    expectProblem(answer, 422, 'validation_failed');
+    expect(answer.body.errors).toEqual([{ field: 'verbose', rule: 'is not a known field' }]);
+  });
+});
+
+describe('a path', () => {
+  test.each(['abc', '0', '-1', '1.0', '01', '2147483648', '99999999999', '%00', '%2f', '1%20', '%EF%BC%91'])(
+    'whose id is %s is a 422',
+    async (id) => {
+      const answer = await api.get(`/things/${id}`);
+      expectProblem(answer, 422, 'validation_failed');
+      expect(answer.body.errors).toEqual([{ field: 'id', rule: 'must be an integer from 1 to 2147483647' }]);
+    },
+  );
+
+  test.each(['%', '%ZZ', '%ff', '%C3%28'])('that cannot be decoded (%s) is a 400', async (id) => {
+    expectProblem(await api.get(`/things/${id}`), 400, 'bad_request');
+  });
+
+  test.each(['/', '/nothing', '/things/1/2', '/Things', '/__proto__', '//things'])(
+    'that is unknown (%s) is a 404',
+    async (path) => {
+      const answer = await fetch(server.url + path);
+      expect(answer.status).toBe(404);
+      expect(await answer.json()).toMatchObject({ code: 'no_such_path', detail: 'Not Found' });
+    },
+  );
+
+  test.each([
+    ['DELETE', '/things', 'POST, GET, HEAD'],
+    ['PUT', '/things/1', 'GET, HEAD'],
+    ['OPTIONS', '/things/1', 'GET, HEAD'],
+    ['POST', '/things/abc', 'GET, HEAD'],
+    ['GET', '/things/1/failure', 'PATCH'],
+    ['HEAD', '/things/1/failure', 'PATCH'],
+  ])('%s %s, a method it does not have, is a 405 that names what it has', async (method, path, allow) => {
+    const answer = await fetch(server.url + path, { method });
+    expect(answer.status).toBe(405);
+    expect(answer.headers.get('allow')).toBe(allow);
+    const body = await answer.text();
+    if (method !== 'HEAD') expect(JSON.parse(body)).toMatchObject({ code: 'method_not_allowed' });
+  });
+
+  test('is found in a whole URL, too, as it is sent to a proxy', async () => {
+    const answer = await sendRaw('GET http://x.test/things/5 HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\n\r\n');
+    expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*"id":5/);
+  });
+
+  test('answers HEAD as GET without the body', async () => {
+    const get = await fetch(`${server.url}/things/1`);
+    const head = await fetch(`${server.url}/things/1`, { method: 'HEAD' });
+    expect(head.status).toBe(200);
+    expect(await head.text()).toBe('');
+    for (const name of ['content-type', 'content-length']) expect(head.headers.get(name)).toBe(get.headers.get(name));
+    const missing = await fetch(`${server.url}/things/abc`, { method: 'HEAD' });
+    expect([missing.status, await missing.text()]).toEqual([422, '']);
+  });
+});
+
+describe('the request id', () => {
+  test.each(['a', 'A-Z.a_z:09', 'x'.repeat(128)])('of the caller (%s) is kept, handed on and sent back', async (id) => {
+    const answer = await api.post('/things', { label: 'x' }, { 'x-request-id': id });
+    expect(answer.headers.get('x-request-id')).toBe(id);
+    expect(answer.body.requestId).toBe(id);
+    await eventually(() => expect(lines.join()).toContain(`"request_id":"${id}","method":"POST"`));
+  });
+
+  test.each(['', 'x'.repeat(129), 'two words', 'ada@example.com', 'é', 'a,b', '{"a":1}'])(
+    'of the caller (%j) is replaced when it is not plain',
+    async (id) => {
+      const answer = await api.get('/things/1', { 'x-request-id': id });
+      expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+    },
+  );
+
+  test('given twice is replaced; not given, each request has its own', async () => {
+    const twice = await sendRaw(
+      'GET /things/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n\r\n',
+    );
+    expect(twice).toMatch(/X-Request-Id: [0-9a-f-]{36}\r\n/);
+    const ids = await Promise.all([1, 2, 3].map(async () => (await api.get('/')).body.request_id));
+    expect(new Set(ids).size).toBe(3);
+  });
+});
+
+describe('what a handler throws', () => {
+  test('on purpose is answered by kind and code', async () => {
+    const answer = await api.patch('/things/1/failure');
+    expectProblem(answer, 409, 'thing_taken');
+    expect(answer.body).toMatchObject({ title: 'Conflict', detail: 'The thing is taken' });
+    expect(answer.body).not.toHaveProperty('errors');
+  });
+
+  test('as unavailable says when to come again', async () => {
+    const answer = await api.patch('/things/2/failure');
+    expectProblem(answer, 503, 'unavailable');
+    expect(answer.headers.get('retry-after')).toBe('3');
+  });
+
+  test.each([3, 4])('by accident (case %i) is a bare 500, logged without its message', async (id) => {
+    const answer = await api.patch(`/things/${id}/failure`, undefined, { 'x-request-id': `accident-${id}` });
+    expectProblem(answer, 500, 'internal_error');
+    expect(answer.body).toEqual({
+      type: 'about:blank',
+      title: 'Internal Server Error',
+      status: 500,
+      detail: 'Something went wrong on our side.',
+      code: 'internal_error',
+      request_id: `accident-${id}`,
+    });
+    const logged = lines.filter((line) => line.includes(`accident-${id}`) && line.includes('unexpected error'));
+    expect(logged).toHaveLength(1);
+    expect(lines.join()).not.toContain('secret');
+  });
+});
+
+test('the access log has a line per request, without query and without what is no plain path', async () => {
+  const id = { 'x-request-id': 'access-1' };
+  await api.get('/things/ada@example.com?email=bob@example.com', id);
+  const line = await eventually(() => {
+    const found = lines.find((each) => each.includes('access-1'));
+    if (!found) throw new Error('not yet');
+    return found;
+  });
+  expect(JSON.parse(line)).toMatchObject({ method: 'GET', path: '/things/*', status: 422, msg: 'request' });
+  expect(lines.join()).not.toMatch(/(ada|bob)@/);
+});
+
+test('answers tell nothing about the software', async () => {
+  const { headers } = await api.get('/things/1');
+  for (const name of ['x-powered-by', 'server', 'etag']) expect(headers.has(name)).toBe(false);
+});
+
+describe('a server that closes', () => {
+  const options = {
+    host: '127.0.0.1',
+    port: 0,
+    keepAliveTimeoutMs: 5_000,
+    headersTimeoutMs: 5_000,
+    requestTimeoutMs: 5_000,
+  };
+
+  test('finishes what is in flight, ends idle connections and takes no new one', async () => {
+    let finish: (() => void) | undefined;
+    const closing = await serve((request, response) => {
+      if (request.url === '/slow') finish = () => response.end('done');
+      else response.end('quick');
+    }, options);
+    await (await fetch(`${closing.url}/quick`)).text(); // leaves a kept-alive connection
+    const slow = fetch(`${closing.url}/slow`);
+    await eventually(() => expect(finish).toBeDefined());
+    const closed = closing.close(5_000);
+    await expect(fetch(`${closing.url}/quick`)).rejects.toThrow();
+    finish?.();
+    const answer = await slow;
+    expect(await answer.text()).toBe('done');
+    expect(answer.headers.get('connection')).toBe('close');
+    await closed;
+  });
+
+  test('cuts what is still in flight at its deadline', async () => {
+    const hanging = await serve(() => undefined, options);
+    const never = fetch(hanging.url).then(
+      () => 'answered',
+      () => 'cut',
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const start = performance.now();
+    await hanging.close(300);
+    expect(performance.now() - start).toBeLessThan(1_500);
+    expect(await never).toBe('cut');
+  });
+
+  test('a port that is taken is the listen error', async () => {
+    await expect(serve(() => undefined, { ...options, port: server.port })).rejects.toMatchObject({
+      code: 'EADDRINUSE',
+    });
+  });
+});
+
+describe('the OpenAPI document', () => {
+  // biome-ignore lint/suspicious/noExplicitAny: a document to look into
+  const document = JSON.parse(JSON.stringify(describeApi(routes, { title: 'Things', version: '1.2.3' }))) as any;
+
+  function walk(node: unknown, visit: (key: string, value: unknown) => void): void {
+    if (typeof node !== 'object' || node === null) return;
+    for (const [key, value] of Object.entries(node)) {
+      visit(key, value);
+      walk(value, visit);
+    }
+  }
+
+  test('is of version 3.1 and names the service', () => {
+    expect(document.openapi).toMatch(/^3\.1\.\d+$/);
+    expect(document.info).toEqual({ title: 'Things', version: '1.2.3' });
+  });
+
+  test('has every path, method and status of the table, and no other', () => {
+    const described = Object.entries(document.paths).flatMap(([path, item]) =>
+      Object.entries(item as Record<string, { operationId: string; responses: object }>).map(([method, operation]) => [
+        operation.operationId,
+        method,
+        path,
+        ...Object.keys(operation.responses).map(Number),
+      ]),
+    );
+    const declared = routes.map(({ operationId, method, path, success, errors }) => [
+      operationId,
+      method,
+      path,
+      ...[success.status, ...Object.keys(errors).map(Number)].sort((a, b) => a - b),
+    ]);
+    expect(described.sort()).toEqual(declared.sort());
+  });
+
+  test('declares every parameter that a path has', () => {
+    for (const [path, item] of Object.entries<Record<string, { parameters?: { name: string; in: string }[] }>>(
+      document.paths,
+    )) {
+      for (const operation of Object.values(item)) {
+        const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+        const inPath = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path');
+        expect(inPath.map(({ name }) => name)).toEqual(named);
+        for (const parameter of inPath) expect(parameter).toMatchObject({ required: true });
+      }
+    }
+  });
+
+  test('refers only to components that are there, and has none that nobody refers to', () => {
+    const used = new Set<string>();
+    walk(document, (key, value) => {
+      if (key === '$ref') used.add(String(value));
+    });
+    const there = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
+    expect([...used].sort()).toEqual(there.sort());
+    expect(there).toEqual(['#/components/schemas/Problem', '#/components/schemas/Thing']);
+  });
+
+  test('says what is sent and what comes back, with defaults, bounds, an example and headers', () => {
+    const { post, get } = document.paths['/things'];
+    expect(post.requestBody).toMatchObject({
+      required: true,
+      content: {
+        'application/json': {
+          schema: {
+            type: 'object',
+            required: ['label'],
+            additionalProperties: false,
+            properties: {
+              label: { type: 'string', minLength: 1, maxLength: 20 },
+              at: { type: 'string', format: 'date-time' },
+            },
+          },
+          example: { label: 'first' },
+        },
+      },
+    });
+    expect(post.responses['201']).toMatchObject({
+      description: 'The thing',
+      headers: { Location: { schema: { type: 'string' } } },
+      content: { 'application/json': { schema: { $ref: '#/components/schemas/Thing' } } },
+    });
+    expect(post.responses['409']).toMatchObject({
+      description: 'Conflict: it is there',
+      content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+    });
+    expect(get.parameters).toEqual([
+      expect.objectContaining({ in: 'query', name: 'kind', schema: { type: 'string', enum: ['big', 'small'] } }),
+      expect.objectContaining({
+        in: 'query',
+        name: 'limit',
+        schema: expect.objectContaining({ type: 'integer', minimum: 1, maximum: 1000, default: 100 }),
+      }),
+      expect.objectContaining({ in: 'query', name: 'offset' }),
+      expect.objectContaining({ in: 'query', name: 'cursor', schema: { type: 'string' } }),
+    ]);
+    for (const parameter of get.parameters) expect(parameter.required ?? false).toBe(false);
+  });
+});

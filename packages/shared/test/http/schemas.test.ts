@@ -1,0 +1,264 @@
+// The promise of the field types: whatever they accept, a real Postgres stores and gives back the same, both as
+// MikroORM's literal and as a bound value of the driver.
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { defineEntity, p } from '@mikro-orm/postgresql';
+import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
+import fc from 'fast-check';
+import { z } from 'zod';
+import { type Database, openDatabase } from '../../src/database/database.ts';
+import { createCursor, positionTime } from '../../src/http/pagination.ts';
+import { bodyId, filledText, moment, presentTime, text, textId, textInteger } from '../../src/http/schemas.ts';
+
+const Sample = defineEntity({
+  name: 'Sample',
+  tableName: 'samples',
+  properties: {
+    id: p.integer().primary(),
+    words: p.string().length(50),
+    at: p.datetime(3),
+  },
+});
+
+let testDatabase: TestDatabase;
+let database: Database;
+beforeAll(async () => {
+  testDatabase = await createTestDatabase(['users']);
+  database = await openDatabase({
+    url: testDatabase.urlFor('users'),
+    schema: 'users',
+    entities: [Sample],
+    migrations: import.meta.dirname,
+  });
+  await database.run(
+    { text: 'create table samples (id int primary key, words varchar(50) not null, at timestamptz(3) not null)' },
+    [],
+  );
+});
+afterAll(async () => {
+  await database.close();
+  await testDatabase.drop();
+});
+
+interface Sample {
+  id: number;
+  words: string;
+  at: Date;
+}
+const plain: Sample = { id: 1, words: 'x', at: new Date(0) };
+
+async function throughMikroOrm(sample: Sample): Promise<Sample> {
+  await database.run({ name: 'clear', text: 'delete from samples' }, []);
+  await database.em().insert(Sample, sample);
+  const { id, words, at } = await database.em().findOneOrFail(Sample, { id: sample.id, words: sample.words });
+  return { id, words, at };
+}
+
+async function throughTheDriver({ id, words, at }: Sample): Promise<Sample | undefined> {
+  await database.run({ name: 'clear', text: 'delete from samples' }, []);
+  const values = [id, words, at];
+  await database.run({ name: 'insert', text: 'insert into samples (id, words, at) values ($1, $2, $3)' }, values);
+  const select = 'select id, words, at from samples where id = $1 and words = $2 and at = $3';
+  return (await database.run<Sample>({ name: 'select', text: select }, values))[0];
+}
+
+/** For every input the schema accepts, the value comes back from the database as it was parsed. */
+async function whateverParsesIsStored<Input>(
+  inputs: fc.Arbitrary<Input>,
+  schema: z.ZodType,
+  field: keyof Sample,
+): Promise<{ accepted: number; refused: number }> {
+  const count = { accepted: 0, refused: 0 };
+  await fc.assert(
+    fc.asyncProperty(inputs, async (input) => {
+      const parsed = schema.safeParse(input);
+      count[parsed.success ? 'accepted' : 'refused'] += 1;
+      if (!parsed.success) return;
+      const sample = { ...plain, [field]: parsed.data };
+      expect(await throughMikroOrm(sample)).toEqual(sample);
+      expect(await throughTheDriver(sample)).toEqual(sample);
+    }),
+    { numRuns: 200 },
+  );
+  return count;
+}
+
+const decimals = fc.oneof(
+  fc.bigInt({ min: -10n, max: 5_000_000_000n }).map(String),
+  fc.constantFrom('0', '1', '2147483647', '2147483648', '00', '-0', '1.0', '1e2', '0x1', ' 1', '1 ', '+1', '１', ''),
+);
+const anyText = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 60 }),
+  fc.string({ unit: 'grapheme', maxLength: 60 }),
+  fc.tuple(fc.string(), fc.constantFrom('\0', '\ud800', '\udc00'), fc.string()).map((parts) => parts.join('')),
+  fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 60 }).map((units) => String.fromCharCode(...units)),
+  fc.constantFrom("'", "\\'", '$1', '?', '??', '\\u0000', '%s', "'; drop table samples; --", 'e\u0301'.repeat(50)),
+);
+
+describe('an id', () => {
+  test('that is accepted as text can be stored', async () => {
+    const { accepted, refused } = await whateverParsesIsStored(decimals, textId, 'id');
+    expect(Math.min(accepted, refused)).toBeGreaterThan(10);
+  });
+
+  test('that is accepted as a number can be stored', async () => {
+    const numbers = fc.oneof(fc.integer({ min: -5, max: 2 ** 32 }), fc.double(), fc.constantFrom(2 ** 31 - 1, 2 ** 31));
+    const { accepted, refused } = await whateverParsesIsStored(numbers, bodyId, 'id');
+    expect(Math.min(accepted, refused)).toBeGreaterThan(10);
+  });
+
+  test.each([true, '1', null, [1], {}, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 0, -0, -1, 2_147_483_648, 2 ** 53])(
+    'is in a body never %p',
+    (value) => {
+      expect(bodyId.safeParse(value).error?.issues.map(({ message }) => message)).toContain(
+        'must be an integer from 1 to 2147483647',
+      );
+    },
+  );
+});
+
+test('an integer as text is what its plain decimal digits say, within its bounds', () => {
+  fc.assert(
+    fc.property(
+      decimals,
+      fc.integer({ min: 0, max: 2 ** 31 - 1 }),
+      fc.integer({ min: 0, max: 2 ** 31 - 1 }),
+      (input, a, b) => {
+        const [min, max] = [Math.min(a, b), Math.max(a, b)];
+        const value = Number(input);
+        const expected = /^(0|[1-9]\d*)$/.test(input) && value >= min && value <= max ? value : undefined;
+        expect(textInteger(min, max).safeParse(input).data).toBe(expected);
+      },
+    ),
+  );
+});
+
+describe('a cursor', () => {
+  const cursor = createCursor('s1', z.tuple([positionTime, bodyId]));
+  const position = fc.tuple(
+    fc.integer({ min: -62_135_596_800_000, max: 253_402_300_799_999 }),
+    fc.integer({ min: 1, max: 2_147_483_647 }),
+  );
+
+  test('is read as the position it was written for, and needs no escaping in a URL', () => {
+    fc.assert(
+      fc.property(position, (at) => {
+        const text = cursor.write(at);
+        expect(text).toMatch(/^[\w-]+$/);
+        expect(cursor.field.parse(text)).toEqual(at);
+      }),
+    );
+  });
+
+  test('that is anything else is refused: what is accepted is exactly what is written', () => {
+    const encoded = (text: string) => Buffer.from(text).toString('base64url');
+    const refused = [
+      ...['', 's1', 's1.1', 's1.1.0', 's1.1.2147483648', 's1.253402300800000.1', 's1.-62135596800001.1'],
+      ...['s1.1.1.1', 's1.01.1', 's1.1e3.1', 's1..1', 's1.1.1 ', 's2.1.1', 'p1.1', 'p1.1.1', 's1.1.5.1', 's1.-0.1'],
+    ].map(encoded);
+    const good = cursor.write([1, 1]);
+    for (const text of [...refused, `${good}=`, ` ${good}`, `${good}AA`, good.slice(0, -1), 's1.1.1']) {
+      expect([text, cursor.field.safeParse(text).success]).toEqual([text, false]);
+    }
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.base64String()), (text) => {
+        const { data } = cursor.field.safeParse(text);
+        expect(data === undefined || cursor.write(data) === text).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('text', () => {
+  test('that is accepted can be stored', async () => {
+    const { accepted, refused } = await whateverParsesIsStored(anyText, text(50), 'words');
+    expect(Math.min(accepted, refused)).toBeGreaterThan(10);
+  });
+
+  test('is stored in NFC and measured in code points of it, as Postgres measures', async () => {
+    const emoji = '🎉'.repeat(50);
+    expect(emoji).toHaveLength(100);
+    expect(text(50).parse(emoji)).toBe(emoji);
+    expect(text(50).safeParse(`${emoji}!`).success).toBe(false);
+    expect(text(50).parse('e\u0301'.repeat(50))).toBe('\u00e9'.repeat(50));
+    expect(await throughMikroOrm({ ...plain, words: emoji })).toMatchObject({ words: emoji });
+  });
+
+  test('that must be filled is not only white space of any alphabet', () => {
+    for (const blank of ['', ' ', '\t\r\n', '\u00a0\u2003\u3000\ufeff']) {
+      expect(filledText(5).safeParse(blank).error?.issues[0]?.message).toBe('must not be empty');
+    }
+    expect(filledText(5).parse(' a ')).toBe(' a ');
+  });
+
+  test('of megabytes is refused without being taken apart', () => {
+    const start = performance.now();
+    expect(text(255).safeParse('x'.repeat(65_000)).success).toBe(false);
+    expect(performance.now() - start).toBeLessThan(200);
+  });
+});
+
+describe('a moment', () => {
+  const two = (number: number) => String(number).padStart(2, '0');
+  const times = fc
+    .record({
+      date: fc.date({ min: new Date('-000001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59.999Z') }),
+      fraction: fc.constantFrom('', '.1', '.12', '.123', '.999999', '.0000000001'),
+      offset: fc.oneof(
+        fc.constant('Z'),
+        fc
+          .tuple(fc.constantFrom('+', '-'), fc.integer({ min: 0, max: 25 }), fc.integer({ min: 0, max: 61 }))
+          .map(([sign, hours, minutes]) => `${sign}${two(hours)}:${two(minutes)}`),
+      ),
+    })
+    .filter(({ date }) => !Number.isNaN(date.getTime()))
+    .map(({ date, fraction, offset }) => `${date.toISOString().slice(0, -5)}${fraction}${offset}`);
+
+  test('that is accepted can be stored, to the millisecond', async () => {
+    const edges = fc.constantFrom(
+      '0001-01-01T00:00:00Z',
+      '0001-01-01T00:00:00+14:00',
+      '0099-12-31T23:59:59.999Z',
+      '1883-11-18T12:00:00Z',
+      '9999-12-31T23:59:59.999Z',
+      '9999-12-31T23:59:59-00:01',
+      '2024-02-29T00:00:00Z',
+    );
+    const { accepted, refused } = await whateverParsesIsStored(fc.oneof(times, times, edges), moment, 'at');
+    expect(Math.min(accepted, refused)).toBeGreaterThan(10);
+  });
+
+  test.each([
+    '2026-06-01T00:00:00',
+    '2026-06-01',
+    '2026-06-01 00:00:00Z',
+    '2026-02-29T00:00:00Z',
+    '2026-06-31T00:00:00Z',
+    '2026-13-01T00:00:00Z',
+    '2026-06-01T24:00:00Z',
+    '2026-06-01T23:59:60Z',
+    '2026-06-01T00:00:00+25:00',
+    '2026-06-01T00:00:00 Z',
+    '+300000-01-01T00:00:00Z',
+    '300000-01-01T00:00:00Z',
+    '0000-01-01T00:00:00Z',
+    '9999-12-31T23:59:59-01:00',
+    'now',
+    '',
+    1_780_272_000_000,
+    null,
+    ['2026-06-01T00:00:00Z'],
+  ])('is never %j', (input) => {
+    expect(moment.safeParse(input).success).toBe(false);
+  });
+
+  test('is shown in UTC, with milliseconds only when there are any, and reads back the same', () => {
+    expect(presentTime(moment.parse('2026-06-01T02:00:00+02:00'))).toBe('2026-06-01T00:00:00Z');
+    expect(presentTime(moment.parse('2026-06-01T00:00:00.120Z'))).toBe('2026-06-01T00:00:00.120Z');
+    fc.assert(
+      fc.property(times, (input) => {
+        const parsed = moment.safeParse(input);
+        if (parsed.success) expect(moment.parse(presentTime(parsed.data))).toEqual(parsed.data);
+      }),
+    );
+  });
+});

@@ -1,0 +1,191 @@
+// What only the transport inside the process promises: confirmed is applied, dead letters are files, and one message
+// that cannot get on keeps nobody else waiting.
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { type Broker, type Consumer, Unprocessable } from '../../src/messaging/broker.ts';
+import { createMemoryHub } from '../../src/messaging/in-memory/broker.ts';
+import {
+  lettersOf,
+  type MemoryMesh,
+  memoryMesh,
+  message,
+  messages,
+  publishSurely,
+  queue,
+  silent,
+  until,
+} from './transports.ts';
+
+let mesh: MemoryMesh;
+beforeEach(async () => {
+  mesh = await memoryMesh();
+});
+afterEach(() => mesh.end());
+
+function consume(broker: Broker, handle: Consumer['handle'], prefetch = 20): void {
+  broker.consume({ queue, bindings: ['promotion.*'], handle, prefetch });
+}
+
+test('a message is confirmed only after its consumer has applied it', async () => {
+  const broker = mesh.connect();
+  const gate = Promise.withResolvers<void>();
+  consume(broker, () => gate.promise);
+  let outcomes: string[] | undefined;
+  const publishing = broker.publish([message()]).then((result) => {
+    outcomes = result;
+  });
+  await sleep(100);
+  expect(outcomes).toBeUndefined();
+  gate.resolve();
+  await publishing;
+  expect(outcomes).toEqual(['confirmed']);
+});
+
+test('a stuck message fails after the bound, then at once, and the others of its batch are confirmed', async () => {
+  const broker = mesh.connect({ confirmTimeoutMs: 300 });
+  const gate = Promise.withResolvers<void>();
+  const stuck = message();
+  let handled = 0;
+  consume(broker, async ({ id }) => {
+    handled += id === stuck.id ? 1 : 0;
+    if (id === stuck.id) await gate.promise;
+  });
+  expect(await broker.publish([message(), stuck, message()])).toEqual(['confirmed', 'failed', 'confirmed']);
+  const before = performance.now();
+  expect(await broker.publish([stuck, message()])).toEqual(['failed', 'confirmed']);
+  expect(performance.now() - before).toBeLessThan(250);
+  expect(handled).toBe(1); // the same id joins the one in hand
+  gate.resolve();
+  await sleep(50);
+  expect(await broker.publish([stuck])).toEqual(['confirmed']);
+  expect(handled).toBe(1);
+});
+
+test('a message whose dead letter took longer than the bound is confirmed when it is published again', async () => {
+  const retry = { attempts: 3, delayMs: 200, maxDelayMs: 400, isTransient: () => false };
+  const broker = mesh.connect({ confirmTimeoutMs: 100, retry });
+  let attempts = 0;
+  consume(broker, async () => {
+    attempts += 1;
+    throw new Error('no');
+  });
+  const poison = message();
+  await publishSurely(broker, [poison]);
+  expect(attempts).toBe(3);
+  expect(await (await mesh.letters()).list()).toMatchObject([{ id: poison.id, attempts: 3 }]);
+});
+
+test('a message nobody has begun is withdrawn when its sender gives up', async () => {
+  const broker = mesh.connect({ confirmTimeoutMs: 100 });
+  const gate = Promise.withResolvers<void>();
+  const seen: string[] = [];
+  consume(
+    broker,
+    async ({ id }) => {
+      seen.push(id);
+      await gate.promise;
+    },
+    1,
+  );
+  const [first, second] = [message(), message()];
+  expect(await broker.publish([first, second])).toEqual(['failed', 'failed']);
+  gate.resolve();
+  await sleep(100);
+  expect(seen).toEqual([first.id]);
+});
+
+test('a message whose handling is cut off by a close is failed at once', async () => {
+  const sender = mesh.connect();
+  const receiver = mesh.connect();
+  let begun = false;
+  consume(receiver, async () => {
+    begun = true;
+    await sleep(1_000);
+  });
+  const publishing = sender.publish(messages(30));
+  await until(() => begun, 'in hand');
+  await receiver.close(0);
+  const before = performance.now();
+  expect(await publishing).toEqual(Array(30).fill('failed'));
+  expect(await sender.publish([message()])).toEqual(['failed']); // the queue is there, nobody to apply
+  expect(performance.now() - before).toBeLessThan(900);
+});
+
+test('a service that closes leaves the others of the process working', async () => {
+  const [staying, leaving, receiver] = [mesh.connect(), mesh.connect(), mesh.connect()];
+  consume(receiver, async () => undefined);
+  expect(await leaving.publish([message()])).toEqual(['confirmed']);
+  await leaving.close();
+  expect(await leaving.publish([message()])).toEqual(['failed']);
+  expect(await staying.publish([message()])).toEqual(['confirmed']);
+});
+
+test('a dead letter replayed while nothing runs is handled at the next start, and its file is gone then', async () => {
+  const first = mesh.connect();
+  consume(first, async () => {
+    throw new Unprocessable('no');
+  });
+  const ids = ['plain', '../../etc/passwd', 'x'.repeat(500)];
+  await publishSurely(
+    first,
+    ids.map((id) => message({ id })),
+  );
+  const letters = await mesh.letters();
+  expect((await lettersOf(letters, 3)).map(({ id }) => id).sort()).toEqual([...ids].sort());
+  await mesh.restart();
+  expect(await letters.replay()).toBe(3);
+  expect(await letters.list()).toEqual([]);
+  await writeFile(join(mesh.dir, 'garbage.replay'), 'not a letter'); // must not keep the others from their way
+  const handled: string[] = [];
+  consume(mesh.connect(), async ({ id }) => void handled.push(id));
+  await until(() => handled.length === 3, 'handled');
+  await sleep(100);
+  expect(handled.sort()).toEqual([...ids].sort());
+  expect(await readdir(mesh.dir)).toEqual(['garbage.handling']);
+});
+
+test('a replay that is cut off is taken up again at the next start', async () => {
+  const first = mesh.connect();
+  consume(first, async () => {
+    throw new Unprocessable('no');
+  });
+  const sent = message();
+  await publishSurely(first, [sent]);
+  const letters = await mesh.letters();
+  await letters.replay();
+  await mesh.restart();
+  const second = mesh.connect();
+  let begun = false;
+  consume(second, async () => {
+    begun = true;
+    await sleep(500);
+  });
+  await until(() => begun, 'in hand');
+  await mesh.restart();
+  expect(await readdir(mesh.dir)).toEqual([`${queue}.${sent.id}.handling`]);
+  const handled: string[] = [];
+  consume(mesh.connect(), async ({ id }) => void handled.push(id));
+  await until(() => handled.includes(sent.id), 'handled');
+});
+
+test('a dead letter that cannot be stored is not confirmed until it can', async () => {
+  const blocked = join(mesh.dir, 'letters');
+  await writeFile(blocked, 'a file where the folder should be');
+  const retry = { attempts: 1, delayMs: 20, maxDelayMs: 50, isTransient: () => false };
+  const broker = createMemoryHub({ deadLetterDir: blocked }).connect({ log: silent, retry, confirmTimeoutMs: 200 });
+  let attempts = 0;
+  consume(broker, async () => {
+    attempts += 1;
+    throw new Unprocessable('no');
+  });
+  const sent = message();
+  expect(await broker.publish([sent])).toEqual(['failed']);
+  expect(await readFile(blocked, 'utf8')).toBe('a file where the folder should be');
+  await rm(blocked);
+  await publishSurely(broker, [sent]);
+  expect(attempts).toBe(1);
+  expect(await readdir(blocked)).toEqual([`${queue}.${sent.id}.json`]);
+  await broker.close();
+});

@@ -1,0 +1,416 @@
+// What RabbitMQ and the network do to a connection, and that the mesh comes back from it by itself with nothing lost.
+import { Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { rabbitmqctl } from '@promopulse/testing/servers';
+import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
+import { type Channel, type ConsumeMessage, connect } from 'amqplib';
+import { contentType } from '../../src/contracts/envelope.ts';
+import { type Broker, type Consumer, Unprocessable } from '../../src/messaging/broker.ts';
+import { createLogger } from '../../src/telemetry/logger.ts';
+import {
+  amqpUrl,
+  connected,
+  lettersOf,
+  message,
+  messages,
+  publishSurely,
+  queue,
+  type RabbitMesh,
+  rabbitMesh,
+  until,
+} from './transports.ts';
+
+/** A channel of our own, straight to RabbitMQ. */
+async function withChannel<Result>(work: (channel: Channel) => Promise<Result>): Promise<Result> {
+  const connection = await connect(amqpUrl());
+  try {
+    const channel = await connection.createChannel();
+    const result = await work(channel);
+    await channel.close();
+    return result;
+  } finally {
+    await connection.close();
+  }
+}
+
+/** An AMQP method frame. */
+function frame(channel: number, payload: string): Buffer {
+  const bytes = Buffer.from(payload, 'hex');
+  const head = Buffer.alloc(7);
+  head.writeUInt8(1, 0);
+  head.writeUInt16BE(channel, 1);
+  head.writeUInt32BE(bytes.length, 3);
+  return Buffer.concat([head, bytes, Buffer.of(0xce)]);
+}
+
+/** basic.ack of a delivery that never was: RabbitMQ closes the channel with a 406. */
+const ackOfNothing = frame(1, '003c0050000000000000271000');
+
+describe('a broker behind a bad network', () => {
+  let proxy: TcpProxy;
+  let mesh: RabbitMesh;
+  let handled: string[];
+
+  beforeEach(async () => {
+    proxy = await startTcpProxy(amqpUrl());
+    mesh = rabbitMesh(proxy.through(amqpUrl()));
+    handled = [];
+  });
+  afterEach(async () => {
+    await mesh.end();
+    await proxy.close();
+  });
+
+  function collect(broker: Broker, handle: Consumer['handle'] = async ({ id }) => void handled.push(id)): void {
+    broker.consume({ queue, bindings: ['promotion.*'], handle });
+  }
+
+  test('connects by itself once RabbitMQ can be reached, and says so once', async () => {
+    proxy.limit(0);
+    const lines: string[] = [];
+    const destination = new Writable({
+      write: (chunk, _encoding, done) => {
+        lines.push(JSON.parse(String(chunk)).msg);
+        done();
+      },
+    });
+    const log = createLogger({ service: 'test', level: 'info', destination });
+    const broker = mesh.connect({ log });
+    await until(() => proxy.accepted() > 3, 'some attempts');
+    expect(broker.isConnected()).toBe(false);
+    expect(await broker.publish([message()])).toEqual(['failed']);
+    proxy.limit(undefined);
+    await connected(broker);
+    expect(lines).toEqual(['no connection to the broker', 'connected to the broker']);
+  });
+
+  test('comes back from a cut at any point of its setup', async () => {
+    const steps = Array.from({ length: 40 }, (_, step) => step * 25);
+    const networks = await Promise.all(steps.map(() => startTcpProxy(amqpUrl())));
+    const brokers = networks.map((network, index) => {
+      network.limit(steps[index]);
+      const broker = rabbitMesh(network.through(amqpUrl()), mesh.prefix).connect();
+      collect(broker);
+      return broker;
+    });
+    // The last limits are beyond the setup: those brokers work at once.
+    const tried = (network: TcpProxy, index: number): boolean =>
+      network.accepted() >= 4 || brokers[index]?.isConnected() === true;
+    await until(() => networks.every(tried), 'each was cut some times');
+    for (const network of networks) network.limit(undefined);
+    for (const network of networks) network.cut();
+    await connected(...brokers);
+    const batch = messages(brokers.length);
+    await Promise.all(brokers.map((broker, index) => publishSurely(broker, batch.slice(index, index + 1))));
+    await until(() => batch.every(({ id }) => handled.includes(id)), 'all handled');
+    await Promise.all(brokers.map((broker) => broker.close()));
+    await Promise.all(networks.map((network) => network.close()));
+  });
+
+  test('answers "failed" when confirms stay away, and publishes again on a new connection', async () => {
+    const broker = mesh.connect({ confirmTimeoutMs: 500 });
+    collect(broker);
+    await connected(broker);
+    proxy.stall(); // half-open: the socket takes what is written, nothing comes back
+    const before = performance.now();
+    expect(await broker.publish(messages(600))).toEqual(Array(600).fill('failed'));
+    expect(performance.now() - before).toBeLessThan(3_000);
+    expect(await broker.publish([message()])).toEqual(['failed']);
+    proxy.cut();
+    proxy.resume();
+    await connected(broker);
+    const batch = messages(600);
+    await publishSurely(broker, batch);
+    await until(() => batch.every(({ id }) => handled.includes(id)), 'handled');
+  });
+
+  test('refuses to publish while RabbitMQ is blocked by an alarm, consumes on, and publishes again after it', async () => {
+    const broker = mesh.connect({ confirmTimeoutMs: 500 });
+    collect(broker);
+    await connected(broker);
+    proxy.inject('client', frame(0, `000a003c03${Buffer.from('low').toString('hex')}`)); // connection.blocked
+    await until(() => !broker.isConnected(), 'blocked');
+    const before = performance.now();
+    expect(await broker.publish([message()])).toEqual(['failed']);
+    expect(performance.now() - before).toBeLessThan(400);
+    const elsewhere = rabbitMesh(amqpUrl(), mesh.prefix).connect();
+    await connected(elsewhere);
+    await publishSurely(elsewhere, [message()]);
+    await until(() => handled.length === 1, 'consumed');
+    await elsewhere.close();
+    const accepted = proxy.accepted();
+    proxy.inject('client', frame(0, '000a003d')); // connection.unblocked
+    await connected(broker);
+    expect(await broker.publish([message()])).toEqual(['confirmed']);
+    expect(proxy.accepted()).toBe(accepted); // an alarm is no reason to connect anew
+  });
+
+  test('closes within its bound when RabbitMQ has gone silent', async () => {
+    const broker = mesh.connect();
+    const started = Promise.withResolvers<void>();
+    collect(broker, async () => {
+      started.resolve();
+      await sleep(100);
+    });
+    await connected(broker);
+    await publishSurely(broker, [message()]);
+    await started.promise;
+    proxy.stall();
+    const sockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+    const open = sockets();
+    const before = performance.now();
+    await broker.close(500);
+    expect(performance.now() - before).toBeLessThan(3_500);
+    await until(() => sockets() <= open - 2, 'its sockets are gone, not left to the patience of the system');
+  });
+
+  test('closes while it has no connection', async () => {
+    proxy.limit(0);
+    const broker = mesh.connect();
+    collect(broker);
+    await until(() => proxy.accepted() > 2, 'some attempts');
+    await broker.close();
+    const accepted = proxy.accepted();
+    await sleep(300);
+    expect(proxy.accepted()).toBe(accepted);
+  });
+
+  test('comes back from channels that RabbitMQ closed alone with a 406', async () => {
+    const broker = mesh.connect();
+    collect(broker);
+    await connected(broker);
+    proxy.inject('server', ackOfNothing);
+    await until(() => proxy.accepted() >= 4, 'both connections are new', 3_000);
+    await connected(broker);
+    await publishSurely(broker, [message()]);
+    await until(() => handled.length > 0, 'handled');
+  });
+
+  test('keeps trying while its queue exists with other arguments, and starts when that is resolved', async () => {
+    await withChannel((channel) => channel.assertQueue(`${mesh.prefix}${queue}`, { durable: true }));
+    const broker = mesh.connect();
+    collect(broker);
+    await until(() => proxy.accepted() >= 4, 'refused with a 406 some times');
+    expect(broker.isConnected()).toBe(false);
+    await withChannel((channel) => channel.deleteQueue(`${mesh.prefix}${queue}`));
+    await connected(broker);
+    await publishSurely(broker, [message()]);
+    await until(() => handled.length > 0, 'handled');
+  });
+});
+
+const strikes: [what: string, strike: (network: TcpProxy) => unknown][] = [
+  ['cut', (network) => network.cut()],
+  [
+    'silent and then gone',
+    async (network) => {
+      network.stall();
+      await sleep(100);
+      network.cut();
+      network.resume();
+    },
+  ],
+];
+// Four networks at once with five strikes each, because the pauses between attempts grow with each strike.
+test.each(strikes)(
+  'nothing is lost when connections are %s, 20 times',
+  async (_what, strike) => {
+    await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const network = await startTcpProxy(amqpUrl());
+        const mesh = rabbitMesh(network.through(amqpUrl()));
+        const [sender, receiver] = [mesh.connect(), mesh.connect()];
+        const handled = new Set<string>();
+        const handle = async ({ id }: { id: string }): Promise<void> => {
+          await sleep(1);
+          handled.add(id);
+        };
+        receiver.consume({ queue, bindings: ['promotion.*'], handle });
+        await connected(sender, receiver);
+        const sent: string[] = [];
+        let over = false;
+        const sending = (async () => {
+          while (!over) {
+            const batch = messages(50);
+            await publishSurely(sender, batch);
+            sent.push(...batch.map(({ id }) => id));
+          }
+        })();
+        for (let round = 0; round < 5; round += 1) {
+          await sleep(50 + Math.random() * 150);
+          await strike(network);
+          await connected(sender, receiver);
+        }
+        over = true;
+        await sending;
+        await until(() => sent.every((id) => handled.has(id)), 'all handled');
+        const letters = await mesh.letters();
+        expect(await letters.list()).toEqual([]);
+        await letters.close();
+        await mesh.end();
+        await network.close();
+      }),
+    );
+  },
+  60_000,
+);
+
+describe('of 20 consumers', () => {
+  interface Struck {
+    network: TcpProxy;
+    mesh: RabbitMesh;
+    broker: Broker;
+    handled: string[];
+  }
+  const all: Struck[] = [];
+  beforeEach(async () => {
+    for (let index = 0; index < 20; index += 1) {
+      const network = await startTcpProxy(amqpUrl());
+      const mesh = rabbitMesh(network.through(amqpUrl()));
+      const broker = mesh.connect();
+      const handled: string[] = [];
+      broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
+      all.push({ network, mesh, broker, handled });
+    }
+    await connected(...all.map(({ broker }) => broker));
+  }, 60_000);
+  afterEach(async () => {
+    for (const { network, mesh } of all.splice(0)) {
+      await mesh.end();
+      await network.close();
+    }
+  }, 60_000);
+
+  const blows: [what: string, strike: (one: Struck) => unknown][] = [
+    ['whose channels RabbitMQ closes with a 406', ({ network }) => network.inject('server', ackOfNothing)],
+    [
+      'that RabbitMQ cancels, because their queue is deleted,',
+      ({ mesh }) => withChannel((channel) => channel.deleteQueue(`${mesh.prefix}${queue}`)),
+    ],
+  ];
+  test.each(blows)(
+    '%s all consume again',
+    async (_what, strike) => {
+      const before = all.map(({ network }) => network.accepted());
+      await Promise.all(all.map(strike));
+      await until(() => all.every(({ network }, index) => network.accepted() > Number(before[index])), 'all are new');
+      const sent = all.map(() => message());
+      await Promise.all(all.map(({ broker }, index) => publishSurely(broker, sent.slice(index, index + 1))));
+      await until(
+        () => all.every(({ handled }, index) => handled.includes(String(sent[index]?.id))),
+        'all consume again',
+      );
+    },
+    60_000,
+  );
+});
+
+describe('what happens to a queue in RabbitMQ', () => {
+  let mesh: RabbitMesh;
+  beforeEach(() => {
+    mesh = rabbitMesh();
+  });
+  afterEach(() => mesh.end());
+
+  test('a deleted queue is declared anew and consumed again within two seconds', async () => {
+    const broker = mesh.connect();
+    const handled: string[] = [];
+    broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
+    await connected(broker);
+    for (let round = 0; round < 3; round += 1) {
+      await withChannel((channel) => channel.deleteQueue(`${mesh.prefix}${queue}`));
+      const sent = message();
+      const deadline = Date.now() + 2_000;
+      while ((await broker.publish([sent]))[0] !== 'confirmed' && Date.now() < deadline) await sleep(20);
+      await until(() => handled.includes(sent.id), 'consumed again', Math.max(500, deadline - Date.now()));
+      await sleep(1_100); // an operator's pace: without it the pauses between attempts would grow
+    }
+  });
+
+  test('a message that RabbitMQ set aside by itself is listed with a reason', async () => {
+    const broker = mesh.connect();
+    broker.consume({ queue, bindings: ['promotion.*'], handle: async () => undefined });
+    await connected(broker);
+    await broker.close();
+    const sent = message({ routingKey: 'promotion.updated' });
+    // As RabbitMQ does it: through the queue's own dead letter arguments, with its own headers and not ours.
+    await withChannel(async (channel) => {
+      const body = Buffer.from(sent.body);
+      const options = { messageId: sent.id, contentType, persistent: true };
+      channel.publish(`${mesh.prefix}promopulse.events`, sent.routingKey, body, options);
+      await new Promise<void>((resolve) => {
+        const refuse = (raw: ConsumeMessage | null): void => {
+          if (raw) channel.reject(raw, false);
+          resolve();
+        };
+        void channel.consume(`${mesh.prefix}${queue}`, refuse);
+      });
+    });
+    const letters = await mesh.letters();
+    const expected = {
+      id: sent.id,
+      queue,
+      routingKey: 'promotion.updated',
+      reason: 'RabbitMQ: rejected',
+      attempts: expect.any(Number),
+      failedAt: expect.stringMatching(/^\d{4}-/),
+      body: sent.body,
+    };
+    expect(await lettersOf(letters, 1)).toEqual([expected]);
+    expect(await letters.list()).toEqual([expected]);
+    await letters.close();
+  });
+
+  // Needs rabbitmqctl on the broker of the run, which a RabbitMQ given by AMQP_URL may not offer.
+  (process.env.TEST_RABBITMQCTL ? test : test.skip)(
+    'a message whose consumer dies with it again and again is set aside by RabbitMQ after one delivery more than its limit',
+    async () => {
+      const policy = `limit-of-${mesh.prefix}`;
+      const pattern = `^${mesh.prefix.replaceAll('.', '\\.')}`;
+      await rabbitmqctl('set_policy', policy, pattern, '{"delivery-limit":3}', '--apply-to', 'queues');
+      try {
+        const deliveries: boolean[] = [];
+        const network = await startTcpProxy(amqpUrl());
+        const dying = rabbitMesh(network.through(amqpUrl()), mesh.prefix).connect();
+        const handle = async ({ redelivered }: { redelivered: boolean }): Promise<void> => {
+          deliveries.push(redelivered);
+          network.cut(); // as when the process dies with the message in hand
+          await sleep(50);
+        };
+        dying.consume({ queue, bindings: ['promotion.*'], handle });
+        const sender = mesh.connect();
+        await connected(dying, sender);
+        const sent = message();
+        await publishSurely(sender, [sent]);
+        const letters = await mesh.letters();
+        expect(await lettersOf(letters, 1)).toMatchObject([{ id: sent.id, reason: 'RabbitMQ: delivery_limit' }]);
+        expect(deliveries).toEqual([false, true, true, true]);
+        await letters.close();
+        await dying.close();
+        await network.close();
+      } finally {
+        await rabbitmqctl('clear_policy', policy);
+      }
+    },
+    60_000,
+  );
+
+  test('a dead letter without an id gets one that stays', async () => {
+    const broker = mesh.connect();
+    const handle = async (): Promise<void> => {
+      throw new Unprocessable('no');
+    };
+    broker.consume({ queue, bindings: ['promotion.*'], handle });
+    await connected(broker);
+    await withChannel(async (channel) => {
+      channel.publish(`${mesh.prefix}promopulse.events`, 'promotion.created', Buffer.from('by hand'));
+    });
+    const letters = await mesh.letters();
+    const [letter] = await lettersOf(letters, 1);
+    expect(letter).toMatchObject({ id: expect.stringMatching(/^[\w-]{36}$/), body: 'by hand' });
+    expect(await letters.discard([letter?.id ?? ''])).toBe(1);
+    expect(await letters.list()).toEqual([]);
+    await letters.close();
+  });
+});

@@ -1,0 +1,65 @@
+// A small HTTP client, and what an error answer should be.
+
+export interface Answer<Body> {
+  status: number;
+  headers: Headers;
+  /** Parsed if it is JSON, else text. */
+  body: Body;
+}
+
+export interface RequestOptions {
+  /** Sent as JSON; a string is sent as it is. */
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a test reads the wire, whose shape is what it checks
+export type Wire = any;
+
+export interface Client {
+  get<Body = Wire>(path: string, headers?: Record<string, string>): Promise<Answer<Body>>;
+  post<Body = Wire>(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<Body>>;
+  patch<Body = Wire>(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<Body>>;
+  request<Body = Wire>(method: string, path: string, options?: RequestOptions): Promise<Answer<Body>>;
+}
+
+/** Redirects are answers too and not followed. */
+export function client(baseUrl: string): Client {
+  const request: Client['request'] = async (method, path, { body, headers = {} } = {}) => {
+    const response = await fetch(new URL(path, baseUrl), {
+      method,
+      redirect: 'manual',
+      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const isJson = /[/+]json\b/.test(response.headers.get('content-type') ?? '');
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  };
+  return {
+    request,
+    get: (path, headers = {}) => request('GET', path, { headers }),
+    post: (path, body, headers = {}) => request('POST', path, { body, headers }),
+    patch: (path, body, headers = {}) => request('PATCH', path, { body, headers }),
+  };
+}
+
+/** The whole answer of an error, but for its request id. */
+export function problem(status: number, title: string, code: string, detail: string, errors?: object[]) {
+  return { type: 'about:blank', title, status, detail, code, ...(errors && { errors }) };
+}
+
+/** What a 422 says that is about these fields. */
+export function invalid(...broken: (readonly [field: string, rule: string])[]) {
+  const detail = broken.map(([field, rule]) => `${field} ${rule}`).join('; ');
+  const errors = broken.map(([field, rule]) => ({ field, rule }));
+  return problem(422, 'Unprocessable Content', 'validation_failed', detail, errors);
+}
+
+/** A problem's body without its request id, once that has been found to be the one of the header. */
+export function bodyOf({ body, headers }: Answer<Record<string, unknown>>): object {
+  const { request_id, ...rest } = body;
+  if (request_id !== headers.get('x-request-id')) throw new Error('the body names another request than the header');
+  if (headers.get('content-type') !== 'application/problem+json; charset=utf-8') throw new Error('not a problem');
+  return rest;
+}

@@ -1,0 +1,61 @@
+// What tests of all packages share: an own database per test file, the brokers of the run, waiting for an outcome,
+// and a small HTTP client. The servers are chosen and started once per run by test/support/global-setup.ts.
+import { type ServiceDefinition, startService } from '@promopulse/shared/service';
+import pg from 'pg';
+import { type Client, client, type Wire } from './client.ts';
+import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from './servers.ts';
+
+/** Fernet keys for tests; the first two encrypt, the third is for the blind index. */
+export const testKeys = [
+  'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=',
+  'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=',
+  'Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=',
+] as const;
+
+export interface TestService {
+  url: string;
+  api: Client;
+  prefix: string;
+  env: Record<string, string>;
+  /** Runs SQL as the administrator. */
+  sql<Row = Wire>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+  /** Events recorded so far, in order: name, subject and data. */
+  events(): Promise<{ name: string; subject: string; data: Wire }[]>;
+  close(): Promise<void>;
+}
+
+/** One service as in production, on its own database and with its own exchange and queues on the real broker. */
+export async function startTestService(
+  definition: ServiceDefinition,
+  env: Record<string, string> = {},
+): Promise<TestService> {
+  const database = await createTestDatabase([definition.name]);
+  const prefix = uniquePrefix();
+  const complete = {
+    HOST: '127.0.0.1',
+    PORT: '0',
+    LOG_LEVEL: 'silent',
+    DATABASE_URL: database.urlFor(definition.name),
+    AMQP_URL: amqpUrl(),
+    AMQP_PREFIX: prefix,
+    ...env,
+  };
+  const service = await startService(definition, complete);
+  const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2 });
+  admin.on('error', () => undefined);
+  const sql: TestService['sql'] = async (text, values = []) => (await admin.query(text, [...values])).rows;
+  return {
+    url: service.url,
+    api: client(service.url),
+    prefix,
+    env: complete,
+    sql,
+    events: () => sql(`select name, subject, data from ${definition.name}.outbox order by id`),
+    close: async () => {
+      await service.close();
+      await admin.end();
+      await database.drop();
+      await deleteTopology(prefix);
+    },
+  };
+}

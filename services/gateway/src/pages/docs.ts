@@ -1,0 +1,74 @@
+// The interactive page at /docs: swagger-ui from the package, a page and an initializer of our own, and a policy
+// under which the browser loads nothing from anywhere else.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { onlyGet } from '@promopulse/shared/http/app';
+import { Router } from 'express';
+
+const policy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'", // swagger-ui sets style attributes
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+// Paths from the root: the page is at /docs, without a slash at its end.
+const page = `<!DOCTYPE html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>PromoPulse API</title>
+  <link rel="stylesheet" href="/docs/swagger-ui.css">
+  <link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
+</head>
+<body>
+  <div id="swagger-ui"></div>
+  <script src="/docs/swagger-ui-bundle.js"></script>
+  <script src="/docs/initializer.js"></script>
+</body>
+</html>
+`;
+
+const initializer = `window.ui = SwaggerUIBundle({
+  url: '/openapi.json',
+  dom_id: '#swagger-ui',
+  deepLinking: true,
+  displayRequestDuration: true,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+});
+`;
+
+export function createDocsRoutes(): Router {
+  const require = createRequire(import.meta.url);
+  const folder = dirname(require.resolve('swagger-ui-dist/package.json'));
+  const packaged = (name: string) => readFileSync(join(folder, name));
+  const assets = new Map<string, { type: string; content: Buffer }>([
+    ['swagger-ui.css', { type: 'text/css', content: packaged('swagger-ui.css') }],
+    ['swagger-ui-bundle.js', { type: 'text/javascript', content: packaged('swagger-ui-bundle.js') }],
+    ['favicon-32x32.png', { type: 'image/png', content: packaged('favicon-32x32.png') }],
+    ['initializer.js', { type: 'text/javascript', content: Buffer.from(initializer) }],
+  ]);
+  const router = Router({ caseSensitive: true });
+  router.get('/docs', (_request, response) => {
+    response.setHeader('Content-Security-Policy', policy);
+    response.type('html').send(page);
+  });
+  router.get('/docs/:name', (request, response, next) => {
+    const asset = assets.get(request.params.name);
+    if (!asset) {
+      next();
+      return;
+    }
+    response.setHeader('Cache-Control', 'public, max-age=3600');
+    response.type(asset.type).send(asset.content);
+  });
+  router.all('/docs', onlyGet);
+  return router;
+}

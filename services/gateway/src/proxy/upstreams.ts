@@ -1,0 +1,54 @@
+// Which service answers which public path. Everything a service serves outside its own prefix (its health, its
+// internal routes, its document) cannot be reached through the gateway, because nothing here leads to it.
+import { type ServiceName, services, type UrlVariable, urlVariable } from '@promopulse/shared/contracts/services';
+import { z } from 'zod';
+
+const serviceUrl = z
+  .url({ protocol: /^http$/, error: 'must be an http:// URL' })
+  .refine((value) => new URL(value).href === `${new URL(value).origin}/`, 'must be scheme, host and port only')
+  .transform((value) => new URL(value).origin);
+
+/** Service → the first segments of its public paths. */
+const prefixes = {
+  users: ['/users'],
+  promotions: ['/promotions'],
+  subscriptions: ['/subscriptions'],
+} as const satisfies Record<ServiceName, readonly string[]>;
+
+type UpstreamConfig = Record<UrlVariable<ServiceName>, string>;
+
+/** `USERS_URL` and its like, one for each service. */
+export const upstreamConfig = Object.fromEntries(
+  services.map((service) => [urlVariable(service), serviceUrl]),
+) as Record<keyof UpstreamConfig, typeof serviceUrl>;
+
+export interface Upstream {
+  name: string;
+  /** Its public paths: these, and everything below them. */
+  prefixes: readonly string[];
+  url: string;
+}
+
+export function listUpstreams(config: UpstreamConfig): readonly Upstream[] {
+  return services.map((name) => ({ name, prefixes: prefixes[name], url: config[urlVariable(name)] }));
+}
+
+export function isBelow({ prefixes }: Upstream, path: string): boolean {
+  return prefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`));
+}
+
+/** What the gateway itself asks a service, for `/health` and `/openapi.json`; undefined when there is no usable answer. */
+export async function ask(
+  upstream: Upstream,
+  path: string,
+  timeoutMs = 1_000,
+): Promise<{ status: number; body: Record<string, unknown> } | undefined> {
+  try {
+    const signal = AbortSignal.timeout(timeoutMs);
+    const response = await fetch(`${upstream.url}${path}`, { signal, redirect: 'error' });
+    const body: unknown = await response.json();
+    return typeof body === 'object' && body !== null ? { status: response.status, body: { ...body } } : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,264 @@
+// What the gateway answers by itself: health, the document, the docs page, and refusals of its own paths.
+import type { RequestListener } from 'node:http';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createDocumentSource, mergeParts } from '../src/pages/openapi.ts';
+import { hang, type Mesh, type Stub, startMesh, startStub } from './stubs.ts';
+
+let mesh: Mesh;
+
+beforeEach(async () => {
+  mesh = await startMesh({ ENVIRONMENT: 'test' });
+  mesh.users.handler = service(documentOf('users'));
+  mesh.promotions.handler = service(documentOf('promotions'));
+  mesh.subscriptions.handler = service(documentOf('subscriptions'));
+});
+afterEach(() => mesh.close());
+
+describe('health', () => {
+  test('is ok, with what each service says of itself, while all are ready', async () => {
+    const response = await fetch(`${mesh.url}/health`);
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({
+      status: 'ok',
+      app: 'PromoPulse',
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+      environment: 'test',
+      services: {
+        users: { status: 'ok', version: '1.2.3', breaker: 'closed' },
+        promotions: { status: 'ok', version: '1.2.3', breaker: 'closed' },
+        subscriptions: { status: 'ok', version: '1.2.3', breaker: 'closed' },
+      },
+    });
+  });
+
+  test('is degraded with 503 and Retry-After while one is away, not ready or hangs; liveness and readiness stay', async () => {
+    mesh.promotions.handler = service({}, 503);
+    mesh.subscriptions.handler = hang;
+    await mesh.users.close();
+    const started = performance.now();
+    const response = await fetch(`${mesh.url}/health`);
+    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(response.status).toBe(503);
+    expect(response.headers.get('retry-after')).toBe('1');
+    expect(await response.json()).toMatchObject({
+      status: 'degraded',
+      services: {
+        users: { status: 'unreachable' },
+        promotions: { status: 'not_ready', version: '1.2.3' },
+        subscriptions: { status: 'unreachable' },
+      },
+    });
+    expect((await fetch(`${mesh.url}/health/live`)).status).toBe(200);
+    expect((await fetch(`${mesh.url}/health/ready`)).status).toBe(200);
+  });
+
+  test('callers at the same time share one round of questions', async () => {
+    let asked = 0;
+    const answer = mesh.users.handler;
+    mesh.users.handler = (request, response) => {
+      asked += 1;
+      setTimeout(() => answer(request, response), 100);
+    };
+    await Promise.all(Array.from({ length: 20 }, () => fetch(`${mesh.url}/health`)));
+    expect(asked).toBeLessThan(10);
+  });
+});
+
+describe('the document', () => {
+  test('holds the public paths of every service, the gateway health and the errors the gateway adds', async () => {
+    const document = await readDocument();
+    expect(Object.keys(document.paths).sort()).toEqual([
+      '/health',
+      '/promotions/{id}',
+      '/subscriptions/{id}',
+      '/users/{id}',
+    ]);
+    expect(Object.keys(document.components.schemas).sort()).toEqual([
+      'Problem',
+      'Promotions',
+      'Subscriptions',
+      'Users',
+    ]);
+    const responses = responsesOf(document, '/users/{id}');
+    expect(Object.keys(responses)).toEqual(['200', '400', '404', '413', '503', '504']);
+    expect(responses[503]).toHaveProperty('headers.Retry-After');
+    expect(document.components.schemas.Problem).toEqual({ type: 'object', title: 'of the services' });
+    expect(Object.keys(responsesOf(document, '/health'))).toEqual(['200', '503']);
+  });
+
+  test('every reference in it leads somewhere', async () => {
+    const document = await readDocument();
+    const text = JSON.stringify(document);
+    const references = [...text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => String(name));
+    expect(references.length).toBeGreaterThan(5);
+    for (const name of references) expect(document.components.schemas).toHaveProperty([name]);
+  });
+
+  test('a service never seen makes it unavailable until it is seen', async () => {
+    await mesh.users.close();
+    const response = await fetch(`${mesh.url}/openapi.json`);
+    expect(response.status).toBe(503);
+    expect(response.headers.get('retry-after')).toBe('1');
+    expect(response.headers.get('content-type')).toContain('application/problem+json');
+    const users = await restart(mesh.users);
+    users.handler = service(documentOf('users'));
+    expect((await fetch(`${mesh.url}/openapi.json`)).status).toBe(200);
+    await users.close();
+  });
+
+  test('a service seen before keeps its part while it is away', async () => {
+    const { url } = mesh.users;
+    const read = createDocumentSource([{ name: 'users', prefixes: ['/users'], url }], '1.0.0', 0);
+    const before = await read();
+    mesh.users.handler = service({}, 200, 500);
+    expect(await read()).toEqual(before);
+    await mesh.users.close();
+    expect(await read()).toEqual(before);
+    const users = await restart(mesh.users);
+    users.handler = service({ ...documentOf('users'), paths: { '/users': {} } });
+    expect(Object.keys(((await read()) as Document).paths)).toEqual(['/users', '/health']);
+    await users.close();
+  });
+
+  test('one name for two different things becomes two names, and references follow', () => {
+    const part = (type: string) => ({
+      paths: { [`/${type}`]: { get: { responses: { 200: { $ref: '#/components/schemas/Item' } } } } },
+      components: { schemas: { Item: { type }, Items: { items: { $ref: '#/components/schemas/Item' } } } },
+    });
+    const upstreams = ['a', 'b'].map((name) => ({ name, prefixes: [`/${name}`], url: '' }));
+    const merged = mergeParts([part('string'), part('integer')], upstreams, '1.0.0') as Document;
+    expect(merged.components.schemas).toMatchObject({
+      Item: { type: 'string' },
+      Items: { items: { $ref: '#/components/schemas/Item' } },
+      'b.Item': { type: 'integer' },
+      'b.Items': { items: { $ref: '#/components/schemas/b.Item' } },
+    });
+    expect(responsesOf(merged, '/string')[200]).toEqual({ $ref: '#/components/schemas/Item' });
+    expect(responsesOf(merged, '/integer')[200]).toEqual({ $ref: '#/components/schemas/b.Item' });
+  });
+});
+
+describe('the docs page', () => {
+  test('is at /docs with and without a slash, and the root leads there', async () => {
+    const root = await fetch(mesh.url, { redirect: 'manual' });
+    expect(root.status).toBe(302);
+    expect(root.headers.get('location')).toBe('/docs');
+    for (const path of ['/docs', '/docs/', '/docs?x=1']) {
+      const response = await fetch(mesh.url + path);
+      expect(response.status).toBe(200);
+      expect(response.headers.get('content-type')).toContain('text/html');
+    }
+  });
+
+  test('loads only what the gateway serves, under a policy that allows nothing else', async () => {
+    const response = await fetch(`${mesh.url}/docs`);
+    const page = await response.text();
+    const policy = response.headers.get('content-security-policy') ?? '';
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toContain("script-src 'self';");
+    expect(policy).not.toMatch(/https?:|\*/);
+    expect(page).not.toMatch(/<script(?! src=)|<style|style=|onload=/);
+    const assets = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, url]) => String(url));
+    expect(assets).toHaveLength(4);
+    for (const asset of assets) {
+      expect(asset).toMatch(/^\/docs\/[\w.-]+$/);
+      const loaded = await fetch(mesh.url + asset);
+      expect([asset, loaded.status]).toEqual([asset, 200]);
+      expect(loaded.headers.get('x-content-type-options')).toBe('nosniff');
+      const text = await loaded.text();
+      if (asset.endsWith('.css')) expect(text).not.toMatch(/url\(["']?(https?:)?\/\/|@import/);
+      if (asset.endsWith('initializer.js')) {
+        expect(text).toContain("url: '/openapi.json'");
+        expect(text).toContain('tryItOutEnabled: true');
+        expect(text).not.toMatch(/https?:/);
+      }
+    }
+  });
+
+  test('serves no other file of the package, whatever conditions a request sets', async () => {
+    for (const path of ['/docs/package.json', '/docs/swagger-ui.js', '/docs/index.html', '/docs/a/b']) {
+      expect((await fetch(mesh.url + path)).status).toBe(404);
+    }
+    const conditions = {
+      'If-Match': '"x"',
+      Range: 'bytes=99999999-',
+      'If-Unmodified-Since': new Date(0).toUTCString(),
+    };
+    expect((await fetch(`${mesh.url}/docs/swagger-ui.css`, { headers: conditions })).status).toBe(200);
+  });
+});
+
+test('own paths take GET and HEAD; any other method is 405 with Allow', async () => {
+  for (const path of ['/', '/health', '/health/live', '/health/ready', '/openapi.json', '/docs']) {
+    const response = await fetch(mesh.url + path, { method: 'POST', body: '{}' });
+    expect([path, response.status, response.headers.get('allow')]).toEqual([path, 405, 'GET, HEAD']);
+    expect(await response.json()).toMatchObject({ code: 'method_not_allowed' });
+    const head = await fetch(mesh.url + path, { method: 'HEAD', redirect: 'manual' });
+    expect([path, head.status]).toEqual([path, path === '/' ? 302 : 200]);
+  }
+});
+
+test('every answer the gateway makes carries the security headers', async () => {
+  for (const path of ['/', '/health', '/openapi.json', '/docs', '/nowhere']) {
+    const { headers } = await fetch(mesh.url + path, { redirect: 'manual' });
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('x-frame-options')).toBe('DENY');
+    expect(headers.get('referrer-policy')).toBe('no-referrer');
+    expect(headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(headers.get('x-powered-by')).toBeNull();
+    expect(headers.get('x-request-id')).not.toBeNull();
+  }
+});
+
+interface Document {
+  paths: Record<string, { get?: { responses: Record<string, unknown> } }>;
+  components: { schemas: Record<string, unknown> };
+}
+
+function responsesOf(document: Document, path: string): Record<string, unknown> {
+  return document.paths[path]?.get?.responses ?? {};
+}
+
+async function readDocument(): Promise<Document> {
+  const response = await fetch(`${mesh.url}/openapi.json`);
+  expect(response.status).toBe(200);
+  return (await response.json()) as Document;
+}
+
+/** A service's own pages. */
+function service(document: object, readyStatus = 200, documentStatus = 200): RequestListener {
+  return (request, response) => {
+    response.setHeader('Content-Type', 'application/json');
+    if (request.url === '/health') response.end('{"status":"ok","version":"1.2.3"}');
+    else if (request.url === '/health/ready') response.writeHead(readyStatus).end('{"status":"ok"}');
+    else if (request.url === '/openapi.json') response.writeHead(documentStatus).end(JSON.stringify(document));
+    else response.end('{"ok":true}');
+  };
+}
+
+function documentOf(name: string): object {
+  const schema = `${name[0]?.toUpperCase()}${name.slice(1)}`;
+  const get = {
+    summary: `One of ${name}`,
+    responses: {
+      200: {
+        description: 'ok',
+        content: { 'application/json': { schema: { $ref: `#/components/schemas/${schema}` } } },
+      },
+      404: {
+        description: 'no',
+        content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+      },
+    },
+  };
+  return {
+    openapi: '3.1.1',
+    info: { title: name, version: '1.0.0' },
+    paths: { [`/${name}/{id}`]: { get }, '/health': { get }, [`/internal/${name}`]: { get } },
+    components: { schemas: { [schema]: { type: 'object' }, Problem: { type: 'object', title: 'of the services' } } },
+  };
+}
+
+function restart(stub: Stub): Promise<Stub> {
+  return startStub(stub.handler, Number(new URL(stub.url).port));
+}

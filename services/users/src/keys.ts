@@ -1,4 +1,0 @@
-// Prints a fresh pair of keys for the environment: `npm run keys:generate`.
-import { generateFernetKey } from './fernet.ts';
-
-process.stdout.write(`PII_ENCRYPTION_KEYS=${generateFernetKey()}\nPII_INDEX_KEY=${generateFernetKey()}\n`);

@@ -1,0 +1,162 @@
+// Stories through the gateway on the whole mesh: over RabbitMQ, with the messages within one process, or at BASE_URL.
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Answer, type Client, client, type Wire } from '@promopulse/testing/client';
+import { eventually } from '@promopulse/testing/eventually';
+import { fillIn, readHttpFile } from './support/examples.ts';
+import { type RunningMesh, testMeshes } from './support/stack.ts';
+
+describe.each(testMeshes)('$name', ({ start }) => {
+  let mesh: RunningMesh;
+  let api: Client;
+  let count = 0;
+  beforeAll(async () => {
+    mesh = await start();
+    api = client(mesh.url);
+  }, 60_000);
+  afterAll(() => mesh?.close());
+
+  const unique = (): string => {
+    count += 1;
+    return `${Date.now()}.${process.pid}.${count}`;
+  };
+  const createUser = async (): Promise<number> =>
+    (await api.post('/users', { first_name: 'Ada', last_name: 'Lovelace', email: `ada.${unique()}@example.com` })).body
+      .id;
+  const createPromotion = async (): Promise<number> =>
+    (
+      await api.post('/promotions', {
+        name: 'Summer Sale',
+        start_at: '2026-06-01T00:00:00Z',
+        end_at: '2026-06-30T23:59:59Z',
+      })
+    ).body.id;
+  const setStatus = (id: number, status: string) => api.post(`/promotions/${id}/status`, { status });
+  const subscribe = (user_id: number, promotion_id: number) => api.post('/subscriptions', { user_id, promotion_id });
+  const activePromotion = async (): Promise<number> => {
+    const id = await createPromotion();
+    expect((await setStatus(id, 'active')).status).toBe(200);
+    return id;
+  };
+
+  test('every request of requests.http answers what it says', async () => {
+    const answers = new Map<string, Record<string, unknown>>();
+    for (const step of readHttpFile('requests.http')) {
+      const fill = (text: string): string => fillIn(text, mesh.url, answers);
+      const url = new URL(fill(step.url));
+      const answer = await api.request(step.method, `${url.pathname}${url.search}`, {
+        headers: step.headers,
+        ...(step.body && { body: fill(step.body) }),
+      });
+      expect([step.title, answer.status, answer.body]).toEqual([
+        step.title,
+        step.expect.status,
+        expect.objectContaining(step.expect.body),
+      ]);
+      if (step.name) answers.set(step.name, answer.body);
+    }
+  });
+
+  test('a promotion can be subscribed to the moment its activation is answered, 20 times of 20', async () => {
+    const user = await createUser();
+    for (let round = 0; round < 20; round += 1) {
+      const promotion = await createPromotion();
+      expect((await subscribe(user, promotion)).status).toBe(422); // remembered as a draft
+      const activated = await setStatus(promotion, 'active');
+      expect([activated.status, activated.headers.get('promopulse-projection')]).toEqual([200, 'applied']);
+      expect((await subscribe(user, promotion)).status).toBe(201);
+    }
+  });
+
+  test('nobody can subscribe from the moment the end is answered, 20 times of 20', async () => {
+    const first = await createUser();
+    const second = await createUser();
+    for (let round = 0; round < 20; round += 1) {
+      const promotion = await activePromotion();
+      expect((await subscribe(first, promotion)).status).toBe(201);
+      const ended = await setStatus(promotion, 'ended');
+      expect([ended.status, ended.headers.get('promopulse-projection')]).toEqual([200, 'applied']);
+      expect((await subscribe(second, promotion)).status).toBe(422);
+    }
+  });
+
+  test('a new user can subscribe at once', async () => {
+    const promotion = await activePromotion();
+    for (let round = 0; round < 20; round += 1)
+      expect((await subscribe(await createUser(), promotion)).status).toBe(201);
+  });
+
+  test('of 50 identical subscribes one wins and 49 are conflicts', async () => {
+    const [user, promotion] = [await createUser(), await activePromotion()];
+    const answers = await Promise.all(Array.from({ length: 50 }, () => subscribe(user, promotion)));
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(49).fill(409)]);
+    expect((await api.get(`/subscriptions?promotion_id=${promotion}`)).body.total).toBe(1);
+  });
+
+  test('of 200 subscribes that race an end, none that begins after its answer is accepted', async () => {
+    const promotion = await activePromotion();
+    const users: number[] = [];
+    while (users.length < 200) users.push(...(await Promise.all(Array.from({ length: 20 }, createUser))));
+    let ended = false;
+    const answers = users.map(async (user, index) => {
+      await new Promise((resolve) => setTimeout(resolve, index * 4));
+      const beganAfterTheEnd = ended;
+      return { beganAfterTheEnd, answer: (await subscribe(user, promotion)) as Answer<Wire> };
+    });
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    const answer = await setStatus(promotion, 'ended');
+    ended = answer.headers.get('promopulse-projection') === 'applied';
+    for (const { beganAfterTheEnd, answer } of await Promise.all(answers)) {
+      expect([201, 422]).toContain(answer.status);
+      if (beganAfterTheEnd) expect(answer.status).toBe(422);
+    }
+    expect(ended).toBe(true);
+  }, 60_000);
+
+  test('an address is taken whatever its letter case, for 30 who want it at once', async () => {
+    const local = `Grace.${unique()}`;
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, (_, index) =>
+        api.post('/users', {
+          first_name: 'Grace',
+          last_name: 'Hopper',
+          email: index % 2 ? `${local}@example.com` : `${local.toUpperCase()}@EXAMPLE.com`,
+        }),
+      ),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(29).fill(409)]);
+    const found = await api.get(`/users?email=${encodeURIComponent(`${local.toLowerCase()}@example.com`)}`);
+    expect(found.body.total).toBe(1);
+  });
+
+  test('a request id is kept from the caller to the answer, also in an error', async () => {
+    const answer = await api.get('/promotions/2147483647', { 'x-request-id': 'journey-1' });
+    expect([answer.status, answer.headers.get('x-request-id'), answer.body]).toEqual([
+      404,
+      'journey-1',
+      expect.objectContaining({ detail: 'Promotion not found', request_id: 'journey-1' }),
+    ]);
+  });
+
+  test('what only neighbours may see is not to be had through the gateway', async () => {
+    for (const path of [
+      '/internal/users/1',
+      '/users/../internal/users',
+      '/users/%2e%2e/internal/users',
+      '/users/health',
+    ]) {
+      expect((await api.get(path)).status).toBeGreaterThanOrEqual(400);
+    }
+    expect((await api.get('/internal/promotions?after_id=0&limit=10')).status).toBe(404);
+  });
+
+  test('every outbox is empty soon after, and the mesh says it is well', async () => {
+    await eventually(async () => {
+      const { status, body } = await api.get('/health');
+      expect([status, body.status]).toEqual([200, 'ok']);
+      for (const name of ['users', 'promotions', 'subscriptions']) {
+        expect(body.services[name]).toMatchObject({ status: 'ok', outbox: { waiting: 0 } });
+      }
+      expect(body.services.subscriptions.projections.promotions.behind_seconds).toBeLessThan(5);
+    });
+  });
+});

@@ -1,0 +1,106 @@
+// The mesh while a part of it is away: nothing is lost, nothing is guessed, and it mends itself.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { type Client, client } from '@promopulse/testing/client';
+import { eventually } from '@promopulse/testing/eventually';
+import { amqpUrl } from '@promopulse/testing/servers';
+import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
+import { type RunningMesh, startFreshMesh } from './support/stack.ts';
+
+const leaseMs = 2_000;
+let network: TcpProxy;
+let mesh: RunningMesh;
+let api: Client;
+let count = 0;
+
+beforeAll(async () => {
+  network = await startTcpProxy(amqpUrl());
+  mesh = await startFreshMesh('rabbit', {
+    AMQP_URL: network.through(amqpUrl()),
+    FRESHNESS_LEASE_MS: String(leaseMs),
+    BREAKER_RESET_MS: '500',
+  });
+  api = client(mesh.url);
+}, 60_000);
+afterAll(async () => {
+  await mesh?.close();
+  await network?.close();
+});
+
+const createUser = async (): Promise<number> => {
+  count += 1;
+  const user = { first_name: 'Ada', last_name: 'L', email: `outage.${count}@example.com` };
+  return (await api.post('/users', user)).body.id;
+};
+const createPromotion = async (): Promise<number> => {
+  const promotion = { name: 'Sale', start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
+  return (await api.post('/promotions', promotion)).body.id;
+};
+const setStatus = (id: number, status: string) => api.post(`/promotions/${id}/status`, { status });
+const subscribe = (user_id: number, promotion_id: number) => api.post('/subscriptions', { user_id, promotion_id });
+
+/** The mesh reaches RabbitMQ again, and everything that waited has gone out and been applied. */
+async function settled(): Promise<void> {
+  await eventually(
+    async () => {
+      const { body } = await api.get('/health');
+      for (const name of ['users', 'promotions', 'subscriptions']) {
+        expect(body.services[name]).toMatchObject({ broker: 'connected', outbox: { waiting: 0 } });
+      }
+      expect(body.services.subscriptions.projections.promotions.behind_seconds).toBeLessThan(2);
+    },
+    { timeoutMs: 25_000 },
+  );
+}
+
+test('with the network to RabbitMQ silent, everything is answered, an end is heeded within the lease, and all events arrive afterwards', async () => {
+  const users = [await createUser(), await createUser(), await createUser()];
+  const running = await createPromotion();
+  await setStatus(running, 'active');
+  await settled();
+  network.stall();
+
+  const started = performance.now();
+  const ended = await setStatus(running, 'ended');
+  expect([ended.status, ended.headers.get('promopulse-projection')]).toEqual([200, 'pending']);
+  expect(performance.now() - started).toBeLessThan(3_000);
+  await sleep(leaseMs);
+  const [first, second, third] = users as [number, number, number];
+  expect((await subscribe(first, running)).status).toBe(422);
+
+  const late = await createPromotion();
+  const lateUser = await createUser();
+  await setStatus(late, 'active');
+  expect((await subscribe(lateUser, late)).status).toBe(201);
+  expect((await subscribe(second, late)).status).toBe(201);
+
+  network.resume();
+  network.cut();
+  await settled();
+  expect((await subscribe(third, late)).status).toBe(201);
+  expect((await subscribe(third, running)).status).toBe(422);
+}, 60_000);
+
+test('cut off again and again while promotions change, subscriptions end up with what promotions say', async () => {
+  const ids: number[] = [];
+  let cutting = true;
+  const cutter = (async () => {
+    while (cutting) {
+      network.cut();
+      await sleep(300);
+    }
+  })();
+  for (let index = 0; index < 12; index += 1) {
+    const id = await createPromotion();
+    ids.push(id);
+    expect((await setStatus(id, 'active')).status).toBe(200);
+    if (index % 2) expect((await setStatus(id, 'ended')).status).toBe(200);
+  }
+  cutting = false;
+  await cutter;
+  await settled();
+  for (const [index, id] of ids.entries()) {
+    const [cached] = await mesh.sql('select status from subscriptions.cached_promotions where promotion_id = $1', [id]);
+    expect([id, cached?.status]).toEqual([id, index % 2 ? 'ended' : 'active']);
+  }
+}, 60_000);

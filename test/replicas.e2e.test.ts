@@ -1,0 +1,131 @@
+// Two replicas of every service on one database and one broker, started at once on an empty schema.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type RunningService, type ServiceDefinition, startService } from '@promopulse/shared/service';
+import { type Client, client } from '@promopulse/testing/client';
+import {
+  amqpUrl,
+  createTestDatabase,
+  deleteTopology,
+  type TestDatabase,
+  uniquePrefix,
+} from '@promopulse/testing/servers';
+import { testKeys } from '@promopulse/testing/service';
+import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
+import { promotions } from '../services/promotions/src/service.ts';
+import { subscriptions } from '../services/subscriptions/src/service.ts';
+import { users } from '../services/users/src/service.ts';
+
+const prefix = uniquePrefix();
+const leaseMs = 2_000;
+let database: TestDatabase;
+let databaseLink: TcpProxy;
+let pairs: Record<'users' | 'promotions' | 'subscriptions', RunningService[]>;
+
+async function startReplica(definition: ServiceDefinition, env: Record<string, string> = {}): Promise<RunningService> {
+  const common = {
+    HOST: '127.0.0.1',
+    PORT: '0',
+    LOG_LEVEL: 'silent',
+    DATABASE_URL: database.urlFor(definition.name),
+    AMQP_URL: amqpUrl(),
+    AMQP_PREFIX: prefix,
+    PII_ENCRYPTION_KEYS: testKeys[0],
+    PII_INDEX_KEY: testKeys[2],
+  };
+  return await startService(definition, { ...common, ...env });
+}
+
+function startPair(definition: ServiceDefinition): Promise<RunningService[]> {
+  return Promise.all([startReplica(definition), startReplica(definition)]);
+}
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  const [userPair, promotionPair] = await Promise.all([startPair(users), startPair(promotions)]);
+  const [USERS_URL, PROMOTIONS_URL] = [userPair[0]?.url as string, promotionPair[1]?.url as string];
+  databaseLink = await startTcpProxy(database.urlFor('subscriptions'));
+  const env = { USERS_URL, PROMOTIONS_URL, FRESHNESS_LEASE_MS: String(leaseMs) };
+  const throughLink = { ...env, DATABASE_URL: databaseLink.through(database.urlFor('subscriptions')) };
+  pairs = {
+    users: userPair,
+    promotions: promotionPair,
+    subscriptions: await Promise.all([startReplica(subscriptions, throughLink), startReplica(subscriptions, env)]),
+  };
+}, 60_000);
+afterAll(async () => {
+  for (const service of Object.values(pairs ?? {}).flat()) await service.close();
+  await databaseLink?.close();
+  await database?.drop();
+  await deleteTopology(prefix);
+});
+
+const api = (name: keyof typeof pairs, replica: number): Client =>
+  client(pairs[name][replica % pairs[name].length]?.url as string);
+
+async function activePromotion(replica: number): Promise<{ id: number; projection: string | null }> {
+  const promotion = { name: 'Sale', start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
+  const { id } = (await api('promotions', replica).post('/promotions', promotion)).body;
+  const answer = await api('promotions', replica).post(`/promotions/${id}/status`, { status: 'active' });
+  return { id, projection: answer.headers.get('promopulse-projection') };
+}
+
+describe('two replicas', () => {
+  test('migrate an empty schema once and both serve', async () => {
+    for (const name of ['users', 'promotions', 'subscriptions'] as const) {
+      for (const replica of [0, 1]) expect((await api(name, replica).get('/health/ready')).status).toBe(200);
+    }
+  });
+
+  test('let a caller read its own writes, whichever replica answers, whichever leads the relay', async () => {
+    const email = 'replica@example.com';
+    const { id: user } = (await api('users', 0).post('/users', { first_name: 'A', last_name: 'B', email })).body;
+    for (let round = 0; round < 8; round += 1) {
+      const { id, projection } = await activePromotion(round);
+      expect(projection).toBe('applied');
+      const subscribed = await api('subscriptions', round >> 1).post('/subscriptions', {
+        user_id: user,
+        promotion_id: id,
+      });
+      expect(subscribed.status).toBe(201);
+    }
+  });
+
+  test('go on alone when the other stops: a new leader publishes', async () => {
+    await pairs.promotions.shift()?.close();
+    // The neighbour asks the replica that stays.
+    for (let round = 0; round < 3; round += 1) {
+      const { id } = await activePromotion(0);
+      await api('subscriptions', round).post('/subscriptions', { user_id: 1, promotion_id: id });
+    }
+    expect((await activePromotion(0)).projection).toBe('applied');
+  });
+
+  test('of 40 identical subscribes over both, one wins', async () => {
+    const { id } = await activePromotion(0);
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, index) =>
+        api('subscriptions', index).post('/subscriptions', { user_id: 1, promotion_id: id }),
+      ),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(39).fill(409)]);
+  });
+
+  test('with one whose database has fallen silent, no ended promotion stays open through the other', async () => {
+    const { id: user } = (
+      await api('users', 0).post('/users', { first_name: 'C', last_name: 'D', email: 'silent@example.com' })
+    ).body;
+    const promotions = await Promise.all(Array.from({ length: 8 }, () => activePromotion(0)));
+    databaseLink.stall();
+    await Promise.all(
+      promotions.map(({ id }) => api('promotions', 0).post(`/promotions/${id}/status`, { status: 'ended' })),
+    );
+    await sleep(leaseMs);
+    for (const { id } of promotions) {
+      const answer = await api('subscriptions', 1).post('/subscriptions', { user_id: user, promotion_id: id });
+      expect([id, answer.status]).toEqual([id, 422]);
+    }
+    databaseLink.resume();
+    databaseLink.cut();
+  });
+});

@@ -1,0 +1,132 @@
+// What the README promises of `npm start`.
+import { rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
+import { client } from '@promopulse/testing/client';
+import { eventually } from '@promopulse/testing/eventually';
+import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
+import { freePort } from '../local/ports.ts';
+import { type MeshProcess, processesNaming, spawnMesh, temporaryDataDir } from './support/start-process.ts';
+
+const dataDir = temporaryDataDir();
+const running: MeshProcess[] = [];
+afterEach(async () => {
+  for (const mesh of running.splice(0)) {
+    mesh.signal('SIGTERM');
+    await mesh.exited;
+  }
+});
+afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
+
+function start(port: number, env?: Record<string, string>): MeshProcess {
+  const mesh = spawnMesh(dataDir, port, env);
+  running.push(mesh);
+  return mesh;
+}
+
+async function startAndWait(env?: Record<string, string>): Promise<MeshProcess> {
+  const mesh = start(await freePort(), env);
+  const up = eventually(() => expect(mesh.output()).toContain('PromoPulse is up'), { timeoutMs: 60_000 });
+  await Promise.race([up, mesh.exited.then(() => Promise.reject(new Error(`It ended:\n${mesh.output()}`)))]);
+  return mesh;
+}
+
+const ada = { first_name: 'Ada', last_name: 'Lovelace', email: 'ada@example.com' };
+
+describe('npm start', () => {
+  test('brings the mesh up, says where it is, and ends on SIGTERM without leaving a process behind', async () => {
+    const mesh = await startAndWait();
+    const { status, body } = await client(mesh.url).get('/health');
+    expect({ status, mesh: body.status }).toEqual({ status: 200, mesh: 'ok' });
+    for (const words of [`${mesh.url}/docs`, 'PostgreSQL', 'Ctrl-C', dataDir]) expect(mesh.output()).toContain(words);
+    expect(processesNaming(dataDir)).not.toEqual([]);
+    mesh.signal('SIGTERM');
+    expect(await mesh.exited).toBe(0);
+    expect(processesNaming(dataDir)).toEqual([]);
+  }, 90_000);
+
+  test('keeps the data, personal data too, through a kill -9 that leaves PostgreSQL running', async () => {
+    const killed = await startAndWait();
+    const created = await client(killed.url).post('/users', ada);
+    expect(created.status).toBe(201);
+    killed.signal('SIGKILL');
+    await killed.exited;
+    expect(processesNaming(dataDir)).not.toEqual([]);
+
+    const mesh = await startAndWait();
+    expect(mesh.output()).toContain('earlier run left behind');
+    expect((await client(mesh.url).get(`/users/${created.body.id}`)).body).toEqual(created.body);
+    mesh.signal('SIGINT');
+    expect(await mesh.exited).toBe(0);
+    expect(processesNaming(dataDir)).toEqual([]);
+  }, 150_000);
+
+  test('a signal sent twice at once, as npm does it, still lets everything end in order', async () => {
+    const mesh = await startAndWait();
+    mesh.signal('SIGINT');
+    mesh.signal('SIGINT');
+    expect(await mesh.exited).toBe(0);
+    expect(mesh.output()).toContain('Stopped.');
+  }, 90_000);
+
+  test('a signal while it starts ends it as well', async () => {
+    const mesh = start(await freePort());
+    await eventually(() => expect(mesh.output()).toContain('starting'), { timeoutMs: 30_000 });
+    mesh.signal('SIGTERM');
+    expect(await mesh.exited).toBe(0);
+    expect(processesNaming(dataDir)).toEqual([]);
+  }, 90_000);
+
+  test('a second start on the same data says in one line which process has it', async () => {
+    const first = await startAndWait();
+    const second = start(await freePort());
+    expect(await second.exited).toBe(1);
+    expect(second.output().trim().split('\n')).toEqual([expect.stringContaining(`process ${first.pid}`)]);
+  }, 90_000);
+
+  test('a taken port is said in one line, before anything is started', async () => {
+    const port = await freePort();
+    const holder: Server = await new Promise((resolve) => {
+      const server = createServer().listen(port, '127.0.0.1', () => resolve(server));
+    });
+    try {
+      const mesh = start(port);
+      expect(await mesh.exited).toBe(1);
+      expect(mesh.output().trim().split('\n')).toEqual([expect.stringMatching(`Port ${port} is taken .* PORT=\\d+`)]);
+    } finally {
+      holder.close();
+    }
+  }, 30_000);
+
+  test('uses the PostgreSQL and the RabbitMQ that DATABASE_URL and AMQP_URL name', async () => {
+    const database = await createTestDatabase();
+    const prefix = uniquePrefix();
+    const env = { DATABASE_URL: database.adminUrl, AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix };
+    const mesh = await startAndWait(env);
+    try {
+      expect(mesh.output()).toContain(new URL(amqpUrl()).host);
+      expect(processesNaming(dataDir)).toEqual([]);
+      const api = client(mesh.url);
+      const user = (await api.post('/users', ada)).body.id;
+      const times = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-06-30T00:00:00Z' };
+      const promotion = (await api.post('/promotions', { name: 'Summer', ...times })).body.id;
+      expect((await api.post(`/promotions/${promotion}/status`, { status: 'active' })).status).toBe(200);
+      const subscribed = await api.post('/subscriptions', { user_id: user, promotion_id: promotion });
+      expect(subscribed.status).toBe(201);
+    } finally {
+      mesh.signal('SIGTERM');
+      await mesh.exited;
+      await database.drop();
+      await deleteTopology(prefix);
+    }
+  }, 90_000);
+
+  test('a DATABASE_URL that nobody answers is said in one line, with nothing left running', async () => {
+    const nobody = await freePort();
+    const mesh = start(await freePort(), { DATABASE_URL: `postgres://me:secret@127.0.0.1:${nobody}/postgres` });
+    expect(await mesh.exited).toBe(1);
+    expect(mesh.output()).toMatch(/cannot start.*ECONNREFUSED/);
+    expect(mesh.output()).not.toContain('secret');
+    expect(processesNaming(dataDir)).toEqual([]);
+  }, 30_000);
+});

@@ -1,0 +1,104 @@
+// The mesh as separate processes on the run's PostgreSQL and RabbitMQ: what is done to one is seen from outside, by its
+// pid and its memory.
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { client } from '@promopulse/testing/client';
+import { eventually } from '@promopulse/testing/eventually';
+import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
+import { developmentKeys } from '../../local/development-keys.ts';
+import { freePort } from '../../local/ports.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const names = [...services, 'gateway'] as const;
+
+export interface ServiceProcesses {
+  port: number;
+  url: string;
+  /** Names of those that have ended. */
+  ended(): string[];
+  /** Resident memory in MiB, by name. */
+  memory(): Record<string, number>;
+  /** Everything they have written so far, on both streams. */
+  output(): string;
+  close(): Promise<void>;
+}
+
+/** Each with its defaults, as in production, but for what `env` says. */
+export async function startServiceProcesses(env: Record<string, string> = {}): Promise<ServiceProcesses> {
+  const database = await createTestDatabase();
+  const prefix = uniquePrefix();
+  const folder = mkdtempSync(join(tmpdir(), 'promopulse-processes-'));
+  const ports: Record<string, number> = {};
+  for (const name of names) ports[name] = await freePort(undefined, Object.values(ports));
+  const at = (name: string) => `http://127.0.0.1:${ports[name]}`;
+  const common = {
+    PATH: String(process.env.PATH),
+    NODE_ENV: 'production',
+    ENVIRONMENT: 'production',
+    HOST: '127.0.0.1',
+    ...serviceUrls(at),
+    AMQP_URL: amqpUrl(),
+    AMQP_PREFIX: prefix,
+    ...(developmentKeys(join(folder, 'keys.json'), {}) as Record<string, string>),
+    ...env,
+  };
+  let output = '';
+  const children = names.map((name): [string, ChildProcess] => {
+    const own = name === 'gateway' ? {} : { DATABASE_URL: database.urlFor(name) };
+    const child = spawn(process.execPath, [`services/${name}/src/main.ts`], {
+      cwd: root,
+      env: { ...common, ...own, PORT: String(ports[name]) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        // The access log of a flood would fill our own memory.
+        output += text.replaceAll(/^.*"msg":"request"}\n/gm, '');
+      });
+    }
+    return [name, child];
+  });
+  const ended = () => children.filter(([, child]) => child.exitCode !== null || child.signalCode !== null);
+  const close = async (): Promise<void> => {
+    await Promise.all(
+      children.map(([, child]) => {
+        const gone = new Promise((settle) => child.once('close', settle));
+        return child.kill('SIGTERM') ? gone : undefined;
+      }),
+    );
+    await database.drop();
+    await deleteTopology(prefix);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    await eventually(
+      async () => {
+        const { status } = await client(at('gateway')).get('/health');
+        if (status !== 200) throw new Error(`the mesh is not healthy yet: ${output}`);
+      },
+      { timeoutMs: 60_000, everyMs: 200 },
+    );
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    port: Number(ports.gateway),
+    url: at('gateway'),
+    ended: () => ended().map(([name]) => name),
+    memory: () => Object.fromEntries(children.map(([name, child]) => [name, residentMiB(Number(child.pid))])),
+    output: () => output,
+    close,
+  };
+}
+
+function residentMiB(pid: number): number {
+  const kib =
+    process.platform === 'linux'
+      ? /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+      : execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' });
+  return Math.round(Number(kib) / 1024);
+}

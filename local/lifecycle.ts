@@ -2,7 +2,7 @@
 // was started is stopped, by its process id.
 import { type Keep, temporaryFolder } from './servers.ts';
 
-export interface Stage {
+export interface Lifecycle {
   /** With the seconds since the start. */
   say(line: string): void;
   print(line: string): void;
@@ -15,7 +15,7 @@ export interface Stage {
 }
 
 /** Ends the process with what `play` returns, with 1 if it throws, with 130 after a signal. */
-export async function perform(play: (stage: Stage) => Promise<number>): Promise<never> {
+export async function runLifecycle(play: (stage: Lifecycle) => Promise<number>): Promise<never> {
   process.setMaxListeners(0); // each process that we start is to end with us
   const startedAt = performance.now();
   const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -43,7 +43,7 @@ export async function perform(play: (stage: Stage) => Promise<number>): Promise<
     });
   }
   const keep: Keep = (stop) => void stops.push(stop);
-  const stage: Stage = {
+  const stage: Lifecycle = {
     ...{ say, print, keep },
     folder: temporaryFolder(keep, () => isKept),
     keepFolder: () => {

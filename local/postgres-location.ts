@@ -8,21 +8,21 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { type Account, canEnter, isRoot, openFolder, ownerOf, unprivilegedAccount } from './accounts.ts';
 
-const sharedPlace = '/var/lib/promopulse';
+const sharedLocation = '/var/lib/promopulse';
 
-interface Place {
+interface PostgresLocation {
   account: Account;
   bin: string;
   dataDir: string;
 }
 
-export function preparePlace(wantedDataDir: string, say: (line: string) => void): Place {
+export function prepareLocation(wantedDataDir: string, say: (line: string) => void): PostgresLocation {
   const { native, version } = findPackage();
   if (!isRoot) {
     mkdirSync(dirname(wantedDataDir), { recursive: true });
     return { account: unprivilegedAccount([]), bin: join(native, 'bin'), dataDir: wantedDataDir };
   }
-  const moved = join(sharedPlace, createHash('sha256').update(wantedDataDir).digest('hex').slice(0, 12));
+  const moved = join(sharedLocation, createHash('sha256').update(wantedDataDir).digest('hex').slice(0, 12));
   const movedData = join(moved, basename(wantedDataDir));
   const existing = [wantedDataDir, movedData].find((folder) => existsSync(join(folder, 'PG_VERSION')));
   const account =
@@ -37,7 +37,7 @@ export function preparePlace(wantedDataDir: string, say: (line: string) => void)
   }
   let bin = join(native, 'bin');
   if (!canEnter(account, bin)) {
-    const copy = join(sharedPlace, `postgres-${version}-${process.arch}`);
+    const copy = join(sharedLocation, `postgres-${version}-${process.arch}`);
     if (!existsSync(copy)) copyWhole(native, copy);
     bin = join(copy, 'bin');
     say(`${account.name} may not enter the checkout: PostgreSQL's programs run from ${copy}`);

@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Account, asAccount, ended, privateFile, privateFolder, spawnServer } from './accounts.ts';
 import { freePort } from './ports.ts';
-import { preparePlace } from './postgres-location.ts';
+import { prepareLocation } from './postgres-location.ts';
 import { commandOf } from './processes.ts';
 
 interface Options {
@@ -52,7 +52,7 @@ const passwordFile = 'promopulse.password';
 const startTimeoutMs = 120_000; // crash recovery may replay a lot of WAL
 
 export async function startLocalPostgres({ dataDir: wanted, port, durable, say }: Options): Promise<LocalPostgres> {
-  const { account, bin, dataDir } = preparePlace(wanted, say);
+  const { account, bin, dataDir } = prepareLocation(wanted, say);
   const cluster: Cluster = { bin, account, dataDir, logFile: `${dataDir}.log` };
   const version = runProgram(cluster, 'postgres', ['--version']).match(/\d+(\.\d+)*/)?.[0] ?? '';
   const found = filesIn(dataDir);
@@ -85,7 +85,7 @@ export async function startLocalPostgres({ dataDir: wanted, port, durable, say }
 
 /** The superuser's URL of the server that runs on this data folder already, or nothing if none does. */
 export function findLocalPostgres(wanted: string, say: (line: string) => void): string | undefined {
-  const { dataDir } = preparePlace(wanted, say);
+  const { dataDir } = prepareLocation(wanted, say);
   const lines = pidFile(dataDir);
   if (!isServerOf(Number(lines[0]), dataDir)) return undefined;
   return urlOf(dataDir, Number(lines[3]));

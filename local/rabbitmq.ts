@@ -49,14 +49,14 @@ export function findRabbit(): string | undefined {
 }
 
 /** Between the moment when a port is found free and the server's own start another may take it. */
-const mostAttempts = 3;
+const maxAttempts = 3;
 
 export async function startLocalRabbit(options: Options): Promise<LocalRabbit> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await startOnFreePorts(options);
     } catch (error) {
-      if (attempt === mostAttempts || !/already_used|eaddrinuse/i.test(String(error))) throw error;
+      if (attempt === maxAttempts || !/already_used|eaddrinuse/i.test(String(error))) throw error;
       options.say('RabbitMQ: somebody took one of its ports; once more');
     }
   }

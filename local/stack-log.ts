@@ -4,7 +4,7 @@ import { createWriteStream, existsSync, openSync, renameSync, statSync } from 'n
 import { finished } from 'node:stream/promises';
 import { styleText } from 'node:util';
 
-interface MeshLog {
+interface StackLog {
   /** For pino. */
   write(line: string): void;
   close(): Promise<void>;
@@ -21,7 +21,7 @@ interface LogLine {
 const keptBytes = 20_000_000;
 const quietMs = 10_000;
 
-export function openMeshLog(path: string, say: (line: string) => void): MeshLog {
+export function openStackLog(path: string, say: (line: string) => void): StackLog {
   if (existsSync(path) && statSync(path).size > keptBytes) renameSync(path, `${path}.1`);
   const file = createWriteStream(path, { fd: openSync(path, 'a', 0o600) });
   file.once('error', ({ message }) => say(`The log cannot be written any more: ${message}`));

@@ -14,7 +14,7 @@ import { freePort } from './ports.ts';
 import { startLocalPostgres } from './postgres.ts';
 import { loadServices } from './services.ts';
 
-interface MeshOptions {
+interface StackOptions {
   env: NodeJS.ProcessEnv;
   dataDir: string;
   host: string;
@@ -23,12 +23,12 @@ interface MeshOptions {
   say: (line: string) => void;
 }
 
-interface Mesh {
+interface Stack {
   port: number;
   close(): Promise<void>;
 }
 
-export async function startMesh(options: MeshOptions): Promise<Mesh> {
+export async function startStack(options: StackOptions): Promise<Stack> {
   const { dataDir, host, port, logDestination, say } = options;
   const stops: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
@@ -71,7 +71,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
 
 /** @returns a URL per service */
 async function prepareDatabase(
-  { env, dataDir, say }: MeshOptions,
+  { env, dataDir, say }: StackOptions,
   stops: (() => Promise<unknown>)[],
 ): Promise<Record<string, string>> {
   if (env.DATABASE_URL) {
@@ -91,7 +91,7 @@ async function prepareDatabase(
 }
 
 /** @returns what connects a service to the others; nothing when it is to use AMQP_URL itself */
-function prepareBroker({ env, dataDir, say }: MeshOptions) {
+function prepareBroker({ env, dataDir, say }: StackOptions) {
   if (env.AMQP_URL) {
     say(`broker        ${new URL(env.AMQP_URL).host} (AMQP_URL)`);
     return undefined;

@@ -13,7 +13,7 @@ export function takeLock(path: string): { release(): void } | { heldBy: number }
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
     const holder = holderOf(path);
-    if (holder !== process.pid && isMesh(commandOf(holder))) return { heldBy: holder };
+    if (holder !== process.pid && isStack(commandOf(holder))) return { heldBy: holder };
     rmSync(path, { force: true });
   }
 }
@@ -27,6 +27,6 @@ function holderOf(path: string): number {
 }
 
 /** Windows tells the program only. */
-function isMesh(command: string): boolean {
+function isStack(command: string): boolean {
   return command.includes(process.platform === 'win32' ? 'node' : 'start.ts');
 }

@@ -9,7 +9,7 @@ const root = resolve(import.meta.dirname, '..');
 /** An editor's save is several events; a branch switch is many. */
 const settleMs = 200;
 
-let mesh = startMesh();
+let stack = startMesh();
 let stopping = false;
 let restarting: Promise<void> = Promise.resolve();
 let timer: NodeJS.Timeout | undefined;
@@ -27,8 +27,8 @@ for (const folder of globSync(['packages/*/src', 'services/*/src'], { cwd: root 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, async () => {
     stopping = true;
-    mesh.kill(signal); // a later one makes it end at once
-    await ended(mesh, 30_000);
+    stack.kill(signal); // a later one makes it end at once
+    await ended(stack, 30_000);
     process.exit(0);
   });
 }
@@ -44,7 +44,7 @@ function startMesh(): ChildProcess {
 async function restart(file: string): Promise<void> {
   if (stopping) return;
   process.stdout.write(`\ndev: ${file} has changed\n`);
-  mesh.kill('SIGTERM');
-  await ended(mesh, 30_000);
-  if (!stopping) mesh = startMesh();
+  stack.kill('SIGTERM');
+  await ended(stack, 30_000);
+  if (!stopping) stack = startMesh();
 }

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 import { openFolder } from '../local/accounts.ts';
 import { freePort, whyNotListen } from '../local/ports.ts';
-import { openMeshLog } from '../local/stack-log.ts';
+import { openStackLog } from '../local/stack-log.ts';
 import { takeLock } from '../local/start-lock.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -30,12 +30,12 @@ async function main(): Promise<void> {
   }
   process.once('exit', lock.release);
   const port = await gatewayPort(process.env.PORT || '8000');
-  const logFile = resolve(dataDir, 'mesh.log');
-  const log = openMeshLog(logFile, say);
+  const logFile = resolve(dataDir, 'services.log');
+  const log = openStackLog(logFile, say);
   let stopping: Promise<never> | undefined;
   const stop = async (exitCode: number): Promise<never> => {
     await starting.then(
-      (mesh) => mesh.close(),
+      (stack) => stack.close(),
       () => undefined, // it has cleaned up itself
     );
     await log.close();
@@ -56,15 +56,15 @@ async function main(): Promise<void> {
   say('PromoPulse is starting …');
   const options = { env: process.env, dataDir, host, port, logDestination: log };
   // Loading the services takes a moment: after the first words.
-  const starting = import('../local/stack.ts').then(({ startMesh }) =>
-    startMesh({ ...options, say: (line) => say(`  ${line}`) }),
+  const starting = import('../local/stack.ts').then(({ startStack }) =>
+    startStack({ ...options, say: (line) => say(`  ${line}`) }),
   );
-  const mesh = await starting.catch(async (error: Error) => {
+  const stack = await starting.catch(async (error: Error) => {
     await (stopping ?? log.close());
     throw error;
   });
   if (stopping) await stopping;
-  const url = `http://${host === '127.0.0.1' || host === '0.0.0.0' ? 'localhost' : host}:${mesh.port}`;
+  const url = `http://${host === '127.0.0.1' || host === '0.0.0.0' ? 'localhost' : host}:${stack.port}`;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   say(`
 PromoPulse is up after ${seconds} s

@@ -9,7 +9,7 @@ import { checkHistory } from '../tools/chaos/checks.ts';
 import { type CrashPoint, crashPoints, type Failure } from '../tools/chaos/crash-points.ts';
 import { type Attempt, describe, isSuccess, type WriteKind } from '../tools/chaos/history.ts';
 import { send } from '../tools/chaos/send.ts';
-import { type CrashMesh, startCrashMesh } from './support/crash-stack.ts';
+import { type CrashStack, startCrashStack } from './support/crash-stack.ts';
 
 type Request = Pick<Attempt, 'kind' | 'method' | 'path' | 'body'>;
 
@@ -17,17 +17,17 @@ type Request = Pick<Attempt, 'kind' | 'method' | 'path' | 'body'>;
 type Wish = Exclude<WriteKind, 'change user'> | 'subscribe an unknown user' | 'subscribe to an unknown promotion';
 
 const history: Attempt[] = [];
-let mesh: CrashMesh;
+let stack: CrashStack;
 let count = 0;
 
 beforeAll(async () => {
-  mesh = await startCrashMesh();
+  stack = await startCrashStack();
 }, 120_000);
-afterAll(() => mesh?.close(), 60_000);
+afterAll(() => stack?.close(), 60_000);
 
 async function ask(request: Request): Promise<Attempt> {
   count += 1;
-  return await send(mesh.url, { ...request, requestId: `crash-${count}` });
+  return await send(stack.url, { ...request, requestId: `crash-${count}` });
 }
 
 /** What has to be there before the failure. @returns its id */
@@ -75,14 +75,14 @@ const prepare: Record<Wish, () => Promise<Request>> = {
 
 /** Takes away what subscriptions knows, once no event is under way that would bring it back. */
 async function forget(wishes: readonly Wish[], requests: readonly Request[]): Promise<void> {
-  if (wishes.some((wish) => wish.includes('unknown'))) await mesh.quiet();
+  if (wishes.some((wish) => wish.includes('unknown'))) await stack.quiet();
   for (const [index, wish] of wishes.entries()) {
     const { user_id, promotion_id } = requests[index]?.body ?? {};
     if (wish === 'subscribe an unknown user') {
-      await mesh.sql('delete from subscriptions.known_users where user_id = $1', [user_id]);
+      await stack.sql('delete from subscriptions.known_users where user_id = $1', [user_id]);
     }
     if (wish === 'subscribe to an unknown promotion') {
-      await mesh.sql('delete from subscriptions.cached_promotions where promotion_id = $1', [promotion_id]);
+      await stack.sql('delete from subscriptions.cached_promotions where promotion_id = $1', [promotion_id]);
     }
   }
 }
@@ -193,11 +193,11 @@ test.each(cases)(
     });
     const ids = named.map(({ requestId }) => requestId);
 
-    const reached = await mesh.arm(service, { point, failure, requests: ids });
-    const asked = Promise.all(named.map((each) => send(mesh.url, each)));
+    const reached = await stack.arm(service, { point, failure, requests: ids });
+    const asked = Promise.all(named.map((each) => send(stack.url, each)));
     if (failure === 'die') {
-      expect(await mesh.death(service)).toBe('SIGKILL');
-      await mesh.restart(service);
+      expect(await stack.death(service)).toBe('SIGKILL');
+      await stack.restart(service);
     }
     const attempts = await asked;
     await eventually(() => expect([...reached].sort()).toEqual([...ids].sort()));
@@ -215,7 +215,7 @@ test.each(cases)(
         expect([again.status, isSuccess(again) || (isDone && tookEffect !== false)]).toEqual([again.status, true]);
       }
     }
-    const facts = await mesh.quiet();
+    const facts = await stack.quiet();
     const effects = new Set(facts.events.map(({ request_id }) => request_id));
     if (tookEffect !== 'perhaps') expect(ids.map((id) => effects.has(id))).toEqual(ids.map(() => tookEffect));
     expect(checkHistory(history, facts).flatMap(({ breaches }) => breaches)).toEqual([]);

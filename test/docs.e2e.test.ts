@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { findChromium } from './support/chromium.ts';
-import { type RunningMesh, startFreshMesh } from './support/stack.ts';
+import { type RunningStack, startFreshStack } from './support/stack.ts';
 
-let mesh: RunningMesh;
+let stack: RunningStack;
 let browser: Browser;
 let page: Page;
 const elsewhere: string[] = [];
@@ -12,30 +12,30 @@ const complaints: string[] = [];
 
 beforeAll(async () => {
   const executablePath = await findChromium();
-  mesh = await startFreshMesh('memory');
+  stack = await startFreshStack('memory');
   browser = await chromium.launch({
     executablePath,
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
   });
   page = await browser.newPage({ viewport: { width: 1280, height: 1600 } });
   page.on('request', (request) => {
-    if (!request.url().startsWith(mesh.url) && !request.url().startsWith('data:')) elsewhere.push(request.url());
+    if (!request.url().startsWith(stack.url) && !request.url().startsWith('data:')) elsewhere.push(request.url());
   });
   page.on('console', (message) => {
     if (message.type() === 'error') complaints.push(message.text());
   });
   page.on('pageerror', (error) => complaints.push(error.message));
-  await page.goto(`${mesh.url}/docs`);
+  await page.goto(`${stack.url}/docs`);
   await page.waitForSelector('.opblock');
 }, 300_000);
 afterAll(async () => {
   await browser?.close();
-  await mesh?.close();
+  await stack?.close();
 });
 
 test('the page shows every operation, loads nothing from elsewhere, and has no errors', async () => {
   const operations = await page.locator('.opblock').count();
-  const document = (await (await fetch(`${mesh.url}/openapi.json`)).json()) as { paths: Record<string, object> };
+  const document = (await (await fetch(`${stack.url}/openapi.json`)).json()) as { paths: Record<string, object> };
   expect(operations).toBe(Object.values(document.paths).flatMap((item) => Object.keys(item)).length);
   expect({ elsewhere, complaints }).toEqual({ elsewhere: [], complaints: [] });
   if (process.env.DOCS_SCREENSHOT) await page.screenshot({ path: process.env.DOCS_SCREENSHOT });
@@ -50,6 +50,6 @@ test('"Try it out" creates a user through the gateway', async () => {
   expect(await answer.first().innerText()).toContain('201');
   if (process.env.DOCS_SCREENSHOT)
     await page.screenshot({ path: process.env.DOCS_SCREENSHOT.replace('.png', '-tried.png') });
-  const found = await fetch(`${mesh.url}/users?email=ada@example.com`);
+  const found = await fetch(`${stack.url}/users?email=ada@example.com`);
   expect(await found.json()).toMatchObject({ total: 1 });
 });

@@ -9,14 +9,14 @@ import { type ServiceProcesses, startServiceProcesses } from './support/service-
 /** What no process may have in memory, in MiB; docs/reliability.md states it. */
 const memoryBound = { gateway: 450, users: 350, promotions: 350, subscriptions: 350 };
 
-let mesh: ServiceProcesses;
+let stack: ServiceProcesses;
 let api: Client;
 const users: number[] = [];
 const promotions: number[] = [];
 
 beforeAll(async () => {
-  mesh = await startServiceProcesses();
-  api = client(mesh.url);
+  stack = await startServiceProcesses();
+  api = client(stack.url);
   for (let count = 0; count < 20; count += 1) {
     const user = { first_name: 'Ada', last_name: 'L', email: `ada-${count}@example.com` };
     users.push((await api.post('/users', user)).body.id);
@@ -26,12 +26,12 @@ beforeAll(async () => {
     promotions.push(id);
   }
 }, 120_000);
-afterAll(() => mesh?.close(), 60_000);
+afterAll(() => stack?.close(), 60_000);
 
 /** Runs in a process of its own, so that what it measures is not our own slowness. */
 async function load(plan: Pick<LoadPlan, 'connections' | 'forMs' | 'perSecond'>): Promise<LoadReport> {
   const script = new URL('support/flood-load.ts', import.meta.url).pathname;
-  const text = JSON.stringify({ port: mesh.port, users, promotions, ...plan } satisfies LoadPlan);
+  const text = JSON.stringify({ port: stack.port, users, promotions, ...plan } satisfies LoadPlan);
   const { stdout } = await promisify(execFile)(process.execPath, [script, text], { maxBuffer: 10_000_000 });
   return JSON.parse(stdout) as LoadReport;
 }
@@ -56,7 +56,7 @@ test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, an
   let flooding = true;
   const watching = (async () => {
     while (flooding) {
-      for (const [name, size] of Object.entries(mesh.memory())) most[name] = Math.max(most[name] ?? 0, size);
+      for (const [name, size] of Object.entries(stack.memory())) most[name] = Math.max(most[name] ?? 0, size);
       probes.push((await api.get('/health/live')).status);
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
@@ -74,7 +74,7 @@ test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, an
   );
 
   expect(recovery).toBeLessThan(atMost(2_000));
-  expect(mesh.ended()).toEqual([]);
+  expect(stack.ended()).toEqual([]);
   expect(flood.odd).toEqual([]);
   expect(Object.keys(flood.statuses).filter((status) => ![...served, 503, 504].includes(Number(status)))).toEqual([]);
   // While other tests ran, what it can serve may have been measured at a third of what it is.
@@ -87,7 +87,7 @@ test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, an
   expect(probes.filter((status) => status !== 200)).toEqual([]);
   const beyond = Object.entries(memoryBound).filter(([name, bound]) => Number(most[name]) > bound);
   expect(beyond.map(([name]) => [name, most[name]])).toEqual([]);
-  expect(mesh.output()).not.toMatch(/"level":"(error|fatal)"|Warning/);
+  expect(stack.output()).not.toMatch(/"level":"(error|fatal)"|Warning/);
 }, 120_000);
 
 /** Normal clients, one of each kind, that come at once and try again when told to. @returns milliseconds until all have what they asked for */

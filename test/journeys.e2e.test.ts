@@ -1,19 +1,19 @@
 // Stories through the gateway on the whole mesh: over RabbitMQ, with the messages within one process, or at BASE_URL.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Answer, type Client, client, type Wire } from '@promopulse/testing/client';
+import { type Client, type ClientResponse, client, type Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { fillIn, readHttpFile } from './support/examples.ts';
-import { type RunningMesh, testMeshes } from './support/stack.ts';
+import { type RunningStack, testStacks } from './support/stack.ts';
 
-describe.each(testMeshes)('$name', ({ start }) => {
-  let mesh: RunningMesh;
+describe.each(testStacks)('$name', ({ start }) => {
+  let stack: RunningStack;
   let api: Client;
   let count = 0;
   beforeAll(async () => {
-    mesh = await start();
-    api = client(mesh.url);
+    stack = await start();
+    api = client(stack.url);
   }, 60_000);
-  afterAll(() => mesh?.close());
+  afterAll(() => stack?.close());
 
   const unique = (): string => {
     count += 1;
@@ -41,7 +41,7 @@ describe.each(testMeshes)('$name', ({ start }) => {
   test('every request of requests.http answers what it says', async () => {
     const answers = new Map<string, Record<string, unknown>>();
     for (const step of readHttpFile('requests.http')) {
-      const fill = (text: string): string => fillIn(text, mesh.url, answers);
+      const fill = (text: string): string => fillIn(text, stack.url, answers);
       const url = new URL(fill(step.url));
       const answer = await api.request(step.method, `${url.pathname}${url.search}`, {
         headers: step.headers,
@@ -100,7 +100,7 @@ describe.each(testMeshes)('$name', ({ start }) => {
     const answers = users.map(async (user, index) => {
       await new Promise((resolve) => setTimeout(resolve, index * 4));
       const beganAfterTheEnd = ended;
-      return { beganAfterTheEnd, answer: (await subscribe(user, promotion)) as Answer<Wire> };
+      return { beganAfterTheEnd, answer: (await subscribe(user, promotion)) as ClientResponse<Wire> };
     });
     await new Promise((resolve) => setTimeout(resolve, 400));
     const answer = await setStatus(promotion, 'ended');

@@ -3,24 +3,24 @@
 // as it asks for and half broken in ways that have hurt services like this one.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Client, client, type Wire } from '@promopulse/testing/client';
-import { fullFigures } from '@promopulse/testing/eventually';
+import { fullScale } from '@promopulse/testing/eventually';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formatsPlugin from 'ajv-formats';
 import fc from 'fast-check';
-import { type RunningMesh, startFreshMesh } from './support/stack.ts';
+import { type RunningStack, startFreshStack } from './support/stack.ts';
 
 /** Requests per operation; raise it, or change the seed, to look further. */
-const runs = Number(process.env.OPENAPI_RUNS ?? (fullFigures ? 1_000 : 150));
+const runs = Number(process.env.OPENAPI_RUNS ?? (fullScale ? 1_000 : 150));
 const seed = Number(process.env.OPENAPI_SEED ?? 20261122);
 
-let mesh: RunningMesh;
+let stack: RunningStack;
 let api: Client;
 let document: Wire;
 let ajv: Ajv2020;
 
 beforeAll(async () => {
-  mesh = await startFreshMesh('memory');
-  api = client(mesh.url);
+  stack = await startFreshStack('memory');
+  api = client(stack.url);
   document = (await api.get('/openapi.json')).body;
   ajv = new Ajv2020({ strict: false, allErrors: true });
   formatsPlugin.default(ajv);
@@ -37,7 +37,7 @@ beforeAll(async () => {
     if (status === 'ended') await api.post(`/promotions/${body.id}/status`, { status: 'ended' });
   }
 }, 60_000);
-afterAll(() => mesh?.close());
+afterAll(() => stack?.close());
 
 const operations = [
   ['post', '/users'],

@@ -5,25 +5,25 @@ import { type Client, client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
 import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
-import { type RunningMesh, startFreshMesh } from './support/stack.ts';
+import { type RunningStack, startFreshStack } from './support/stack.ts';
 
 const leaseMs = 2_000;
 let network: TcpProxy;
-let mesh: RunningMesh;
+let stack: RunningStack;
 let api: Client;
 let count = 0;
 
 beforeAll(async () => {
   network = await startTcpProxy(amqpUrl());
-  mesh = await startFreshMesh('rabbit', {
+  stack = await startFreshStack('rabbit', {
     AMQP_URL: network.through(amqpUrl()),
     FRESHNESS_LEASE_MS: String(leaseMs),
     BREAKER_RESET_MS: '500',
   });
-  api = client(mesh.url);
+  api = client(stack.url);
 }, 60_000);
 afterAll(async () => {
-  await mesh?.close();
+  await stack?.close();
   await network?.close();
 });
 
@@ -100,7 +100,9 @@ test('cut off again and again while promotions change, subscriptions end up with
   await cutter;
   await settled();
   for (const [index, id] of ids.entries()) {
-    const [cached] = await mesh.sql('select status from subscriptions.cached_promotions where promotion_id = $1', [id]);
+    const [cached] = await stack.sql('select status from subscriptions.cached_promotions where promotion_id = $1', [
+      id,
+    ]);
     expect([id, cached?.status]).toEqual([id, index % 2 ? 'ended' : 'active']);
   }
 }, 60_000);

@@ -4,12 +4,12 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { rabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
-import { type Answer, type Client, client, type Wire } from '@promopulse/testing/client';
+import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
+import { type Client, type ClientResponse, client, type Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
 import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
-import { type RunningMesh, startFreshMesh } from './support/stack.ts';
+import { type RunningStack, startFreshStack } from './support/stack.ts';
 
 const canary = 'marked.7f3a9c';
 const email = `${canary}@example.com`;
@@ -19,32 +19,32 @@ const user = { first_name: 'Ada', last_name: 'L', email, phone };
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 let link: TcpProxy;
-let mesh: RunningMesh;
+let stack: RunningStack;
 let api: Client;
 let document: Wire;
 /** What was answered with an error, as its caller saw it. */
 const refusals: { asked: string; status: number; text: string }[] = [];
 
 beforeAll(async () => {
-  mesh = await startFreshMesh('rabbit', { LOG_LEVEL: 'trace', BREAKER_RESET_MS: '500' }, async (url) => {
+  stack = await startFreshStack('rabbit', { LOG_LEVEL: 'trace', BREAKER_RESET_MS: '500' }, async (url) => {
     link = await startTcpProxy(url);
     return link.through(url);
   });
-  api = client(mesh.url);
+  api = client(stack.url);
   document = (await api.get('/openapi.json')).body;
   // PostgreSQL writes down all it is told, values too, as it would for an operator who looks for something.
-  const [{ name }] = await mesh.sql('select current_database() as name');
+  const [{ name }] = await stack.sql('select current_database() as name');
   for (const setting of [
     "log_statement = 'all'",
     "log_min_error_statement = 'error'",
     "log_error_verbosity = 'default'",
   ])
-    await mesh.sql(`alter database ${name} set ${setting}`);
+    await stack.sql(`alter database ${name} set ${setting}`);
   link.cut();
   await eventually(async () => expect((await api.get('/health')).status).toBe(200));
 }, 60_000);
 afterAll(async () => {
-  await mesh?.close();
+  await stack?.close();
   await link?.close();
 });
 
@@ -52,7 +52,7 @@ async function send(
   method: string,
   path: string,
   options: Parameters<Client['request']>[2] = {},
-): Promise<Answer<Wire>> {
+): Promise<ClientResponse<Wire>> {
   const answer = await api.request(method, path, options);
   if (answer.status >= 400) {
     const text = JSON.stringify([[...answer.headers], answer.body]);
@@ -113,11 +113,11 @@ function contents(path: string): string {
 }
 
 async function everyRow(): Promise<string> {
-  const tables = await mesh.sql(
+  const tables = await stack.sql(
     `select format('%I.%I', schemaname, tablename) as name from pg_tables
      where schemaname in ('users', 'promotions', 'subscriptions')`,
   );
-  const rows = await Promise.all(tables.map(({ name }) => mesh.sql(`select to_jsonb(t)::text as row from ${name} t`)));
+  const rows = await Promise.all(tables.map(({ name }) => stack.sql(`select to_jsonb(t)::text as row from ${name} t`)));
   return rows
     .flat()
     .map(({ row }) => row)
@@ -125,7 +125,7 @@ async function everyRow(): Promise<string> {
 }
 
 async function deadLetters(): Promise<string[]> {
-  const letters = await rabbitDeadLetters(amqpUrl(), { prefix: mesh.prefix });
+  const letters = await openRabbitDeadLetters(amqpUrl(), { prefix: stack.prefix });
   try {
     return (await letters.list()).map((letter) => JSON.stringify(letter));
   } finally {
@@ -135,11 +135,11 @@ async function deadLetters(): Promise<string[]> {
 
 /** A user whose event cannot be applied, and goes to the dead letters. */
 async function leaveDeadLetter(): Promise<void> {
-  await mesh.sql('alter table subscriptions.known_users rename to known_users_away');
+  await stack.sql('alter table subscriptions.known_users rename to known_users_away');
   await send('POST', '/users', { body: { ...user, email: `dead.${email}` } });
   expect((await send('POST', '/subscriptions', { body: { user_id: 1, promotion_id: 1 } })).status).toBe(500);
   await eventually(async () => expect(await deadLetters()).toHaveLength(1), { timeoutMs: 20_000 });
-  await mesh.sql('alter table subscriptions.known_users_away rename to known_users');
+  await stack.sql('alter table subscriptions.known_users_away rename to known_users');
 }
 
 test('an email and a phone that went through every operation, well and ill, are in no log line, column, event, error, dead letter or server file', async () => {
@@ -170,7 +170,7 @@ test('an email and a phone that went through every operation, well and ill, are 
     expect((await send('POST', '/users', { body: { ...user, email: `again.${email}` } })).status).toBe(201);
   });
   await eventually(async () => {
-    const [{ waiting }] = await mesh.sql(
+    const [{ waiting }] = await stack.sql(
       'select count(*)::int as waiting from users.outbox where published_at is null',
     );
     expect(waiting).toBe(0);
@@ -181,13 +181,13 @@ test('an email and a phone that went through every operation, well and ill, are 
   expect(refusals.filter(({ text }) => traces.test(text))).toEqual([]);
 
   const places: [where: string, text: string, known: string][] = [
-    ['log lines', mesh.logs(), '"method":"POST"'],
+    ['log lines', stack.logs(), '"method":"POST"'],
     ['tables', await everyRow(), 'user.created'],
     ['dead letters', (await deadLetters()).join('\n'), 'user.created'],
   ];
   const { TEST_DATABASE_LOG, TEST_RABBITMQ_FOLDER } = process.env; // where the servers are this run's own
   if (TEST_DATABASE_LOG) places.push(["PostgreSQL's log", contents(TEST_DATABASE_LOG), 'user.created']);
-  if (TEST_RABBITMQ_FOLDER) places.push(["RabbitMQ's files", contents(TEST_RABBITMQ_FOLDER), mesh.prefix]);
+  if (TEST_RABBITMQ_FOLDER) places.push(["RabbitMQ's files", contents(TEST_RABBITMQ_FOLDER), stack.prefix]);
   for (const [where, text, known] of places) {
     expect([where, text.includes(known)]).toEqual([where, true]);
     expect([where, traces.exec(text)?.[0]]).toEqual([where, undefined]);

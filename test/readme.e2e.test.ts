@@ -3,19 +3,19 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readCurlCommands } from './support/examples.ts';
-import { type RunningMesh, startFreshMesh } from './support/stack.ts';
+import { type RunningStack, startFreshStack } from './support/stack.ts';
 
-let mesh: RunningMesh;
+let stack: RunningStack;
 beforeAll(async () => {
-  mesh = await startFreshMesh('memory');
+  stack = await startFreshStack('memory');
 }, 60_000);
-afterAll(() => mesh?.close());
+afterAll(() => stack?.close());
 
 test('the tour works as printed on a fresh start, command by command', async () => {
   const commands = readCurlCommands('A tour with curl');
   expect(commands.length).toBeGreaterThan(10);
   for (const { shell, expect: expected } of commands) {
-    const here = shell.replaceAll('localhost:8000', new URL(mesh.url).host);
+    const here = shell.replaceAll('localhost:8000', new URL(stack.url).host);
     const { stdout } = await promisify(execFile)('bash', ['-c', `${here} -s -w '\\n%{http_code}'`]);
     const lines = stdout.split('\n');
     const status = Number(lines.pop());

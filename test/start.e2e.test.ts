@@ -6,42 +6,42 @@ import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
 import { freePort } from '../local/ports.ts';
-import { type MeshProcess, processesNaming, spawnMesh, temporaryDataDir } from './support/start-process.ts';
+import { processesNaming, type StartProcess, spawnStart, temporaryDataDir } from './support/start-process.ts';
 
 const dataDir = temporaryDataDir();
-const running: MeshProcess[] = [];
+const running: StartProcess[] = [];
 afterEach(async () => {
-  for (const mesh of running.splice(0)) {
-    mesh.signal('SIGTERM');
-    await mesh.exited;
+  for (const stack of running.splice(0)) {
+    stack.signal('SIGTERM');
+    await stack.exited;
   }
 });
 afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
 
-function start(port: number, env?: Record<string, string>): MeshProcess {
-  const mesh = spawnMesh(dataDir, port, env);
-  running.push(mesh);
-  return mesh;
+function start(port: number, env?: Record<string, string>): StartProcess {
+  const stack = spawnStart(dataDir, port, env);
+  running.push(stack);
+  return stack;
 }
 
-async function startAndWait(env?: Record<string, string>): Promise<MeshProcess> {
-  const mesh = start(await freePort(), env);
-  const up = eventually(() => expect(mesh.output()).toContain('PromoPulse is up'), { timeoutMs: 60_000 });
-  await Promise.race([up, mesh.exited.then(() => Promise.reject(new Error(`It ended:\n${mesh.output()}`)))]);
-  return mesh;
+async function startAndWait(env?: Record<string, string>): Promise<StartProcess> {
+  const stack = start(await freePort(), env);
+  const up = eventually(() => expect(stack.output()).toContain('PromoPulse is up'), { timeoutMs: 60_000 });
+  await Promise.race([up, stack.exited.then(() => Promise.reject(new Error(`It ended:\n${stack.output()}`)))]);
+  return stack;
 }
 
 const ada = { first_name: 'Ada', last_name: 'Lovelace', email: 'ada@example.com' };
 
 describe('npm start', () => {
   test('brings the mesh up, says where it is, and ends on SIGTERM without leaving a process behind', async () => {
-    const mesh = await startAndWait();
-    const { status, body } = await client(mesh.url).get('/health');
+    const stack = await startAndWait();
+    const { status, body } = await client(stack.url).get('/health');
     expect({ status, mesh: body.status }).toEqual({ status: 200, mesh: 'ok' });
-    for (const words of [`${mesh.url}/docs`, 'PostgreSQL', 'Ctrl-C', dataDir]) expect(mesh.output()).toContain(words);
+    for (const words of [`${stack.url}/docs`, 'PostgreSQL', 'Ctrl-C', dataDir]) expect(stack.output()).toContain(words);
     expect(processesNaming(dataDir)).not.toEqual([]);
-    mesh.signal('SIGTERM');
-    expect(await mesh.exited).toBe(0);
+    stack.signal('SIGTERM');
+    expect(await stack.exited).toBe(0);
     expect(processesNaming(dataDir)).toEqual([]);
   }, 90_000);
 
@@ -53,27 +53,27 @@ describe('npm start', () => {
     await killed.exited;
     expect(processesNaming(dataDir)).not.toEqual([]);
 
-    const mesh = await startAndWait();
-    expect(mesh.output()).toContain('earlier run left behind');
-    expect((await client(mesh.url).get(`/users/${created.body.id}`)).body).toEqual(created.body);
-    mesh.signal('SIGINT');
-    expect(await mesh.exited).toBe(0);
+    const stack = await startAndWait();
+    expect(stack.output()).toContain('earlier run left behind');
+    expect((await client(stack.url).get(`/users/${created.body.id}`)).body).toEqual(created.body);
+    stack.signal('SIGINT');
+    expect(await stack.exited).toBe(0);
     expect(processesNaming(dataDir)).toEqual([]);
   }, 150_000);
 
   test('a signal sent twice at once, as npm does it, still lets everything end in order', async () => {
-    const mesh = await startAndWait();
-    mesh.signal('SIGINT');
-    mesh.signal('SIGINT');
-    expect(await mesh.exited).toBe(0);
-    expect(mesh.output()).toContain('Stopped.');
+    const stack = await startAndWait();
+    stack.signal('SIGINT');
+    stack.signal('SIGINT');
+    expect(await stack.exited).toBe(0);
+    expect(stack.output()).toContain('Stopped.');
   }, 90_000);
 
   test('a signal while it starts ends it as well', async () => {
-    const mesh = start(await freePort());
-    await eventually(() => expect(mesh.output()).toContain('starting'), { timeoutMs: 30_000 });
-    mesh.signal('SIGTERM');
-    expect(await mesh.exited).toBe(0);
+    const stack = start(await freePort());
+    await eventually(() => expect(stack.output()).toContain('starting'), { timeoutMs: 30_000 });
+    stack.signal('SIGTERM');
+    expect(await stack.exited).toBe(0);
     expect(processesNaming(dataDir)).toEqual([]);
   }, 90_000);
 
@@ -90,9 +90,9 @@ describe('npm start', () => {
       const server = createServer().listen(port, '127.0.0.1', () => resolve(server));
     });
     try {
-      const mesh = start(port);
-      expect(await mesh.exited).toBe(1);
-      expect(mesh.output().trim().split('\n')).toEqual([expect.stringMatching(`Port ${port} is taken .* PORT=\\d+`)]);
+      const stack = start(port);
+      expect(await stack.exited).toBe(1);
+      expect(stack.output().trim().split('\n')).toEqual([expect.stringMatching(`Port ${port} is taken .* PORT=\\d+`)]);
     } finally {
       holder.close();
     }
@@ -102,11 +102,11 @@ describe('npm start', () => {
     const database = await createTestDatabase();
     const prefix = uniquePrefix();
     const env = { DATABASE_URL: database.adminUrl, AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix };
-    const mesh = await startAndWait(env);
+    const stack = await startAndWait(env);
     try {
-      expect(mesh.output()).toContain(new URL(amqpUrl()).host);
+      expect(stack.output()).toContain(new URL(amqpUrl()).host);
       expect(processesNaming(dataDir)).toEqual([]);
-      const api = client(mesh.url);
+      const api = client(stack.url);
       const user = (await api.post('/users', ada)).body.id;
       const times = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-06-30T00:00:00Z' };
       const promotion = (await api.post('/promotions', { name: 'Summer', ...times })).body.id;
@@ -114,8 +114,8 @@ describe('npm start', () => {
       const subscribed = await api.post('/subscriptions', { user_id: user, promotion_id: promotion });
       expect(subscribed.status).toBe(201);
     } finally {
-      mesh.signal('SIGTERM');
-      await mesh.exited;
+      stack.signal('SIGTERM');
+      await stack.exited;
       await database.drop();
       await deleteTopology(prefix);
     }
@@ -123,10 +123,10 @@ describe('npm start', () => {
 
   test('a DATABASE_URL that nobody answers is said in one line, with nothing left running', async () => {
     const nobody = await freePort();
-    const mesh = start(await freePort(), { DATABASE_URL: `postgres://me:secret@127.0.0.1:${nobody}/postgres` });
-    expect(await mesh.exited).toBe(1);
-    expect(mesh.output()).toMatch(/cannot start.*ECONNREFUSED/);
-    expect(mesh.output()).not.toContain('secret');
+    const stack = start(await freePort(), { DATABASE_URL: `postgres://me:secret@127.0.0.1:${nobody}/postgres` });
+    expect(await stack.exited).toBe(1);
+    expect(stack.output()).toMatch(/cannot start.*ECONNREFUSED/);
+    expect(stack.output()).not.toContain('secret');
     expect(processesNaming(dataDir)).toEqual([]);
   }, 30_000);
 });

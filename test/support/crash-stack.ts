@@ -15,7 +15,7 @@ import type { CrashReport } from '../../tools/chaos/crash-main.ts';
 import type { CrashPlan } from '../../tools/chaos/crash-points.ts';
 import { type Facts, waitForQuiet } from '../../tools/chaos/database-state.ts';
 
-export interface CrashMesh {
+export interface CrashStack {
   /** Where a client enters. */
   url: string;
   /** @returns who has reached the point so far, by request id */
@@ -36,7 +36,7 @@ interface Running {
 
 const main = new URL('../../tools/chaos/crash-main.ts', import.meta.url);
 
-export async function startCrashMesh(): Promise<CrashMesh> {
+export async function startCrashStack(): Promise<CrashStack> {
   const database = await createTestDatabase();
   const prefix = uniquePrefix();
   const ports: number[] = [];

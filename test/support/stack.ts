@@ -8,9 +8,9 @@ import { client, type Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
 import pg from 'pg';
-import { startMesh } from '../../local/stack.ts';
+import { startStack } from '../../local/stack.ts';
 
-export interface RunningMesh {
+export interface RunningStack {
   url: string;
   /** Of its queues, where it is in this process and over RabbitMQ. */
   prefix: string;
@@ -21,35 +21,35 @@ export interface RunningMesh {
   close(): Promise<void>;
 }
 
-interface TestMesh {
+interface TestStack {
   name: string;
-  start(): Promise<RunningMesh>;
+  start(): Promise<RunningStack>;
 }
 
 const { BASE_URL } = process.env;
 /** A test lets 200 clients race; on a busy machine all of them may be under way at once. */
 const roomForAll = { MAX_IN_FLIGHT: '200' };
 
-export const testMeshes: TestMesh[] = BASE_URL
-  ? [{ name: `at ${BASE_URL}`, start: async () => theMeshAt(BASE_URL) }]
+export const testStacks: TestStack[] = BASE_URL
+  ? [{ name: `at ${BASE_URL}`, start: async () => stackAt(BASE_URL) }]
   : [
-      { name: 'over RabbitMQ', start: () => startFreshMesh('rabbit', roomForAll) },
-      { name: 'with messages within the process', start: () => startFreshMesh('memory', roomForAll) },
+      { name: 'over RabbitMQ', start: () => startFreshStack('rabbit', roomForAll) },
+      { name: 'with messages within the process', start: () => startFreshStack('memory', roomForAll) },
     ];
 
-function theMeshAt(url: string): RunningMesh {
+function stackAt(url: string): RunningStack {
   const elsewhere = () => {
     throw new Error(`the mesh at ${url} is not in this process`);
   };
   return { url, prefix: '', logs: elsewhere, sql: elsewhere, close: async () => undefined };
 }
 
-export async function startFreshMesh(
+export async function startFreshStack(
   transport: 'rabbit' | 'memory',
   env: NodeJS.ProcessEnv = {},
   /** How the services reach their database, when not straight. */
   through: (databaseUrl: string) => Promise<string> = async (databaseUrl) => databaseUrl,
-): Promise<RunningMesh> {
+): Promise<RunningStack> {
   const database = await createTestDatabase();
   const dataDir = mkdtempSync(join(tmpdir(), 'promopulse-mesh-'));
   const prefix = uniquePrefix();
@@ -60,7 +60,7 @@ export async function startFreshMesh(
       done();
     },
   });
-  const mesh = await startMesh({
+  const stack = await startStack({
     env: {
       DATABASE_URL: await through(database.adminUrl),
       ...(transport === 'rabbit' && { AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix }),
@@ -74,7 +74,7 @@ export async function startFreshMesh(
   });
   const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2 });
   admin.on('error', () => undefined);
-  const url = `http://127.0.0.1:${mesh.port}`;
+  const url = `http://127.0.0.1:${stack.port}`;
   await eventually(async () => {
     if ((await client(url).get('/health')).status !== 200) throw new Error('the mesh is not healthy yet');
   });
@@ -84,7 +84,7 @@ export async function startFreshMesh(
     logs: () => lines.join(''),
     sql: async (text, values = []) => (await admin.query(text, [...values])).rows,
     close: async () => {
-      await mesh.close();
+      await stack.close();
       await admin.end();
       await database.drop();
       if (transport === 'rabbit') await deleteTopology(prefix);

@@ -7,7 +7,7 @@ import { commandOf } from '../../local/processes.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
-export interface MeshProcess {
+export interface StartProcess {
   pid: number;
   url: string;
   /** Everything it has written so far, on both streams. */
@@ -25,7 +25,7 @@ export function temporaryDataDir(): string {
 }
 
 /** Without the databases and brokers that the test run itself uses. */
-export function spawnMesh(dataDir: string, port: number, env: Record<string, string> = {}): MeshProcess {
+export function spawnStart(dataDir: string, port: number, env: Record<string, string> = {}): StartProcess {
   const { DATABASE_URL, AMQP_URL, ...inherited } = process.env;
   const child: ChildProcess = spawn(process.execPath, ['scripts/start.ts'], {
     cwd: root,

@@ -21,7 +21,7 @@ export async function fill(sql: Sql, { users, promotions, subscriptions }: Sizes
   await sql(
     `insert into subscriptions.known_users (user_id, version) select n, 1 from generate_series(1, ${users}) as n`,
   );
-  await sql(`insert into subscriptions.projection_sources (service, horizon, reconciled_at)
+  await sql(`insert into subscriptions.projection_sources (service, watermark, reconciled_at)
     values ('promotions', 'infinity', now()), ('users', 'infinity', now())`);
   // Counted at once afterwards, not row by row by the triggers.
   await sql(`set session_replication_role = replica; insert into subscriptions.subscriptions (user_id, promotion_id, metadata, created_at)

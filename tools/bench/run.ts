@@ -16,7 +16,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { aptInstall, canAptInstall } from '../../local/apt.ts';
-import { perform, type Stage } from '../../local/lifecycle.ts';
+import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
 import { measureCost } from './cost.ts';
 import { baselineFile, costs, judge, margin, readBaseline } from './gate.ts';
 import { measureGateway } from './gateway.ts';
@@ -57,7 +57,7 @@ if (!Number.isInteger(seconds) || seconds < 1) throw new Error('--seconds takes 
 const root = resolve(import.meta.dirname, '../..');
 const jsonFile = resolve(values.json ?? join(root, '.data', 'bench.json'));
 
-async function measureAll({ say, keep, folder, isStopping }: Stage, plan: Plan): Promise<Section[]> {
+async function measureAll({ say, keep, folder, isStopping }: Lifecycle, plan: Plan): Promise<Section[]> {
   const wanted = (name: (typeof names)[number]): boolean => only?.includes(name) ?? true;
   await installMissing(say);
   const servers = await startServers(folder, say, keep);
@@ -97,7 +97,7 @@ async function measureAll({ say, keep, folder, isStopping }: Stage, plan: Plan):
 }
 
 /** As root on Debian and Ubuntu, like RabbitMQ; elsewhere what is missing is told beside what it would have measured. */
-async function installMissing(say: Stage['say']): Promise<void> {
+async function installMissing(say: Lifecycle['say']): Promise<void> {
   const packages = [
     ...(findProgram('wrk') ? [] : ['wrk']),
     ...(findProgram('nginx') ? [] : ['nginx-light']),
@@ -111,7 +111,7 @@ async function installMissing(say: Stage['say']): Promise<void> {
 async function confirmDearer(
   sections: Section[],
   again: Map<string, () => Promise<Section>>,
-  say: Stage['say'],
+  say: Lifecycle['say'],
 ): Promise<void> {
   const suspects = new Set(
     judge(sections, readBaseline()).flatMap(({ verdict, section }) => (verdict === 'DEARER' ? [section] : [])),
@@ -140,7 +140,7 @@ function versionOf(program: string, args: readonly string[]): string {
   }
 }
 
-await perform(async (stage) => {
+await runLifecycle(async (stage) => {
   const { say, print, keep } = stage;
   const startedAt = performance.now();
   const { profile } = values;

@@ -3,11 +3,11 @@
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { withClient } from '@promopulse/shared/database/provision';
-import { rabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
+import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
 import type { Check } from './checks.ts';
 import type { Attempt } from './history.ts';
 import type { Random } from './random.ts';
-import type { Mesh } from './stack.ts';
+import type { Stack } from './stack.ts';
 
 export interface Canary {
   /** Lower-case letters, in every email. */
@@ -62,11 +62,11 @@ export async function checkCanary(
 }
 
 /** All that a mesh leaves behind. */
-export async function* everywhere(mesh: Mesh, history: readonly Attempt[]): AsyncGenerator<Place> {
+export async function* everywhere(stack: Stack, history: readonly Attempt[]): AsyncGenerator<Place> {
   yield* inAnswers(history);
-  yield* await inRows(mesh.databaseUrl());
-  yield* await inDeadLetters(mesh.rabbit.url, mesh.prefix);
-  yield* inFiles(mesh.paths());
+  yield* await inRows(stack.databaseUrl());
+  yield* await inDeadLetters(stack.rabbit.url, stack.prefix);
+  yield* inFiles(stack.paths());
 }
 
 /** Everything that was written under these paths: logs, and the data of the servers, byte by byte. */
@@ -124,7 +124,7 @@ export async function inRows(databaseUrl: string): Promise<Place[]> {
 }
 
 export async function inDeadLetters(amqpUrl: string, prefix: string): Promise<Place[]> {
-  const letters = await rabbitDeadLetters(amqpUrl, { prefix });
+  const letters = await openRabbitDeadLetters(amqpUrl, { prefix });
   const found = await letters.list().finally(() => letters.close());
   return found.map((letter) => ({ kind: 'dead letter', where: letter.id, text: JSON.stringify(letter) }));
 }

@@ -223,12 +223,12 @@ function converged(facts: Facts): Check {
   return { promise: 'projections equal to their owners, row for row', looked, breaches: differences(facts) };
 }
 
-function published({ events, deadLetters, distrusts }: Facts): Check {
+function published({ events, deadLetters, invalidations }: Facts): Check {
   const waiting = events.filter((event) => !event.published);
   const breaches = [
     ...waiting.map(({ service, name, subject }) => `waits in the outbox: ${service} ${name} ${subject}`),
     ...deadLetters.map((letter) => `dead letter: ${letter}`),
-    ...(distrusts > 0 ? [`${distrusts} events were set aside on the way`] : []),
+    ...(invalidations > 0 ? [`${invalidations} events were set aside on the way`] : []),
   ];
   return { promise: 'outboxes empty, no dead letters', looked: `${events.length} events`, breaches };
 }

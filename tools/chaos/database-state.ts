@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ServiceName, services } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
-import { rabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
-import type { Mesh } from './stack.ts';
+import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
+import type { Stack } from './stack.ts';
 
 export interface RecordedEvent {
   service: ServiceName;
@@ -43,7 +43,7 @@ export interface Facts {
   knownUsers: { id: number; version: number; deleted: boolean }[];
   cachedPromotions: { id: number; version: number; status: string }[];
   /** How often an event was set aside, by what the projections wrote down. */
-  distrusts: number;
+  invalidations: number;
   events: RecordedEvent[];
   migrations: { service: ServiceName; names: string[] }[];
   deadLetters: string[];
@@ -98,15 +98,15 @@ async function get<Body>(url: string): Promise<Body> {
   }
 }
 
-interface Place extends Pick<Mesh, 'prefix' | 'databaseUrl'> {
+interface Place extends Pick<Stack, 'prefix' | 'databaseUrl'> {
   rabbit: { url: string };
 }
 
-async function readFacts(mesh: Place): Promise<Facts> {
-  const letters = await rabbitDeadLetters(mesh.rabbit.url, { prefix: mesh.prefix });
+async function readFacts(stack: Place): Promise<Facts> {
+  const letters = await openRabbitDeadLetters(stack.rabbit.url, { prefix: stack.prefix });
   const deadLetters = (await letters.list()).map(({ routingKey, reason }) => `${routingKey}: ${reason}`);
   await letters.close();
-  return await withClient(mesh.databaseUrl(), async (client) => {
+  return await withClient(stack.databaseUrl(), async (client) => {
     const all = async <Row extends object>(text: string): Promise<Row[]> => (await client.query<Row>(text)).rows;
     const events: RecordedEvent[] = [];
     const migrations: Facts['migrations'] = [];
@@ -117,7 +117,7 @@ async function readFacts(mesh: Place): Promise<Facts> {
       const applied = await all<{ name: string }>(`select name from ${service}.mikro_orm_migrations`);
       migrations.push({ service, names: applied.map(({ name }) => name) });
     }
-    const sources = await all<{ distrusts: number }>('select distrusts from subscriptions.projection_sources');
+    const sources = await all<{ invalidations: number }>('select invalidations from subscriptions.projection_sources');
     return {
       users: await all('select id, first_name, version from users.users order by id'),
       promotions: await all('select id, version, name, description, status from promotions.promotions order by id'),
@@ -128,7 +128,7 @@ async function readFacts(mesh: Place): Promise<Facts> {
       cachedPromotions: await all(
         'select promotion_id as id, version, status from subscriptions.cached_promotions order by id',
       ),
-      distrusts: sources.reduce((sum, row) => sum + row.distrusts, 0),
+      invalidations: sources.reduce((sum, row) => sum + row.invalidations, 0),
       events,
       migrations,
       deadLetters,
@@ -160,12 +160,12 @@ function isQuiet(facts: Facts): boolean {
 
 /** Call it once nobody writes any more. `quietAfterMs` is undefined when the mesh is not quiet within `withinMs`. */
 export async function waitForQuiet(
-  mesh: Place,
+  stack: Place,
   { everyMs = 500, withinMs = 60_000 } = {},
 ): Promise<{ facts: Facts; quietAfterMs: number | undefined }> {
   const since = Date.now();
   for (;;) {
-    const facts = await readFacts(mesh);
+    const facts = await readFacts(stack);
     if (isQuiet(facts)) return { facts, quietAfterMs: Date.now() - since };
     if (Date.now() - since > withinMs) return { facts, quietAfterMs: undefined };
     await sleep(everyMs);

@@ -5,7 +5,7 @@ import { withClient } from '@promopulse/shared/database/provision';
 import type { Replica } from '../../local/replica.ts';
 import type { CrashPoint } from './crash-points.ts';
 import type { Link } from './network.ts';
-import type { Mesh } from './stack.ts';
+import type { Stack } from './stack.ts';
 
 export interface Strike {
   fault: string;
@@ -29,7 +29,7 @@ interface Fault {
   always: readonly string[];
   /** Shortest and longest hold, in milliseconds. */
   hold: readonly [number, number];
-  strike(mesh: Mesh, strike: Strike): Promise<Struck>;
+  strike(stack: Stack, strike: Strike): Promise<Struck>;
 }
 
 const replicaNames = [...services, 'gateway'].flatMap((part) => [`${part}-1`, `${part}-2`]);
@@ -109,10 +109,10 @@ export const pairable: readonly (readonly string[])[] = [
   ['cut-rabbit', 'stall-rabbit', 'slow-rabbit'],
 ];
 
-export async function strikeWith(mesh: Mesh, strike: Strike): Promise<Struck> {
+export async function strikeWith(stack: Stack, strike: Strike): Promise<Struck> {
   const fault = faults.find(({ name }) => name === strike.fault);
   if (!fault) throw new Error(`there is no fault ${strike.fault}`);
-  return await fault.strike(mesh, strike);
+  return await fault.strike(stack, strike);
 }
 
 function network(
@@ -121,7 +121,7 @@ function network(
   act: (links: Link[], holdMs: number) => Promise<Struck>,
   toRabbit: Pick<Fault, 'hold' | 'always'> = { hold, always: [] },
 ): Fault[] {
-  const strike: Fault['strike'] = (mesh, { target, holdMs }) => act(linksTo(mesh, target), holdMs);
+  const strike: Fault['strike'] = (stack, { target, holdMs }) => act(linksTo(stack, target), holdMs);
   return [
     { name: `${name}-http`, targets: http, always: [], hold, strike },
     { name: `${name}-postgres`, targets: waysTo('postgres'), always: [], hold, strike },
@@ -129,7 +129,7 @@ function network(
   ];
 }
 
-function linksTo({ links }: Mesh, target: string): Link[] {
+function linksTo({ links }: Stack, target: string): Link[] {
   const [before = '', after] = target.split('*');
   const found = links.filter(({ name }) =>
     after === undefined ? name === target : name.startsWith(before) && name.endsWith(after),
@@ -138,18 +138,18 @@ function linksTo({ links }: Mesh, target: string): Link[] {
   return found;
 }
 
-function replicasOf({ replicas }: Mesh, part: string): [Replica, Replica] {
+function replicasOf({ replicas }: Stack, part: string): [Replica, Replica] {
   return replicas.filter((each) => each.part === part) as [Replica, Replica];
 }
 
-function replicaNamed({ replicas }: Mesh, wanted: string): Replica {
+function replicaNamed({ replicas }: Stack, wanted: string): Replica {
   const replica = replicas.find(({ name }) => name === wanted);
   if (!replica) throw new Error(`there is no replica ${wanted}`);
   return replica;
 }
 
-async function kill(mesh: Mesh, { target, holdMs }: Strike): Promise<Struck> {
-  const replica = replicaNamed(mesh, target);
+async function kill(stack: Stack, { target, holdMs }: Strike): Promise<Struck> {
+  const replica = replicaNamed(stack, target);
   const recoverFrom = Date.now();
   await replica.kill();
   await sleep(holdMs);
@@ -158,8 +158,8 @@ async function kill(mesh: Mesh, { target, holdMs }: Strike): Promise<Struck> {
 }
 
 /** SIGSTOP: its connections stay open and nothing comes out of them, its locks and its unacknowledged messages stay its own. */
-async function freeze(mesh: Mesh, { target, holdMs }: Strike): Promise<Struck> {
-  const replica = replicaNamed(mesh, target);
+async function freeze(stack: Stack, { target, holdMs }: Strike): Promise<Struck> {
+  const replica = replicaNamed(stack, target);
   replica.freeze();
   await sleep(holdMs);
   replica.thaw();
@@ -168,8 +168,8 @@ async function freeze(mesh: Mesh, { target, holdMs }: Strike): Promise<Struck> {
 
 /** The replica that is to die takes over while the other one restarts (one leads the relay, one consumes), and then dies. */
 function deathAt(moment: CrashPoint, holding: string): Fault['strike'] {
-  return async (mesh, { target }) => {
-    const [first, second] = replicasOf(mesh, target);
+  return async (stack, { target }) => {
+    const [first, second] = replicasOf(stack, target);
     await first.stop();
     await first.start(['tools/chaos/crash-main.ts', target, moment]);
     await second.stop();
@@ -181,7 +181,7 @@ function deathAt(moment: CrashPoint, holding: string): Fault['strike'] {
   };
 }
 
-async function rabbitRestart({ rabbit }: Mesh, { holdMs }: Strike): Promise<Struck> {
+async function rabbitRestart({ rabbit }: Stack, { holdMs }: Strike): Promise<Struck> {
   await rabbit.ctl(['stop_app']);
   await sleep(holdMs);
   await rabbit.ctl(['start_app']);
@@ -189,7 +189,7 @@ async function rabbitRestart({ rabbit }: Mesh, { holdMs }: Strike): Promise<Stru
 }
 
 /** SIGKILL: what was on its way to the disk is lost, and every connection ends without a word. */
-async function rabbitCrash({ rabbit }: Mesh, { holdMs }: Strike): Promise<Struck> {
+async function rabbitCrash({ rabbit }: Stack, { holdMs }: Strike): Promise<Struck> {
   await rabbit.kill();
   await sleep(holdMs);
   await rabbit.start();
@@ -197,7 +197,7 @@ async function rabbitCrash({ rabbit }: Mesh, { holdMs }: Strike): Promise<Struck
 }
 
 /** Under a memory alarm RabbitMQ reads nothing from whoever publishes. */
-async function rabbitAlarm({ rabbit }: Mesh, { holdMs }: Strike): Promise<Struck> {
+async function rabbitAlarm({ rabbit }: Stack, { holdMs }: Strike): Promise<Struck> {
   await rabbit.ctl(['set_vm_memory_high_watermark', '0.00001']);
   await sleep(holdMs);
   await rabbit.ctl(['set_vm_memory_high_watermark', '0.4']);
@@ -214,12 +214,12 @@ function postgresRestart(how: 'fast' | 'immediate' | 'kill'): Fault['strike'] {
 }
 
 /** Both are put back before anything is thrown. */
-async function pair(mesh: Mesh, { parts }: Strike): Promise<Struck> {
+async function pair(stack: Stack, { parts }: Strike): Promise<Struck> {
   if (!parts) throw new Error('a pair has two parts');
   const [first, second] = parts;
   const struck = await Promise.allSettled([
-    strikeWith(mesh, first),
-    sleep(first.holdMs / 2).then(() => strikeWith(mesh, second)),
+    strikeWith(stack, first),
+    sleep(first.holdMs / 2).then(() => strikeWith(stack, second)),
   ]);
   const ends = struck.map((each) => {
     if (each.status === 'rejected') throw each.reason;
@@ -256,7 +256,7 @@ async function slow(links: Link[], holdMs: number): Promise<Struck> {
   return { recoverFrom: Date.now(), note: '60 ms more each way' };
 }
 
-async function rollingRestart({ replicas }: Mesh): Promise<Struck> {
+async function rollingRestart({ replicas }: Stack): Promise<Struck> {
   const took: number[] = [];
   for (const replica of replicas) {
     took.push(await replica.stop());
@@ -268,9 +268,9 @@ async function rollingRestart({ replicas }: Mesh): Promise<Struck> {
 let started = 0;
 
 /** Two replicas at the same moment on a database that has nothing: one migrates, both serve. */
-async function emptyStart(mesh: Mesh, { target }: Strike): Promise<Struck> {
+async function emptyStart(stack: Stack, { target }: Strike): Promise<Struck> {
   started += 1;
-  const { replicas, databaseUrl } = await mesh.strangers(target as ServiceName, `empty_${started}`);
+  const { replicas, databaseUrl } = await stack.strangers(target as ServiceName, `empty_${started}`);
   await Promise.all(replicas.map((replica) => replica.start()));
   const migrations = await withClient(databaseUrl, async (client) => {
     const { rows } = await client.query<{ name: string }>(`select name from ${target}.mikro_orm_migrations`);

@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Check } from './checks.ts';
-import type { Mesh } from './stack.ts';
+import type { Stack } from './stack.ts';
 
-export function checkProcesses({ exits, logFiles }: Pick<Mesh, 'exits' | 'logFiles'>): Check {
+export function checkProcesses({ exits, logFiles }: Pick<Stack, 'exits' | 'logFiles'>): Check {
   const breaches = exits.map(
     ({ replica, at, code, signal, why }) =>
       `${replica} ended by itself at ${new Date(at).toISOString()}: code ${code}, signal ${signal}, ${why}`,
@@ -18,7 +18,7 @@ export function checkProcesses({ exits, logFiles }: Pick<Mesh, 'exits' | 'logFil
 }
 
 /** Without faults: a heartbeat that is taken for missing, say, would end a connection that works. */
-export function checkLinks({ logFiles }: Pick<Mesh, 'logFiles'>): Check {
+export function checkLinks({ logFiles }: Pick<Stack, 'logFiles'>): Check {
   const lost = [...linesOf(logFiles)].filter(({ line }) => line.includes('no connection to the broker'));
   return {
     promise: 'no working connection to RabbitMQ is given up',

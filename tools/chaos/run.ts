@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { perform, type Stage } from '../../local/lifecycle.ts';
+import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
 import { checkCanary, everywhere, makeCanary } from './canary.ts';
 import { type Check, checkHistory, checkTotals } from './checks.ts';
 import { checkAddresses } from './contact-data.ts';
@@ -21,7 +21,7 @@ import { checkProcesses } from './processes.ts';
 import { seeded } from './random.ts';
 import { missingSince, type Outcome, type Recovery, recoveryOf } from './recovery.ts';
 import { countAnswers, printReport, progressLine, type Report } from './report.ts';
-import { type Mesh, startMesh } from './stack.ts';
+import { type Stack, startStack } from './stack.ts';
 
 const perSecond = 30;
 /**
@@ -45,7 +45,7 @@ if (!Number.isInteger(seed) || !(minutes >= 0))
   throw new Error('--seed takes a whole number, --minutes a positive one');
 const jsonFile = resolve(values.json ?? join(import.meta.dirname, '../..', '.data', `chaos-${seed}.json`));
 
-await perform(async (stage) => {
+await runLifecycle(async (stage) => {
   const { say, print, keep, folder } = stage;
   const plan = makePlan(seeded(seed), values);
   print(`Chaos with seed ${seed}: at least ${minutes} min and every fault of this plan`);
@@ -55,23 +55,23 @@ await perform(async (stage) => {
     );
   }
   const startedAt = performance.now();
-  const mesh = await startMesh(folder, say, keep);
+  const stack = await startStack(folder, say, keep);
   say(`two replicas of everything are ready; logs in ${folder}`);
 
   const canary = makeCanary(seeded(seed + 2));
-  const load = startLoad({ url: mesh.url, random: seeded(seed + 1), perSecond, canary });
+  const load = startLoad({ url: stack.url, random: seeded(seed + 1), perSecond, canary });
   keep(() => load.stop());
   const progress = setInterval(() => say(`      ${progressLine(load.history, 10)}`), 10_000);
   keep(async () => clearInterval(progress));
-  const outcomes = await strikeAll(mesh, plan, load, stage);
+  const outcomes = await strikeAll(stack, plan, load, stage);
   if (stage.isStopping()) return 130;
   say('no more faults; the load ends');
   await load.stop();
   clearInterval(progress);
-  const { facts, quietAfterMs } = await waitForQuiet(mesh);
-  const shown = await readShown(mesh.url, facts);
+  const { facts, quietAfterMs } = await waitForQuiet(stack);
+  const shown = await readShown(stack.url, facts);
 
-  await Promise.all(mesh.replicas.map((replica) => replica.stop()));
+  await Promise.all(stack.replicas.map((replica) => replica.stop()));
 
   const recoveries = outcomes.map((outcome) => recoveryOf(outcome, load.history));
   const checks = [
@@ -79,8 +79,8 @@ await perform(async (stage) => {
     checkEnds(load.history, facts),
     ...checkAddresses(load.history, shown.users),
     checkTotals(facts, shown),
-    await checkCanary(canary, everywhere(mesh, load.history)),
-    checkProcesses(mesh),
+    await checkCanary(canary, everywhere(stack, load.history)),
+    checkProcesses(stack),
     checkRecoveries(recoveries),
   ];
   const report: Report = {
@@ -121,25 +121,25 @@ function checkRecoveries(recoveries: readonly Recovery[]): Check {
   };
 }
 
-async function strikeAll(mesh: Mesh, plan: Plan, load: Load, stage: Stage): Promise<Outcome[]> {
+async function strikeAll(stack: Stack, plan: Plan, load: Load, stage: Lifecycle): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   await recovered(Date.now(), load, stage);
   const until = Date.now() + minutes * 60_000;
   for (let index = 0; index < plan.required.length || Date.now() < until; index += 1) {
     if (stage.isStopping()) return outcomes;
     load.hurry(writeKinds);
-    const outcome = await strikeOnce(mesh, plan.required[index] ?? plan.further(), stage);
+    const outcome = await strikeOnce(stack, plan.required[index] ?? plan.further(), stage);
     outcomes.push(outcome);
     await recovered(outcome.recoverFrom, load, stage);
   }
   return outcomes;
 }
 
-async function strikeOnce(mesh: Mesh, strike: Strike, { say }: Stage): Promise<Outcome> {
+async function strikeOnce(stack: Stack, strike: Strike, { say }: Lifecycle): Promise<Outcome> {
   const began = Date.now();
   say(`${strike.fault} ${strike.target}${strike.holdMs > 0 ? ` for ${(strike.holdMs / 1_000).toFixed(1)} s` : ''}`);
   try {
-    const struck = await strikeWith(mesh, strike);
+    const struck = await strikeWith(stack, strike);
     if (struck.note) say(`      ${struck.note}`);
     return { ...strike, began, ...struck };
   } catch (error) {
@@ -148,7 +148,7 @@ async function strikeOnce(mesh: Mesh, strike: Strike, { say }: Stage): Promise<O
   }
 }
 
-async function recovered(since: number, { history, hurry }: Load, stage: Stage): Promise<void> {
+async function recovered(since: number, { history, hurry }: Load, stage: Lifecycle): Promise<void> {
   const deadline = Date.now() + recoversWithinMs;
   while (!stage.isStopping() && Date.now() < deadline) {
     const missing = missingSince(since, history);

@@ -9,7 +9,7 @@ import { openConnection } from '@promopulse/shared/messaging/rabbitmq/connection
 import { topologyOf } from '@promopulse/shared/messaging/rabbitmq/topology';
 import { floorOf, type Sample, trendOf } from './linear-trend.ts';
 import { type LiveHeap, openLiveHeap } from './live-heap.ts';
-import type { Mesh } from './stack.ts';
+import type { Stack } from './stack.ts';
 
 /** Per hour: the bound. The grain is by how much a quantity moves in a run without growing. */
 const quantities = {
@@ -58,13 +58,13 @@ interface Sampling {
 const collectEveryMs = 60_000;
 
 /** Of a mesh whose replicas are inspected. */
-export async function startSampling(mesh: Mesh, everyMs: number): Promise<Sampling> {
+export async function startSampling(stack: Stack, everyMs: number): Promise<Sampling> {
   const all = new Map<string, Series>();
   const began = performance.now();
   const life = new AbortController();
-  const connection = await openConnection(mesh.rabbit.url, 'promopulse soak', life);
+  const connection = await openConnection(stack.rabbit.url, 'promopulse soak', life);
   const channel = await connection.createChannel();
-  const topology = topologyOf(mesh.prefix);
+  const topology = topologyOf(stack.prefix);
 
   function note(of: string, quantity: Quantity, value: number): void {
     const key = `${of} ${quantity}`;
@@ -74,11 +74,11 @@ export async function startSampling(mesh: Mesh, everyMs: number): Promise<Sampli
   }
 
   const heaps = new Map<string, LiveHeap>();
-  for (const { name, inspector } of mesh.replicas) heaps.set(name, await openLiveHeap(inspector as number));
+  for (const { name, inspector } of stack.replicas) heaps.set(name, await openLiveHeap(inspector as number));
   let nextCollection = 0;
 
   async function sample(): Promise<void> {
-    for (const { name, pid } of mesh.replicas) {
+    for (const { name, pid } of stack.replicas) {
       const id = pid();
       if (id === undefined) continue;
       note(name, 'memory', residentMegabytes(id));
@@ -88,7 +88,7 @@ export async function startSampling(mesh: Mesh, everyMs: number): Promise<Sampli
       nextCollection = performance.now() + collectEveryMs;
       for (const [name, heap] of heaps) note(name, 'live heap', await heap.measure());
     }
-    await withClient(mesh.databaseUrl(), async (client) => {
+    await withClient(stack.databaseUrl(), async (client) => {
       for (const service of services) {
         const { rows } = await client.query<{ waiting: number; kept: number; oldest: number; bytes: number }>(
           `select count(*) filter (where published_at is null)::int as waiting, count(*)::int as kept,

@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { perform } from '../../local/lifecycle.ts';
+import { runLifecycle } from '../../local/lifecycle.ts';
 import { checkCanary, everywhere, makeCanary } from './canary.ts';
 import { type Check, checkSteady, checkTotals } from './checks.ts';
 import { checkAddresses } from './contact-data.ts';
@@ -17,7 +17,7 @@ import { checkLinks, checkProcesses } from './processes.ts';
 import { seeded } from './random.ts';
 import { countAnswers, printAnswers, printChecks, progressLine, table } from './report.ts';
 import { type Measure, measureOf, startSampling } from './sampling.ts';
-import { startMesh } from './stack.ts';
+import { startStack } from './stack.ts';
 
 const sampleEveryMs = 5_000;
 const longestWarmUpSeconds = 600;
@@ -42,7 +42,7 @@ if (!(minutes > 0) || !(perSecond > 0)) throw new Error('--minutes and --per-sec
 if (process.platform !== 'linux') throw new Error('processes are looked at by way of /proc, which only Linux has');
 const jsonFile = resolve(values.json ?? join(import.meta.dirname, '../..', '.data', 'soak.json'));
 
-await perform(async (stage) => {
+await runLifecycle(async (stage) => {
   const { say, print, keep, folder } = stage;
   // Heaps find their size, pools fill, and the outbox has rows to let go of.
   const warmUpSeconds = Math.round(Math.min(longestWarmUpSeconds, minutes * 60 * 0.4));
@@ -50,12 +50,12 @@ await perform(async (stage) => {
   print(`Soak: ${minutes} min at ${perSecond} requests/s, of which ${warmUpSeconds} s are not judged`);
   print(`OUTBOX_RETENTION_SECONDS is ${retentionSeconds}: an outbox keeps what was published since, and nothing older`);
   const settings = { OUTBOX_RETENTION_SECONDS: String(retentionSeconds) };
-  const mesh = await startMesh(folder, say, keep, { settings, inspected: true });
+  const stack = await startStack(folder, say, keep, { settings, inspected: true });
   say(`two replicas of everything are ready; logs in ${folder}`);
   const canary = makeCanary(seeded(seed + 2));
-  const load = startLoad({ url: mesh.url, random: seeded(seed + 1), perSecond, canary });
+  const load = startLoad({ url: stack.url, random: seeded(seed + 1), perSecond, canary });
   keep(() => load.stop());
-  const sampling = await startSampling(mesh, sampleEveryMs);
+  const sampling = await startSampling(stack, sampleEveryMs);
   keep(() => sampling.stop());
   const until = Date.now() + minutes * 60_000;
   for (let told = Date.now(); Date.now() < until && !stage.isStopping(); await sleep(500)) {
@@ -66,18 +66,18 @@ await perform(async (stage) => {
   if (stage.isStopping()) return 130;
   await sampling.stop();
   await load.stop();
-  const { facts, quietAfterMs } = await waitForQuiet(mesh);
-  const shown = await readShown(mesh.url, facts);
-  await Promise.all(mesh.replicas.map((replica) => replica.stop()));
+  const { facts, quietAfterMs } = await waitForQuiet(stack);
+  const shown = await readShown(stack.url, facts);
+  await Promise.all(stack.replicas.map((replica) => replica.stop()));
 
   const measures = sampling.series().map((series) => measureOf(series, warmUpSeconds));
   const checks = [
     ...checkSteady(load.history, facts),
     ...checkAddresses(load.history, shown.users),
     checkTotals(facts, shown),
-    await checkCanary(canary, everywhere(mesh, load.history)),
-    checkProcesses(mesh),
-    checkLinks(mesh),
+    await checkCanary(canary, everywhere(stack, load.history)),
+    checkProcesses(stack),
+    checkLinks(stack),
     checkServed(load.history, load.skipped(), quietAfterMs),
     checkGrowth(measures),
   ];

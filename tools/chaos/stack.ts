@@ -13,7 +13,7 @@ import { type Link, openLink } from './network.ts';
 
 const parts = [...services, 'gateway'] as const;
 
-export interface Mesh {
+export interface Stack {
   /** Where a client enters: both gateways in turn. */
   url: string;
   prefix: string;
@@ -38,19 +38,19 @@ const prefix = 'chaos.';
 /** To each service besides its own. */
 type Environment = Record<string, string>;
 
-interface MeshOptions {
+interface StackOptions {
   settings?: Environment;
   /** Each replica with Node's inspector on a port of its own. */
   inspected?: boolean;
 }
 
 /** @returns once everything is ready; all replicas of all services start at the same moment, on an empty database */
-export async function startMesh(
+export async function startStack(
   folder: string,
   say: (line: string) => void,
   keep: Keep,
-  { settings = {}, inspected = false }: MeshOptions = {},
-): Promise<Mesh> {
+  { settings = {}, inspected = false }: StackOptions = {},
+): Promise<Stack> {
   const [postgres, rabbit] = await Promise.all([startPostgres(folder, say, keep), startRabbit(folder, say, keep)]);
   say(`PostgreSQL on port ${postgres.port()}, RabbitMQ ${rabbit.version}`);
   const provisioned = await provision(postgres.url(), { database, services });

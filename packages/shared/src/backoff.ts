@@ -13,17 +13,21 @@ export function backOffMs(attempt: number, { delayMs, maxDelayMs }: BackOff): nu
 }
 
 /** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
-export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+export async function sleepUnlessAborted(ms: number, signal?: AbortSignal): Promise<void> {
   await sleep(ms, undefined, signal ? { signal } : undefined).catch(() => undefined);
 }
 
 /** Waits for `work` to end, however, but no longer than `ms` or until `giveUp` aborts. @returns whether it ended */
-export async function within(ms: number, work: Promise<unknown>, giveUp = new AbortController()): Promise<boolean> {
+export async function settleWithin(
+  ms: number,
+  work: Promise<unknown>,
+  giveUp = new AbortController(),
+): Promise<boolean> {
   const ended = work.then(
     () => true,
     () => true,
   );
-  const inTime = await Promise.race([ended, pause(ms, giveUp.signal).then(() => false)]);
+  const inTime = await Promise.race([ended, sleepUnlessAborted(ms, giveUp.signal).then(() => false)]);
   giveUp.abort(); // ends the timer
   return inTime;
 }

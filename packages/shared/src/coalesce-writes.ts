@@ -3,7 +3,7 @@
 import type { Writable } from 'node:stream';
 
 /** @param later when a turn is over: `process.nextTick` after the callback that writes, `setImmediate` after all that were due with it */
-export function writeTogether<Socket extends Writable>(socket: Socket, later: (end: () => void) => unknown): Socket {
+export function coalesceWrites<Socket extends Writable>(socket: Socket, later: (end: () => void) => unknown): Socket {
   const write = socket.write.bind(socket) as (...input: unknown[]) => boolean;
   let corked = false;
   const uncork = (): void => {

@@ -68,12 +68,17 @@ export function invalidInput(errors: readonly FieldError[]): DomainError {
  * A header of a 503 that names the neighbour which is away. It tells the gateway that the service which answers is
  * well itself, so that its circuit breaker does not count the answer against it.
  */
-export const awayHeader = 'Promopulse-Away';
+export const unavailableDependencyHeader = 'Promopulse-Unavailable-Dependency';
 
 /** A neighbour cannot be asked. `retryAfter` in whole seconds. */
-export function neighbourAway(neighbour: string, message: string, retryAfter: number, cause?: unknown): DomainError {
-  const headers = { [awayHeader]: neighbour };
-  return new DomainError('unavailable', 'neighbour_unavailable', message, { retryAfter, headers, cause });
+export function dependencyUnavailable(
+  neighbour: string,
+  message: string,
+  retryAfter: number,
+  cause?: unknown,
+): DomainError {
+  const headers = { [unavailableDependencyHeader]: neighbour };
+  return new DomainError('unavailable', 'dependency_unavailable', message, { retryAfter, headers, cause });
 }
 
 /** Nobody can tell right now. `retryAfter` in whole seconds. */

@@ -12,10 +12,10 @@ import {
 } from './database/database.ts';
 import { migrate } from './database/migrations.ts';
 import { isDatabaseUnavailable, translateDatabaseError } from './database/sqlstate.ts';
-import { answerErrors, bareApp, notFoundRoute } from './http/app.ts';
+import { createApp, errorHandler, notFoundRoute } from './http/app.ts';
 import { healthRoutes } from './http/health.ts';
 import { describeApi } from './http/openapi.ts';
-import { assignRequestId, logAccess } from './http/request-log.ts';
+import { accessLog, assignRequestId } from './http/request-log.ts';
 import { addRoutes, type Route } from './http/routes.ts';
 import { type RunningServer, serve } from './http/server.ts';
 import type { Broker, BrokerOptions, Consumer } from './messaging/broker.ts';
@@ -131,7 +131,7 @@ export async function startService(
     const databaseOptions: DatabaseOptions = {
       ...databaseOptionsOf(definition, config.DATABASE_URL),
       poolMax: config.DATABASE_POOL_MAX,
-      pipelines: config.DATABASE_PIPELINES,
+      pipelinedConnections: config.DATABASE_PIPELINED_CONNECTIONS,
     };
     const applied = await migrate(databaseOptions, log);
     if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
@@ -149,8 +149,8 @@ export async function startService(
     if (parts.start) started.push(parts.start());
 
     let stopping = false;
-    const app = bareApp();
-    app.use(assignRequestId, logAccess(log));
+    const app = createApp();
+    app.use(assignRequestId, accessLog(log));
     addRoutes(app, [...parts.routes, ...(parts.internalRoutes ?? [])].map(decorate.route));
     app.use(
       healthRoutes({
@@ -165,7 +165,7 @@ export async function startService(
     );
     const document = describeApi(parts.routes, { title: definition.title, version: definition.version });
     app.get('/openapi.json', (_request, response) => void response.json(document));
-    app.use(notFoundRoute, answerErrors(log, translateDatabaseError));
+    app.use(notFoundRoute, errorHandler(log, translateDatabaseError));
     const server: RunningServer = await serve(app, {
       host: config.HOST,
       port: config.PORT,

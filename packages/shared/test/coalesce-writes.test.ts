@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { writeTogether } from '../src/coalesce-writes.ts';
+import { coalesceWrites } from '../src/coalesce-writes.ts';
 
 test.each([
   ['the callback that writes', process.nextTick],
@@ -10,7 +10,7 @@ test.each([
   'what is written until the end of %s goes out in one write, in order, and what comes later in the next',
   async (_until, later) => {
     const writes: string[] = [];
-    const socket = writeTogether(
+    const socket = coalesceWrites(
       new Writable({
         write: (chunk, _encoding, done) => done(void writes.push(String(chunk))),
         writev: (chunks, done) => done(void writes.push(chunks.map(({ chunk }) => String(chunk)).join(''))),

@@ -34,7 +34,7 @@ test('what is set is read by type, what is not set has its default', () => {
     SHUTDOWN_TIMEOUT_MS: 10_000,
     DATABASE_URL: 'postgres://users@db/app',
     DATABASE_POOL_MAX: 7,
-    DATABASE_PIPELINES: 4,
+    DATABASE_PIPELINED_CONNECTIONS: 4,
     SECRET: 'abcdefgh',
     OPTION: 'as usual',
   });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Client, client } from '@promopulse/testing/client';
-import { eventually, fullFigures } from '@promopulse/testing/eventually';
+import { eventually, fullScale } from '@promopulse/testing/eventually';
 import {
   amqpUrl,
   createTestDatabase,
@@ -251,7 +251,7 @@ describe('asked to stop', () => {
   });
 });
 
-const kills = fullFigures ? 50 : 5;
+const kills = fullScale ? 50 : 5;
 test(`killed ${kills} times under load, has every user it answered with 201, once, whatever its clients repeat`, async () => {
   const received = await listen();
   let service = run(environment());
@@ -387,7 +387,7 @@ test('lets go of a published event after OUTBOX_RETENTION_SECONDS', async () => 
 }, 60_000);
 
 describe('while the database', () => {
-  const outageSeconds = fullFigures ? 30 : 3;
+  const outageSeconds = fullScale ? 30 : 3;
   const outage = {
     'is down': {
       begin: () => {

@@ -1,6 +1,6 @@
 // A small HTTP client, and what an error answer should be.
 
-export interface Answer<Body> {
+export interface ClientResponse<Body> {
   status: number;
   headers: Headers;
   /** Parsed if it is JSON, else text. */
@@ -17,10 +17,10 @@ export interface RequestOptions {
 export type Wire = any;
 
 export interface Client {
-  get<Body = Wire>(path: string, headers?: Record<string, string>): Promise<Answer<Body>>;
-  post<Body = Wire>(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<Body>>;
-  patch<Body = Wire>(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<Body>>;
-  request<Body = Wire>(method: string, path: string, options?: RequestOptions): Promise<Answer<Body>>;
+  get<Body = Wire>(path: string, headers?: Record<string, string>): Promise<ClientResponse<Body>>;
+  post<Body = Wire>(path: string, body?: unknown, headers?: Record<string, string>): Promise<ClientResponse<Body>>;
+  patch<Body = Wire>(path: string, body?: unknown, headers?: Record<string, string>): Promise<ClientResponse<Body>>;
+  request<Body = Wire>(method: string, path: string, options?: RequestOptions): Promise<ClientResponse<Body>>;
 }
 
 /** Redirects are answers too and not followed. */
@@ -57,7 +57,7 @@ export function invalid(...broken: (readonly [field: string, rule: string])[]) {
 }
 
 /** A problem's body without its request id, once that has been found to be the one of the header. */
-export function bodyOf({ body, headers }: Answer<Record<string, unknown>>): object {
+export function bodyOf({ body, headers }: ClientResponse<Record<string, unknown>>): object {
   const { request_id, ...rest } = body;
   if (request_id !== headers.get('x-request-id')) throw new Error('the body names another request than the header');
   if (headers.get('content-type') !== 'application/problem+json; charset=utf-8') throw new Error('not a problem');

@@ -1,8 +1,8 @@
 // Waits for an outcome.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** FIGURES=full, as CI has it: tests that scale take the time for the whole figures of docs/reliability.md. */
-export const fullFigures = process.env.FIGURES === 'full';
+/** TEST_SCALE=full, as CI has it: tests that scale take the time for the whole figures of docs/reliability.md. */
+export const fullScale = process.env.TEST_SCALE === 'full';
 
 /** Repeats `assertion` until it passes; after `timeoutMs` its last failure is thrown. */
 export async function eventually<Result>(

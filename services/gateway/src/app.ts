@@ -5,8 +5,8 @@ import type { RequestListener, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Environment, loadConfig } from '@promopulse/shared/config';
-import { answerErrors, bareApp, notFoundRoute, onlyGet } from '@promopulse/shared/http/app';
-import { assignRequestId, logAccess } from '@promopulse/shared/http/request-log';
+import { allowGetOnly, createApp, errorHandler, notFoundRoute } from '@promopulse/shared/http/app';
+import { accessLog, assignRequestId } from '@promopulse/shared/http/request-log';
 import { type RunningServer, serve } from '@promopulse/shared/http/server';
 import { createLogger, type DestinationStream } from '@promopulse/shared/telemetry/logger';
 import type { Express } from 'express';
@@ -43,11 +43,11 @@ export async function startGateway(
   const info = { app: 'PromoPulse', version, environment: config.ENVIRONMENT };
   let stopping = false;
   const proxies = listUpstreams(config).map((upstream) => createUpstreamProxy(upstream, config, log));
-  const app = bareApp();
-  app.use(logAccess(log), refuseFaulty);
+  const app = createApp();
+  app.use(accessLog(log), refuseFaulty);
   app.use(createHealthRoutes({ info, proxies, isStopping: () => stopping }));
   addOwnRoutes(app, proxies, version);
-  app.use(notFoundRoute, answerErrors(log));
+  app.use(notFoundRoute, errorHandler(log));
 
   const refuse = createRefusal(log);
   const surplus = new WeakSet<Duplex>();
@@ -111,7 +111,7 @@ function addOwnRoutes(app: Express, proxies: readonly UpstreamProxy[], version: 
     response.json(await document());
   });
   app.use(createDocsRoutes());
-  app.all(['/', '/openapi.json'], onlyGet);
+  app.all(['/', '/openapi.json'], allowGetOnly);
 }
 
 /** Every answer begins with these; a page or a service may put its own in their place. */

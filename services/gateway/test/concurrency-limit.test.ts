@@ -8,19 +8,23 @@ import { answerOk, hang, type Mesh, pause, startMesh, until } from './stubs.ts';
 import { sendRaw } from './wire.ts';
 
 const maxInFlight = 5;
-let mesh: Mesh;
+let gateway: Mesh;
 const sockets: Socket[] = [];
 
 beforeEach(async () => {
-  mesh = await startMesh({ MAX_IN_FLIGHT: String(maxInFlight), UPSTREAM_TIMEOUT_MS: '20000', BREAKER_MIN_CALLS: '3' });
+  gateway = await startMesh({
+    MAX_IN_FLIGHT: String(maxInFlight),
+    UPSTREAM_TIMEOUT_MS: '20000',
+    BREAKER_MIN_CALLS: '3',
+  });
 });
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
-  await mesh.close();
+  await gateway.close();
 });
 
 function open(text: string): Socket {
-  const socket = connect(mesh.port, '127.0.0.1').on('error', () => {});
+  const socket = connect(gateway.port, '127.0.0.1').on('error', () => {});
   sockets.push(socket);
   socket.write(text);
   return socket;
@@ -31,7 +35,7 @@ const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: gateway\r\n\r\n`;
 /** Until as many requests at once as there are places are served. */
 async function untilServed(): Promise<void> {
   await eventually(async () => {
-    const answers = await Promise.all(Array.from({ length: maxInFlight }, () => fetch(`${mesh.url}/users/1`)));
+    const answers = await Promise.all(Array.from({ length: maxInFlight }, () => fetch(`${gateway.url}/users/1`)));
     expect(answers.map(({ status }) => status)).toEqual(Array(maxInFlight).fill(200));
   });
 }
@@ -39,11 +43,11 @@ async function untilServed(): Promise<void> {
 /** Takes every place at the users service. @returns what gives them back */
 async function fill(): Promise<() => void> {
   const waiting: (() => void)[] = [];
-  mesh.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
-  const calls = Array.from({ length: maxInFlight }, () => fetch(`${mesh.url}/users/1`));
+  gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
+  const calls = Array.from({ length: maxInFlight }, () => fetch(`${gateway.url}/users/1`));
   await until(() => waiting.length === maxInFlight, 'the requests at the service');
   return async () => {
-    mesh.users.handler = answerOk;
+    gateway.users.handler = answerOk;
     for (const release of waiting) release();
     for (const response of await Promise.all(calls)) expect(await response.text()).toBe('late');
   };
@@ -53,7 +57,7 @@ describe('when as many requests are with a service as may be', () => {
   test('the next is 503 with Retry-After at once, and the service does not hear of it', async () => {
     const release = await fill();
     const started = performance.now();
-    const response = await fetch(`${mesh.url}/users/1`, { headers: { 'X-Request-Id': 'mine' } });
+    const response = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': 'mine' } });
     expect(performance.now() - started).toBeLessThan(1_000);
     expect(response.status).toBe(503);
     expect(response.headers.get('retry-after')).toBe('1');
@@ -68,7 +72,7 @@ describe('when as many requests are with a service as may be', () => {
       code: 'overloaded',
       request_id: 'mine',
     });
-    expect(mesh.users.seen).toHaveLength(maxInFlight);
+    expect(gateway.users.seen).toHaveLength(maxInFlight);
     await release();
   });
 
@@ -77,40 +81,40 @@ describe('when as many requests are with a service as may be', () => {
     const early = open(`${head}{`);
     await pause(100);
     const release = await fill();
-    expect((await sendRaw(mesh.port, [head])).status).toBe(503);
+    expect((await sendRaw(gateway.port, [head])).status).toBe(503);
     let text = '';
     early.on('data', (chunk) => {
       text += chunk.toString();
     });
     early.write('}');
     await until(() => text.includes('"overloaded"'), 'the refusal');
-    expect(mesh.users.seen).toHaveLength(maxInFlight);
+    expect(gateway.users.seen).toHaveLength(maxInFlight);
     await release();
   });
 
   test('the other services, and the health routes, are served', async () => {
     const release = await fill();
     for (const path of ['/promotions', '/subscriptions', '/health/live', '/health/ready']) {
-      expect([path, (await fetch(mesh.url + path)).status]).toEqual([path, 200]);
+      expect([path, (await fetch(gateway.url + path)).status]).toEqual([path, 200]);
     }
-    expect((await fetch(`${mesh.url}/users//x`)).status).toBe(400);
+    expect((await fetch(`${gateway.url}/users//x`)).status).toBe(400);
     await release();
   });
 
   test('what is refused is not held against the service, and its places are given back', async () => {
     const release = await fill();
-    for (let count = 0; count < 20; count += 1) expect((await fetch(`${mesh.url}/users/1`)).status).toBe(503);
+    for (let count = 0; count < 20; count += 1) expect((await fetch(`${gateway.url}/users/1`)).status).toBe(503);
     await release();
     for (let count = 0; count < 2 * maxInFlight; count += 1) {
-      expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
+      expect((await fetch(`${gateway.url}/users/1`)).status).toBe(200);
     }
   });
 
   test('the log says how many were refused, in one line a second', async () => {
     const release = await fill();
-    for (let count = 0; count < 20; count += 1) await fetch(`${mesh.url}/users/1`);
+    for (let count = 0; count < 20; count += 1) await fetch(`${gateway.url}/users/1`);
     await release();
-    const told = () => mesh.lines.filter((line) => line.includes('"msg":"overloaded"'));
+    const told = () => gateway.lines.filter((line) => line.includes('"msg":"overloaded"'));
     const sum = () => told().reduce((total, line) => total + JSON.parse(line).refused, 0);
     await until(() => sum() === 20, 'the log line');
     expect(told().length).toBeLessThan(10);
@@ -118,24 +122,24 @@ describe('when as many requests are with a service as may be', () => {
 
   test('a client that hangs up leaves its place taken for as long as the service works on its request', async () => {
     const waiting: (() => void)[] = [];
-    mesh.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
+    gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
     for (let count = 0; count < maxInFlight; count += 1) {
       const socket = open(get('/users/1'));
       await until(() => waiting.length === count + 1, 'the request at the service');
       socket.destroy();
     }
     await until(
-      () => mesh.lines.filter((line) => line.includes('"aborted":true')).length === maxInFlight,
+      () => gateway.lines.filter((line) => line.includes('"aborted":true')).length === maxInFlight,
       'the hang-ups',
     );
-    const connections = () => promisify(mesh.users.server.getConnections.bind(mesh.users.server))();
+    const connections = () => promisify(gateway.users.server.getConnections.bind(gateway.users.server))();
     expect(await connections()).toBe(maxInFlight);
-    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(503);
-    expect(mesh.users.seen).toHaveLength(maxInFlight);
-    mesh.users.handler = answerOk;
+    expect((await fetch(`${gateway.url}/users/1`)).status).toBe(503);
+    expect(gateway.users.seen).toHaveLength(maxInFlight);
+    gateway.users.handler = answerOk;
     for (const release of waiting) release();
     await untilServed();
-    expect(mesh.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
+    expect(gateway.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
   });
 
   test('places come back from failures, and from time-outs, also of clients that hang up', async () => {
@@ -201,12 +205,12 @@ describe('a slow client takes no place', () => {
       open('POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10\r\n\r\nhalf');
     }
     await pause(300);
-    for (let count = 0; count < 20; count += 1) expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
-    expect(mesh.users.seen.filter(({ method }) => method === 'POST')).toEqual([]);
+    for (let count = 0; count < 20; count += 1) expect((await fetch(`${gateway.url}/users/1`)).status).toBe(200);
+    expect(gateway.users.seen.filter(({ method }) => method === 'POST')).toEqual([]);
   });
 
   test('300 answers that are on their way for long: others are served', async () => {
-    mesh.users.handler = (_request, response) => {
+    gateway.users.handler = (_request, response) => {
       response.writeHead(200).write('the first part');
     };
     let answered = 0;
@@ -217,8 +221,8 @@ describe('a slow client takes no place', () => {
       // No more at a time than there are places.
       if (count % maxInFlight === maxInFlight - 1) await until(() => answered === count + 1, 'the first parts');
     }
-    mesh.users.handler = answerOk;
-    for (let count = 0; count < 20; count += 1) expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
+    gateway.users.handler = answerOk;
+    for (let count = 0; count < 20; count += 1) expect((await fetch(`${gateway.url}/users/1`)).status).toBe(200);
   });
 });
 
@@ -226,7 +230,7 @@ describe('one connection', () => {
   test('has what it pipelines answered one after the other, in order', async () => {
     let atOnce = 0;
     let most = 0;
-    mesh.users.handler = async (request, response) => {
+    gateway.users.handler = async (request, response) => {
       atOnce += 1;
       most = Math.max(most, atOnce);
       await pause(Math.random() * 10);
@@ -245,7 +249,7 @@ describe('one connection', () => {
 
   test('that pipelines thousands takes one place; the first hundred wait, the others are refused', async () => {
     const release: (() => void)[] = [];
-    mesh.users.handler = (_request, response) => void release.push(() => response.end('late'));
+    gateway.users.handler = (_request, response) => void release.push(() => response.end('late'));
     const count = 5_000;
     let text = '';
     open(get('/users/1').repeat(count)).on('data', (chunk) => {
@@ -253,50 +257,50 @@ describe('one connection', () => {
     });
     await until(() => release.length === 1, 'the first request');
     await pause(200);
-    expect(mesh.users.seen).toHaveLength(1);
-    mesh.users.handler = answerOk;
+    expect(gateway.users.seen).toHaveLength(1);
+    gateway.users.handler = answerOk;
     release[0]?.();
     const statuses = () => [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => status);
     await until(() => statuses().length === count, 'every answer');
     expect(statuses().slice(0, 101)).toEqual(Array(101).fill('200'));
     expect(statuses()[101]).toBe('503');
-    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
+    expect((await fetch(`${gateway.url}/users/1`)).status).toBe(200);
   });
 
   test('whose client hangs up leaves nothing of what it pipelined to be done', async () => {
-    mesh.users.handler = hang;
+    gateway.users.handler = hang;
     const socket = open(get('/users/1').repeat(50));
-    await until(() => mesh.users.seen.length === 1, 'the first request');
+    await until(() => gateway.users.seen.length === 1, 'the first request');
     socket.destroy();
     await pause(300);
-    expect(mesh.users.seen).toHaveLength(1);
+    expect(gateway.users.seen).toHaveLength(1);
   });
 
   test('half-closed by its client is one that hung up: it is closed, and nothing failed', async () => {
     const waiting: (() => void)[] = [];
-    mesh.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
+    gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
     for (let count = 0; count < maxInFlight; count += 1) {
-      const socket = connect({ port: mesh.port, host: '127.0.0.1', allowHalfOpen: true });
+      const socket = connect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true });
       sockets.push(socket);
       const ended = new Promise((resolve) => socket.on('end', resolve).resume());
       socket.write(get('/users/1'));
-      await until(() => mesh.users.seen.length === count + 1, 'the request at the service');
+      await until(() => gateway.users.seen.length === count + 1, 'the request at the service');
       socket.end();
       await ended;
     }
-    mesh.users.handler = answerOk;
+    gateway.users.handler = answerOk;
     for (const release of waiting) release();
     await untilServed();
-    expect(mesh.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
+    expect(gateway.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
   });
 
   test('half-closed in the middle of a body asks nothing of the service', async () => {
-    const socket = connect({ port: mesh.port, host: '127.0.0.1', allowHalfOpen: true });
+    const socket = connect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true });
     sockets.push(socket);
     const ended = new Promise((resolve) => socket.on('end', resolve).resume());
     socket.end('POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10\r\n\r\nhalf');
     await ended;
-    expect(mesh.users.seen).toEqual([]);
+    expect(gateway.users.seen).toEqual([]);
   });
 });
 

@@ -97,34 +97,34 @@ describe('the process', () => {
 
 describe('a stop', () => {
   test('first says "not ready", still serving, for SHUTDOWN_DELAY_MS', async () => {
-    const mesh = await startMesh({ SHUTDOWN_DELAY_MS: '500' });
-    expect((await fetch(`${mesh.url}/health/ready`)).status).toBe(200);
-    const closed = mesh.close();
-    const ready = await fetch(`${mesh.url}/health/ready`);
+    const gateway = await startMesh({ SHUTDOWN_DELAY_MS: '500' });
+    expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
+    const closed = gateway.close();
+    const ready = await fetch(`${gateway.url}/health/ready`);
     expect(ready.status).toBe(503);
     expect(ready.headers.get('retry-after')).not.toBeNull();
-    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
-    expect((await fetch(`${mesh.url}/health/live`)).status).toBe(200);
+    expect((await fetch(`${gateway.url}/users/1`)).status).toBe(200);
+    expect((await fetch(`${gateway.url}/health/live`)).status).toBe(200);
     await closed;
   });
 
   test('does not wait for kept-alive connections, nor serve another request on one', async () => {
-    const mesh = await startMesh();
+    const gateway = await startMesh();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     let release = () => {};
-    mesh.users.handler = (_request, response) => {
+    gateway.users.handler = (_request, response) => {
       release = () => void response.end('ok');
     };
-    const first = call(`${mesh.url}/users/1`, agent);
-    await until(() => mesh.users.seen.length === 1, 'the request');
+    const first = call(`${gateway.url}/users/1`, agent);
+    await until(() => gateway.users.seen.length === 1, 'the request');
     const started = performance.now();
-    const closed = mesh.close();
+    const closed = gateway.close();
     await pause(100);
     release();
     expect((await first).headers.connection).toBe('close');
     await closed;
     expect(performance.now() - started).toBeLessThan(1_500);
-    await expect(call(`${mesh.url}/users/2`, agent)).rejects.toThrow();
+    await expect(call(`${gateway.url}/users/2`, agent)).rejects.toThrow();
     agent.destroy();
   });
 });

@@ -4,19 +4,19 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDocumentSource, mergeParts } from '../src/pages/openapi.ts';
 import { hang, type Mesh, type Stub, startMesh, startStub } from './stubs.ts';
 
-let mesh: Mesh;
+let gateway: Mesh;
 
 beforeEach(async () => {
-  mesh = await startMesh({ ENVIRONMENT: 'test' });
-  mesh.users.handler = service(documentOf('users'));
-  mesh.promotions.handler = service(documentOf('promotions'));
-  mesh.subscriptions.handler = service(documentOf('subscriptions'));
+  gateway = await startMesh({ ENVIRONMENT: 'test' });
+  gateway.users.handler = service(documentOf('users'));
+  gateway.promotions.handler = service(documentOf('promotions'));
+  gateway.subscriptions.handler = service(documentOf('subscriptions'));
 });
-afterEach(() => mesh.close());
+afterEach(() => gateway.close());
 
 describe('health', () => {
   test('is ok, with what each service says of itself, while all are ready', async () => {
-    const response = await fetch(`${mesh.url}/health`);
+    const response = await fetch(`${gateway.url}/health`);
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({
       status: 'ok',
@@ -32,11 +32,11 @@ describe('health', () => {
   });
 
   test('is degraded with 503 and Retry-After while one is away, not ready or hangs; liveness and readiness stay', async () => {
-    mesh.promotions.handler = service({}, 503);
-    mesh.subscriptions.handler = hang;
-    await mesh.users.close();
+    gateway.promotions.handler = service({}, 503);
+    gateway.subscriptions.handler = hang;
+    await gateway.users.close();
     const started = performance.now();
-    const response = await fetch(`${mesh.url}/health`);
+    const response = await fetch(`${gateway.url}/health`);
     expect(performance.now() - started).toBeLessThan(3_000);
     expect(response.status).toBe(503);
     expect(response.headers.get('retry-after')).toBe('1');
@@ -48,18 +48,18 @@ describe('health', () => {
         subscriptions: { status: 'unreachable' },
       },
     });
-    expect((await fetch(`${mesh.url}/health/live`)).status).toBe(200);
-    expect((await fetch(`${mesh.url}/health/ready`)).status).toBe(200);
+    expect((await fetch(`${gateway.url}/health/live`)).status).toBe(200);
+    expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
   });
 
   test('callers at the same time share one round of questions', async () => {
     let asked = 0;
-    const answer = mesh.users.handler;
-    mesh.users.handler = (request, response) => {
+    const answer = gateway.users.handler;
+    gateway.users.handler = (request, response) => {
       asked += 1;
       setTimeout(() => answer(request, response), 100);
     };
-    await Promise.all(Array.from({ length: 20 }, () => fetch(`${mesh.url}/health`)));
+    await Promise.all(Array.from({ length: 20 }, () => fetch(`${gateway.url}/health`)));
     expect(asked).toBeLessThan(10);
   });
 });
@@ -95,26 +95,26 @@ describe('the document', () => {
   });
 
   test('a service never seen makes it unavailable until it is seen', async () => {
-    await mesh.users.close();
-    const response = await fetch(`${mesh.url}/openapi.json`);
+    await gateway.users.close();
+    const response = await fetch(`${gateway.url}/openapi.json`);
     expect(response.status).toBe(503);
     expect(response.headers.get('retry-after')).toBe('1');
     expect(response.headers.get('content-type')).toContain('application/problem+json');
-    const users = await restart(mesh.users);
+    const users = await restart(gateway.users);
     users.handler = service(documentOf('users'));
-    expect((await fetch(`${mesh.url}/openapi.json`)).status).toBe(200);
+    expect((await fetch(`${gateway.url}/openapi.json`)).status).toBe(200);
     await users.close();
   });
 
   test('a service seen before keeps its part while it is away', async () => {
-    const { url } = mesh.users;
+    const { url } = gateway.users;
     const read = createDocumentSource([{ name: 'users', prefixes: ['/users'], url }], '1.0.0', 0);
     const before = await read();
-    mesh.users.handler = service({}, 200, 500);
+    gateway.users.handler = service({}, 200, 500);
     expect(await read()).toEqual(before);
-    await mesh.users.close();
+    await gateway.users.close();
     expect(await read()).toEqual(before);
-    const users = await restart(mesh.users);
+    const users = await restart(gateway.users);
     users.handler = service({ ...documentOf('users'), paths: { '/users': {} } });
     expect(Object.keys(((await read()) as Document).paths)).toEqual(['/users', '/health']);
     await users.close();
@@ -140,18 +140,18 @@ describe('the document', () => {
 
 describe('the docs page', () => {
   test('is at /docs with and without a slash, and the root leads there', async () => {
-    const root = await fetch(mesh.url, { redirect: 'manual' });
+    const root = await fetch(gateway.url, { redirect: 'manual' });
     expect(root.status).toBe(302);
     expect(root.headers.get('location')).toBe('/docs');
     for (const path of ['/docs', '/docs/', '/docs?x=1']) {
-      const response = await fetch(mesh.url + path);
+      const response = await fetch(gateway.url + path);
       expect(response.status).toBe(200);
       expect(response.headers.get('content-type')).toContain('text/html');
     }
   });
 
   test('loads only what the gateway serves, under a policy that allows nothing else', async () => {
-    const response = await fetch(`${mesh.url}/docs`);
+    const response = await fetch(`${gateway.url}/docs`);
     const page = await response.text();
     const policy = response.headers.get('content-security-policy') ?? '';
     expect(policy).toContain("default-src 'none'");
@@ -162,7 +162,7 @@ describe('the docs page', () => {
     expect(assets).toHaveLength(4);
     for (const asset of assets) {
       expect(asset).toMatch(/^\/docs\/[\w.-]+$/);
-      const loaded = await fetch(mesh.url + asset);
+      const loaded = await fetch(gateway.url + asset);
       expect([asset, loaded.status]).toEqual([asset, 200]);
       expect(loaded.headers.get('x-content-type-options')).toBe('nosniff');
       const text = await loaded.text();
@@ -177,30 +177,30 @@ describe('the docs page', () => {
 
   test('serves no other file of the package, whatever conditions a request sets', async () => {
     for (const path of ['/docs/package.json', '/docs/swagger-ui.js', '/docs/index.html', '/docs/a/b']) {
-      expect((await fetch(mesh.url + path)).status).toBe(404);
+      expect((await fetch(gateway.url + path)).status).toBe(404);
     }
     const conditions = {
       'If-Match': '"x"',
       Range: 'bytes=99999999-',
       'If-Unmodified-Since': new Date(0).toUTCString(),
     };
-    expect((await fetch(`${mesh.url}/docs/swagger-ui.css`, { headers: conditions })).status).toBe(200);
+    expect((await fetch(`${gateway.url}/docs/swagger-ui.css`, { headers: conditions })).status).toBe(200);
   });
 });
 
 test('own paths take GET and HEAD; any other method is 405 with Allow', async () => {
   for (const path of ['/', '/health', '/health/live', '/health/ready', '/openapi.json', '/docs']) {
-    const response = await fetch(mesh.url + path, { method: 'POST', body: '{}' });
+    const response = await fetch(gateway.url + path, { method: 'POST', body: '{}' });
     expect([path, response.status, response.headers.get('allow')]).toEqual([path, 405, 'GET, HEAD']);
     expect(await response.json()).toMatchObject({ code: 'method_not_allowed' });
-    const head = await fetch(mesh.url + path, { method: 'HEAD', redirect: 'manual' });
+    const head = await fetch(gateway.url + path, { method: 'HEAD', redirect: 'manual' });
     expect([path, head.status]).toEqual([path, path === '/' ? 302 : 200]);
   }
 });
 
 test('every answer the gateway makes carries the security headers', async () => {
   for (const path of ['/', '/health', '/openapi.json', '/docs', '/nowhere']) {
-    const { headers } = await fetch(mesh.url + path, { redirect: 'manual' });
+    const { headers } = await fetch(gateway.url + path, { redirect: 'manual' });
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('x-frame-options')).toBe('DENY');
     expect(headers.get('referrer-policy')).toBe('no-referrer');
@@ -220,7 +220,7 @@ function responsesOf(document: Document, path: string): Record<string, unknown> 
 }
 
 async function readDocument(): Promise<Document> {
-  const response = await fetch(`${mesh.url}/openapi.json`);
+  const response = await fetch(`${gateway.url}/openapi.json`);
   expect(response.status).toBe(200);
   return (await response.json()) as Document;
 }

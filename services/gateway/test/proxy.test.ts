@@ -5,36 +5,36 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { answerWith, hang, type Mesh, pause, startMesh, until } from './stubs.ts';
 import { sendRaw } from './wire.ts';
 
-let mesh: Mesh;
+let gateway: Mesh;
 
 describe('with services that answer', () => {
   beforeEach(async () => {
-    mesh = await startMesh();
+    gateway = await startMesh();
   });
-  afterEach(() => mesh.close());
+  afterEach(() => gateway.close());
 
   test('method, path, query, headers and body reach the service that owns the prefix', async () => {
-    const response = await fetch(`${mesh.url}/promotions/1/status?a=1&b=%C3%A9&a=2`, {
+    const response = await fetch(`${gateway.url}/promotions/1/status?a=1&b=%C3%A9&a=2`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', 'X-Custom': 'kept', Authorization: 'Bearer t' },
       body: '{"status":"active"}',
     });
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ ok: true });
-    expect(mesh.promotions.seen).toHaveLength(1);
-    expect(mesh.promotions.seen[0]).toMatchObject({
+    expect(gateway.promotions.seen).toHaveLength(1);
+    expect(gateway.promotions.seen[0]).toMatchObject({
       method: 'POST',
       url: '/promotions/1/status?a=1&b=%C3%A9&a=2',
       body: '{"status":"active"}',
       headers: { 'content-type': 'application/json', 'x-custom': 'kept', authorization: 'Bearer t' },
     });
-    expect(mesh.users.seen).toHaveLength(0);
-    expect(mesh.subscriptions.seen).toHaveLength(0);
+    expect(gateway.users.seen).toHaveLength(0);
+    expect(gateway.subscriptions.seen).toHaveLength(0);
   });
 
   test('a prefix is matched exactly or followed by a slash, and with its case', async () => {
     for (const path of ['/users', '/users/', '/users/1', '/users?x=/promotions']) {
-      expect((await fetch(mesh.url + path)).status).toBe(200);
+      expect((await fetch(gateway.url + path)).status).toBe(200);
     }
     const strangers = [
       '/usersx',
@@ -46,47 +46,47 @@ describe('with services that answer', () => {
       '/docs/x',
     ];
     for (const path of [...strangers, '/users;x=1', '/healthy', '/health/ready/x', '/openapi.json/users']) {
-      const response = await fetch(mesh.url + path);
+      const response = await fetch(gateway.url + path);
       expect([path, response.status]).toEqual([path, 404]);
       expect(response.headers.get('content-type')).toContain('application/problem+json');
       expect(await response.json()).toMatchObject({ status: 404, code: 'no_such_path' });
     }
-    expect(mesh.users.seen.map(({ url }) => url)).toEqual(['/users', '/users/', '/users/1', '/users?x=/promotions']);
-    expect(mesh.promotions.seen).toEqual([]);
+    expect(gateway.users.seen.map(({ url }) => url)).toEqual(['/users', '/users/', '/users/1', '/users?x=/promotions']);
+    expect(gateway.promotions.seen).toEqual([]);
   });
 
   test('a sane request id is kept, any other is replaced; it is echoed, forwarded and logged', async () => {
-    const kept = await fetch(`${mesh.url}/users/1`, { headers: { 'X-Request-Id': 'order-42:a.b_c' } });
+    const kept = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': 'order-42:a.b_c' } });
     expect(kept.headers.get('x-request-id')).toBe('order-42:a.b_c');
-    expect(mesh.users.seen[0]?.headers['x-request-id']).toBe('order-42:a.b_c');
+    expect(gateway.users.seen[0]?.headers['x-request-id']).toBe('order-42:a.b_c');
     for (const bad of ['', 'has space', 'x'.repeat(129), '<script>']) {
-      const response = await fetch(`${mesh.url}/users/1`, { headers: { 'X-Request-Id': bad } });
+      const response = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': bad } });
       const made = response.headers.get('x-request-id');
       expect(made).toMatch(/^[0-9a-f-]{36}$/);
-      expect(mesh.users.seen.at(-1)?.headers['x-request-id']).toBe(made);
+      expect(gateway.users.seen.at(-1)?.headers['x-request-id']).toBe(made);
     }
-    await until(() => mesh.lines.some((line) => line.includes('"request_id":"order-42:a.b_c"')), 'the log line');
+    await until(() => gateway.lines.some((line) => line.includes('"request_id":"order-42:a.b_c"')), 'the log line');
   });
 
   test('a service cannot put its own request id in the place of the one in the logs', async () => {
-    mesh.users.handler = answerWith(200, { 'X-Request-Id': 'other', 'Content-Length': '0' });
-    const response = await fetch(`${mesh.url}/users/1`, { headers: { 'X-Request-Id': 'mine' } });
+    gateway.users.handler = answerWith(200, { 'X-Request-Id': 'other', 'Content-Length': '0' });
+    const response = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': 'mine' } });
     expect(response.headers.get('x-request-id')).toBe('mine');
   });
 
   test('the log holds neither queries nor bodies, nor an email in a path', async () => {
-    await fetch(`${mesh.url}/users?email=canary@example.com`, { method: 'POST', body: 'canary-body' });
-    await fetch(`${mesh.url}/users/canary@example.com`);
-    await fetch(`${mesh.url}/users/canary%40example.com?x=canary`);
-    mesh.users.handler = (request) => void request.socket.destroy();
-    await fetch(`${mesh.url}/users?email=canary@example.com`);
-    await until(() => mesh.lines.filter((line) => line.includes('"msg":"request"')).length === 4, 'four log lines');
-    expect(mesh.lines.filter((line) => line.includes('canary'))).toEqual([]);
-    expect(mesh.lines.some((line) => line.includes('"path":"/users/*"'))).toBe(true);
+    await fetch(`${gateway.url}/users?email=canary@example.com`, { method: 'POST', body: 'canary-body' });
+    await fetch(`${gateway.url}/users/canary@example.com`);
+    await fetch(`${gateway.url}/users/canary%40example.com?x=canary`);
+    gateway.users.handler = (request) => void request.socket.destroy();
+    await fetch(`${gateway.url}/users?email=canary@example.com`);
+    await until(() => gateway.lines.filter((line) => line.includes('"msg":"request"')).length === 4, 'four log lines');
+    expect(gateway.lines.filter((line) => line.includes('canary'))).toEqual([]);
+    expect(gateway.lines.some((line) => line.includes('"path":"/users/*"'))).toBe(true);
   });
 
   test('status, headers and body come back; hop-by-hop headers and the names of the software do not', async () => {
-    mesh.users.handler = (_request, response) => {
+    gateway.users.handler = (_request, response) => {
       response.writeHead(
         201,
         [
@@ -104,7 +104,7 @@ describe('with services that answer', () => {
       );
       response.end('created');
     };
-    const response = await fetch(`${mesh.url}/users`, { method: 'POST', body: '{}' });
+    const response = await fetch(`${gateway.url}/users`, { method: 'POST', body: '{}' });
     expect(response.status).toBe(201);
     expect(await response.text()).toBe('created');
     expect(response.headers.get('location')).toBe('/users/7');
@@ -118,50 +118,50 @@ describe('with services that answer', () => {
 
   test('the head of an answer does not wait for its body', async () => {
     let finish = () => {};
-    mesh.users.handler = (_request, response) => {
+    gateway.users.handler = (_request, response) => {
       response.writeHead(200).flushHeaders();
       finish = () => response.end('late');
     };
-    const response = await fetch(`${mesh.url}/users`, { signal: AbortSignal.timeout(5_000) });
+    const response = await fetch(`${gateway.url}/users`, { signal: AbortSignal.timeout(5_000) });
     finish();
     expect(await response.text()).toBe('late');
   });
 
   test('every byte of a body, and of a header, comes back as it was, in one piece or in many', async () => {
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
-    mesh.users.handler = (_request, response) => {
+    gateway.users.handler = (_request, response) => {
       response.setHeader('X-Letters', Buffer.from('é ü').toString('latin1'));
       response.writeHead(200, { 'Content-Length': bytes.length }).end(bytes);
     };
-    const whole = await fetch(`${mesh.url}/users`);
+    const whole = await fetch(`${gateway.url}/users`);
     expect(Buffer.from(await whole.arrayBuffer())).toEqual(bytes);
     expect(Buffer.from(whole.headers.get('x-letters') ?? '', 'latin1').toString()).toBe('é ü');
-    mesh.users.handler = (_request, response) => {
+    gateway.users.handler = (_request, response) => {
       response.write(bytes);
       setTimeout(() => response.end(bytes), 20);
     };
-    const pieces = await fetch(`${mesh.url}/users`);
+    const pieces = await fetch(`${gateway.url}/users`);
     expect(Buffer.from(await pieces.arrayBuffer())).toEqual(Buffer.concat([bytes, bytes]));
   });
 
   test('answers without a body, and to HEAD, end at once', async () => {
-    mesh.users.handler = answerWith(204);
-    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(204);
-    mesh.users.handler = answerWith(200, { 'Content-Length': '11' });
-    const head = await fetch(`${mesh.url}/users/1`, { method: 'HEAD' });
+    gateway.users.handler = answerWith(204);
+    expect((await fetch(`${gateway.url}/users/1`)).status).toBe(204);
+    gateway.users.handler = answerWith(200, { 'Content-Length': '11' });
+    const head = await fetch(`${gateway.url}/users/1`, { method: 'HEAD' });
     expect(head.headers.get('content-length')).toBe('11');
-    mesh.users.handler = answerWith(304, { ETag: '"1"' });
-    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(304);
+    gateway.users.handler = answerWith(304, { ETag: '"1"' });
+    expect((await fetch(`${gateway.url}/users/1`)).status).toBe(304);
   });
 
   test('a client that asks to close is closed, also one of HTTP/1.0, which is not sent chunks', async () => {
-    mesh.users.handler = (_request, response) => {
+    gateway.users.handler = (_request, response) => {
       response.write('in ');
       response.end('chunks');
     };
-    const closing = await sendRaw(mesh.port, ['GET /users HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n']);
+    const closing = await sendRaw(gateway.port, ['GET /users HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n']);
     expect(closing.headers.toLowerCase()).toContain('connection: close');
-    const old = await sendRaw(mesh.port, ['GET /users HTTP/1.0\r\nHost: a\r\n\r\n']);
+    const old = await sendRaw(gateway.port, ['GET /users HTTP/1.0\r\nHost: a\r\n\r\n']);
     expect(old.headers.toLowerCase()).not.toContain('transfer-encoding');
     expect(old.body).toBe('in chunks');
   });
@@ -175,7 +175,7 @@ describe('with services that answer', () => {
     const listeners: number[] = [];
     for (let count = 0; count < 40; count += 1) {
       await new Promise<void>((resolve, reject) => {
-        const call = httpRequest(`${mesh.url}/users/${count}`, { agent, method: count % 2 ? 'GET' : 'POST' });
+        const call = httpRequest(`${gateway.url}/users/${count}`, { agent, method: count % 2 ? 'GET' : 'POST' });
         call.on('response', (response) => response.resume().on('end', resolve)).on('error', reject);
         call.setHeader('Content-Length', '0').end();
       });
@@ -189,107 +189,107 @@ describe('with services that answer', () => {
   });
 
   test('a body that says it is too large is refused before the service hears of it', async () => {
-    const response = await fetch(`${mesh.url}/users`, { method: 'POST', body: 'x'.repeat(65_537) });
+    const response = await fetch(`${gateway.url}/users`, { method: 'POST', body: 'x'.repeat(65_537) });
     expect(response.status).toBe(413);
     expect(await response.json()).toMatchObject({ status: 413, code: 'body_too_large' });
-    expect(mesh.users.seen).toHaveLength(0);
-    expect((await fetch(`${mesh.url}/users`, { method: 'POST', body: 'x'.repeat(65_536) })).status).toBe(200);
+    expect(gateway.users.seen).toHaveLength(0);
+    expect((await fetch(`${gateway.url}/users`, { method: 'POST', body: 'x'.repeat(65_536) })).status).toBe(200);
   });
 
   test('a chunked body of 1 MB is cut at the limit: 413, and the service does not hear of it', async () => {
-    expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(16_384), 64)).toBe(413);
-    expect(mesh.users.seen).toEqual([]);
-    mesh.users.handler = (request, response) => void request.resume().on('end', () => response.end('ok'));
-    expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(16_384), 4)).toBe(200);
-    expect(mesh.users.seen.at(-1)?.bytes).toBe(65_536);
+    expect(await postChunks(`${gateway.url}/users`, 'x'.repeat(16_384), 64)).toBe(413);
+    expect(gateway.users.seen).toEqual([]);
+    gateway.users.handler = (request, response) => void request.resume().on('end', () => response.end('ok'));
+    expect(await postChunks(`${gateway.url}/users`, 'x'.repeat(16_384), 4)).toBe(200);
+    expect(gateway.users.seen.at(-1)?.bytes).toBe(65_536);
   });
 
   test('a chunked body to a service that answers early does not disturb the next request', async () => {
-    mesh.users.handler = answerWith(422, { 'Content-Length': '2' }, '{}');
-    expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(1_000), 40)).toBe(422);
-    expect(await postChunks(`${mesh.url}/users`, 'x'.repeat(16_384), 64)).toBeGreaterThanOrEqual(400);
-    mesh.users.handler = answerWith(200);
-    expect((await fetch(`${mesh.url}/users`)).status).toBe(200);
+    gateway.users.handler = answerWith(422, { 'Content-Length': '2' }, '{}');
+    expect(await postChunks(`${gateway.url}/users`, 'x'.repeat(1_000), 40)).toBe(422);
+    expect(await postChunks(`${gateway.url}/users`, 'x'.repeat(16_384), 64)).toBeGreaterThanOrEqual(400);
+    gateway.users.handler = answerWith(200);
+    expect((await fetch(`${gateway.url}/users`)).status).toBe(200);
   });
 
   test('Expect: 100-continue is answered here and not sent onward', async () => {
     const head =
       'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\nX-Internal-User: 1\r\n\r\n';
-    const answer = await sendRaw(mesh.port, [head, '{}'], 50);
+    const answer = await sendRaw(gateway.port, [head, '{}'], 50);
     expect(answer.status).toBe(200);
-    expect(mesh.users.seen[0]?.body).toBe('{}');
-    expect(mesh.users.seen[0]?.headers).not.toHaveProperty('expect');
-    expect(mesh.users.seen[0]?.headers).not.toHaveProperty('x-internal-user');
+    expect(gateway.users.seen[0]?.body).toBe('{}');
+    expect(gateway.users.seen[0]?.headers).not.toHaveProperty('expect');
+    expect(gateway.users.seen[0]?.headers).not.toHaveProperty('x-internal-user');
   });
 });
 
 describe('with short time limits', () => {
   beforeEach(async () => {
-    mesh = await startMesh({
+    gateway = await startMesh({
       IDLE_TIMEOUT_MS: '700',
       HEADERS_TIMEOUT_MS: '300',
       REQUEST_TIMEOUT_MS: '800',
       UPSTREAM_TIMEOUT_MS: '300',
     });
   });
-  afterEach(() => mesh.close());
+  afterEach(() => gateway.close());
 
   test('headers that trickle are cut with 408', async () => {
-    const answer = await sendRaw(mesh.port, ['GET /users HTTP/1.1\r\n', ...Array(100).fill('X-A: b\r\n')], 100);
+    const answer = await sendRaw(gateway.port, ['GET /users HTTP/1.1\r\n', ...Array(100).fill('X-A: b\r\n')], 100);
     expect(answer.status).toBe(408);
     expect(JSON.parse(answer.body)).toMatchObject({ status: 408, code: 'request_timeout' });
   });
 
   test('a body that trickles is cut with 408, which is no failure of the service', async () => {
-    mesh.users.handler = hang;
+    gateway.users.handler = hang;
     const head = 'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n';
     for (let count = 0; count < 2; count += 1) {
-      expect((await sendRaw(mesh.port, [head, ...Array(100).fill('x')], 100)).status).toBe(408);
+      expect((await sendRaw(gateway.port, [head, ...Array(100).fill('x')], 100)).status).toBe(408);
     }
-    expect(mesh.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
+    expect(gateway.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
   });
 
   test('a body slower than the header timer passes, because only the service is timed', async () => {
-    mesh.users.handler = (request, response) => void request.resume().on('end', () => response.end('late'));
+    gateway.users.handler = (request, response) => void request.resume().on('end', () => response.end('late'));
     const head = 'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n';
-    const answer = await sendRaw(mesh.port, [head, 'a', 'b', 'c', 'd', 'e'], 100);
+    const answer = await sendRaw(gateway.port, [head, 'a', 'b', 'c', 'd', 'e'], 100);
     expect(answer.status).toBe(200);
   });
 
   test('a client that does not read its answer is cut, and gives its connection to the service back', async () => {
     let given = false;
-    mesh.users.handler = (_request, response) => {
+    gateway.users.handler = (_request, response) => {
       response.on('close', () => {
         given = true;
       });
       response.end(Buffer.alloc(50_000_000));
     };
-    const deaf = connect(mesh.port, '127.0.0.1').on('error', () => {});
+    const deaf = connect(gateway.port, '127.0.0.1').on('error', () => {});
     deaf.pause().write('GET /users HTTP/1.1\r\nHost: a\r\n\r\n');
     await until(() => given, 'the end of the answer at the service');
     deaf.destroy();
   });
 
   test('connections that only dribble do not keep others from being served', async () => {
-    const slow = Array.from({ length: 200 }, () => connect(mesh.port, '127.0.0.1').on('error', () => {}));
+    const slow = Array.from({ length: 200 }, () => connect(gateway.port, '127.0.0.1').on('error', () => {}));
     const closed = slow.map((socket) => new Promise((resolve) => socket.on('close', resolve).resume()));
     for (const socket of slow) socket.write('GET /users HTTP/1.1\r\nX');
     const started = performance.now();
-    for (let count = 0; count < 20; count += 1) expect((await fetch(`${mesh.url}/users`)).status).toBe(200);
+    for (let count = 0; count < 20; count += 1) expect((await fetch(`${gateway.url}/users`)).status).toBe(200);
     expect(performance.now() - started).toBeLessThan(2_000);
     await Promise.all(closed);
     expect(performance.now() - started).toBeLessThan(7_000);
   });
 
   test('a response that streams for longer than the header timer passes whole', async () => {
-    mesh.users.handler = async (_request, response) => {
+    gateway.users.handler = async (_request, response) => {
       for (let count = 0; count < 12; count += 1) {
         response.write(`${count} `);
         await pause(100);
       }
       response.end('end');
     };
-    const response = await fetch(`${mesh.url}/users`);
+    const response = await fetch(`${gateway.url}/users`);
     expect(await response.text()).toBe('0 1 2 3 4 5 6 7 8 9 10 11 end');
   });
 });

@@ -3,16 +3,16 @@ import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { answerOk, type Mesh, pause, startMesh } from './stubs.ts';
 
-let mesh: Mesh;
+let gateway: Mesh;
 beforeEach(async () => {
-  mesh = await startMesh();
+  gateway = await startMesh();
 });
-afterEach(() => mesh.close());
+afterEach(() => gateway.close());
 
 /** Begins with `head`, then writes a byte twice a second. @returns after how many milliseconds it was closed */
 async function dribble(head: string): Promise<number> {
   const started = performance.now();
-  const socket = connect(mesh.port, '127.0.0.1').on('error', () => {});
+  const socket = connect(gateway.port, '127.0.0.1').on('error', () => {});
   socket.resume().write(head);
   const timer = setInterval(() => socket.write('a'), 500);
   await new Promise((resolve) => socket.on('close', resolve));
@@ -23,9 +23,9 @@ async function dribble(head: string): Promise<number> {
 const sorted = (values: number[]) => values.toSorted((a, b) => a - b);
 
 test('100 slow headers and 100 slow bodies are cut in time, and normal requests do not notice', async () => {
-  mesh.promotions.handler = (_request, response) => void response.end(Buffer.alloc(8_000_000));
+  gateway.promotions.handler = (_request, response) => void response.end(Buffer.alloc(8_000_000));
   const readers = Array.from({ length: 10 }, () =>
-    connect(mesh.port, '127.0.0.1')
+    connect(gateway.port, '127.0.0.1')
       .on('error', () => {})
       .pause(),
   );
@@ -34,11 +34,11 @@ test('100 slow headers and 100 slow bodies are cut in time, and normal requests 
   const headers = Promise.all(Array.from({ length: 100 }, () => dribble('GET /users HTTP/1.1\r\nX-A: ')));
   const bodies = Promise.all(Array.from({ length: 100 }, () => dribble(head)));
 
-  mesh.users.handler = answerOk;
+  gateway.users.handler = answerOk;
   const took: number[] = [];
   for (let count = 0; count < 200; count += 1) {
     const started = performance.now();
-    expect((await fetch(`${mesh.url}/users/1`)).status).toBe(200);
+    expect((await fetch(`${gateway.url}/users/1`)).status).toBe(200);
     took.push(performance.now() - started);
     await pause(20);
   }
@@ -50,6 +50,6 @@ test('100 slow headers and 100 slow bodies are cut in time, and normal requests 
   expect(byHeaders.at(-1)).toBeLessThan(15_000);
   expect(byBodies.at(-1)).toBeLessThan(30_000);
   expect(byHeaders[50]).toBeLessThan(Number(byBodies[50]) - 2_500);
-  expect(mesh.users.seen.filter(({ method }) => method === 'POST')).toEqual([]);
+  expect(gateway.users.seen.filter(({ method }) => method === 'POST')).toEqual([]);
   for (const socket of readers) socket.destroy();
 }, 60_000);

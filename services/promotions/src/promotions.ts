@@ -7,8 +7,8 @@ import { notFound } from '@promopulse/shared/errors';
 import { recordEvent } from '@promopulse/shared/outbox/outbox';
 import { Promotion } from './entities.ts';
 import { promotionState } from './presentation.ts';
-import { findPromotion, listPromotions, movePromotion, type PromotionRow, type StatusEvent } from './queries.ts';
-import { type Field, refuseEdit, refusePeriod, refuseTransition, statusesBefore } from './rules.ts';
+import { findPromotion, listPromotions, type PromotionRow, type StatusEvent, transitionStatus } from './queries.ts';
+import { allowedFrom, checkEdit, checkPeriod, checkTransition, type Field } from './rules.ts';
 
 export interface NewPromotion {
   name: string;
@@ -21,7 +21,7 @@ export type PromotionChanges = { [Name in Field]?: NewPromotion[Name] | undefine
 export function createPromotions(database: Database) {
   /** @throws invalidInput unless the period ends after it starts */
   async function createPromotion(input: NewPromotion, requestId: string): Promise<Promotion> {
-    const refusal = refusePeriod(input.start_at, input.end_at);
+    const refusal = checkPeriod(input.start_at, input.end_at);
     if (refusal) throw refusal;
     return await database.transaction(async (em) => {
       const promotion = em.create(Promotion, { ...input, description: input.description ?? null });
@@ -37,8 +37,8 @@ export function createPromotions(database: Database) {
     return await database.transaction(async (em) => {
       const promotion = await lockPromotion(em, id);
       const refusal =
-        refuseEdit(promotion.status, Object.keys(given) as Field[]) ??
-        refusePeriod(changes.start_at ?? promotion.start_at, changes.end_at ?? promotion.end_at);
+        checkEdit(promotion.status, Object.keys(given) as Field[]) ??
+        checkPeriod(changes.start_at ?? promotion.start_at, changes.end_at ?? promotion.end_at);
       if (refusal) throw refusal;
       const { version } = promotion;
       Object.assign(promotion, given);
@@ -59,11 +59,11 @@ export function createPromotions(database: Database) {
     status: PromotionStatus,
     event: StatusEvent,
   ): Promise<{ promotion: PromotionRow; changed: boolean }> {
-    const moved = await movePromotion(database, id, status, statusesBefore(status), event);
+    const moved = await transitionStatus(database, id, status, allowedFrom(status), event);
     if (moved) return { promotion: moved, changed: true };
     const promotion = await getPromotion(id);
     if (promotion.status === status) return { promotion, changed: false };
-    const refusal = refuseTransition(promotion.status, status);
+    const refusal = checkTransition(promotion.status, status);
     if (refusal) throw refusal;
     return await changeStatus(id, status, event); // somebody has moved it meanwhile, which can happen only twice
   }

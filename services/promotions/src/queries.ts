@@ -65,7 +65,7 @@ export interface StatusEvent {
 }
 
 /** Moves it, and records that, if and only if it has one of the statuses `from`. */
-export async function movePromotion(
+export async function transitionStatus(
   database: Database,
   id: number,
   to: PromotionStatus,

@@ -3,7 +3,7 @@ import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
 import { createCursor, pageQuery, pageSchema } from '@promopulse/shared/http/pagination';
 import { type Route, route } from '@promopulse/shared/http/routes';
 import { bodyId, filledText, moment, required, text, textId, textInteger } from '@promopulse/shared/http/schemas';
-import type { Tracked } from '@promopulse/shared/messaging/applied-reply';
+import type { AppliedReply } from '@promopulse/shared/messaging/applied-reply';
 import { z } from 'zod';
 import { presentedPromotion, presentPromotion, promotionState } from './presentation.ts';
 import type { createPromotions } from './promotions.ts';
@@ -31,7 +31,7 @@ const example = {
   end_at: '2026-06-30T23:59:59Z',
 };
 
-export function promotionRoutes(promotions: ReturnType<typeof createPromotions>, track: () => Tracked): Route[] {
+export function promotionRoutes(promotions: ReturnType<typeof createPromotions>, track: () => AppliedReply): Route[] {
   return [
     route({
       method: 'post',
@@ -131,13 +131,13 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
         422: 'the status is not one, or cannot be reached from here',
       },
       handle: async ({ params, body, requestId }) => {
-        const { outcome, forget, ...event } = track();
+        const { wait, dispose, ...event } = track();
         try {
           const { promotion, changed } = await promotions.changeStatus(params.id, body.status, { ...event, requestId });
-          const headers = changed ? { 'Promopulse-Projection': await outcome() } : {};
+          const headers = changed ? { 'Promopulse-Projection': await wait() } : {};
           return { status: 200, body: presentPromotion(promotion), headers };
         } finally {
-          forget();
+          dispose();
         }
       },
     }),

@@ -20,12 +20,12 @@ export const editableFields: Readonly<Record<PromotionStatus, readonly Field[]>>
 };
 
 /** From where a promotion can go to this status. */
-export function statusesBefore(to: PromotionStatus): PromotionStatus[] {
+export function allowedFrom(to: PromotionStatus): PromotionStatus[] {
   return promotionStatuses.filter((from) => transitions[from].includes(to));
 }
 
 /** Why a promotion cannot go from one status to another; undefined when it can. */
-export function refuseTransition(from: PromotionStatus, to: PromotionStatus): DomainError | undefined {
+export function checkTransition(from: PromotionStatus, to: PromotionStatus): DomainError | undefined {
   if (transitions[from].includes(to)) return undefined;
   const valid = Object.entries(transitions)
     .flatMap(([start, ends]) => ends.map((end) => `${start.toUpperCase()}→${end.toUpperCase()}`))
@@ -36,7 +36,7 @@ export function refuseTransition(from: PromotionStatus, to: PromotionStatus): Do
 }
 
 /** Why these fields cannot be edited in this status; undefined when they can. */
-export function refuseEdit(status: PromotionStatus, edited: readonly Field[]): DomainError | undefined {
+export function checkEdit(status: PromotionStatus, edited: readonly Field[]): DomainError | undefined {
   const refused = edited.filter((field) => !editableFields[status].includes(field));
   if (refused.length === 0) return undefined;
   return ruleViolation(
@@ -47,6 +47,6 @@ export function refuseEdit(status: PromotionStatus, edited: readonly Field[]): D
 }
 
 /** Why this period is none; undefined when it is one. */
-export function refusePeriod(start: Date, end: Date): DomainError | undefined {
+export function checkPeriod(start: Date, end: Date): DomainError | undefined {
   return end > start ? undefined : invalidInput([{ field: 'end_at', rule: 'must be after start_at' }]);
 }

@@ -1,6 +1,6 @@
 // What the promotions service is.
 import { fileURLToPath } from 'node:url';
-import { createPropagation } from '@promopulse/shared/messaging/applied-reply';
+import { createAppliedReplies } from '@promopulse/shared/messaging/applied-reply';
 import { defineService } from '@promopulse/shared/service';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
@@ -15,13 +15,13 @@ export const promotions = defineService({
   defaultPort: packageJson.config.port,
   config: {
     /** Longest wait, in milliseconds, of a status change for the subscriptions service to follow. */
-    PROPAGATION_TIMEOUT_MS: z.coerce.number().int().min(0).max(10_000).default(1_000),
+    APPLIED_REPLY_TIMEOUT_MS: z.coerce.number().int().min(0).max(10_000).default(1_000),
   },
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),
   parts: ({ config, database, broker }) => {
     const useCases = createPromotions(database);
-    const track = createPropagation(broker, config.PROPAGATION_TIMEOUT_MS);
+    const track = createAppliedReplies(broker, config.APPLIED_REPLY_TIMEOUT_MS);
     return { routes: promotionRoutes(useCases, track), internalRoutes: internalPromotionRoutes(useCases) };
   },
 });

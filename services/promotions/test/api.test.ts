@@ -7,7 +7,7 @@ import { createPromotion, getPromotion, notFound, setStatus, summerSale } from '
 let service: TestService;
 let api: Client;
 beforeAll(async () => {
-  service = await startTestService(promotions, { PROPAGATION_TIMEOUT_MS: '0' });
+  service = await startTestService(promotions, { APPLIED_REPLY_TIMEOUT_MS: '0' });
   api = service.api;
 });
 afterAll(() => service?.close());
@@ -172,7 +172,7 @@ describe('a promotion that is not there', () => {
 describe('listing promotions', () => {
   let list: TestService;
   beforeAll(async () => {
-    list = await startTestService(promotions, { PROPAGATION_TIMEOUT_MS: '0' });
+    list = await startTestService(promotions, { APPLIED_REPLY_TIMEOUT_MS: '0' });
     for (let number = 1; number <= 5; number += 1) await createPromotion(list.api, { name: `Sale ${number}` });
     for (const id of [2, 4]) await setStatus(list.api, { id }, 'active');
     await setStatus(list.api, { id: 4 }, 'ended');

@@ -30,7 +30,7 @@ async function timed<Result>(work: () => Promise<Result>): Promise<[Result, numb
 }
 
 const isStatusChange = ({ name }: { name: string }) => name === 'promotion.status_changed';
-const longBound = { PROPAGATION_TIMEOUT_MS: '10000' };
+const longBound = { APPLIED_REPLY_TIMEOUT_MS: '10000' };
 
 describe('a status change', () => {
   test('is answered once a slow consumer has applied it, and says so', async () => {
@@ -66,7 +66,7 @@ describe('a status change', () => {
   });
 
   test('is answered as pending after the bound when nobody listens, and is made', async () => {
-    const { api } = await start({ PROPAGATION_TIMEOUT_MS: '400' });
+    const { api } = await start({ APPLIED_REPLY_TIMEOUT_MS: '400' });
     const promotion = await createPromotion(api);
     const [answer, elapsed] = await timed(() => setStatus(api, promotion, 'active'));
     expect([answer.status, answer.headers.get('promopulse-projection')]).toEqual([200, 'pending']);
@@ -76,7 +76,7 @@ describe('a status change', () => {
   });
 
   test('is answered as pending after the bound when the consumer needs longer', async () => {
-    const { api, prefix } = await start({ PROPAGATION_TIMEOUT_MS: '200' });
+    const { api, prefix } = await start({ APPLIED_REPLY_TIMEOUT_MS: '200' });
     subscriber = subscribe(prefix, async (event) => isStatusChange(event) && sleep(3_000));
     const promotion = await createPromotion(api);
     await subscriber.arrivals(promotion, 1);
@@ -116,8 +116,8 @@ describe('a status change', () => {
 
 test.each(['-1', '10001', 'soon', '1.5'])('the bound %s stops the service at its start', async (bound) => {
   const nowhere = { DATABASE_URL: 'postgres://127.0.0.1:1/none', AMQP_URL: 'amqp://127.0.0.1:1' };
-  await expect(startService(promotions, { ...nowhere, PROPAGATION_TIMEOUT_MS: bound })).rejects.toMatchObject({
+  await expect(startService(promotions, { ...nowhere, APPLIED_REPLY_TIMEOUT_MS: bound })).rejects.toMatchObject({
     name: 'ConfigError',
-    message: expect.stringContaining('PROPAGATION_TIMEOUT_MS is not valid'),
+    message: expect.stringContaining('APPLIED_REPLY_TIMEOUT_MS is not valid'),
   });
 });

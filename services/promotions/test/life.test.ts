@@ -10,7 +10,7 @@ import { createPromotion, eventsOf, getPromotion, promotionIn, setStatus } from 
 let service: TestService;
 let api: Client;
 beforeAll(async () => {
-  service = await startTestService(promotions, { PROPAGATION_TIMEOUT_MS: '0' });
+  service = await startTestService(promotions, { APPLIED_REPLY_TIMEOUT_MS: '0' });
   api = service.api;
 });
 afterAll(() => service?.close());

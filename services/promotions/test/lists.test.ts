@@ -8,7 +8,7 @@ import { createPromotion, promotionIn, setStatus } from './wire.ts';
 
 let service: TestService;
 beforeAll(async () => {
-  service = await startTestService(promotions, { PROPAGATION_TIMEOUT_MS: '0', DATABASE_POOL_MAX: '16' });
+  service = await startTestService(promotions, { APPLIED_REPLY_TIMEOUT_MS: '0', DATABASE_POOL_MAX: '16' });
 });
 afterAll(() => service?.close());
 beforeEach(() => service.sql('truncate promotions.promotions'));

@@ -7,7 +7,7 @@ import { createPromotion, eventsOf, getPromotion, setStatus } from './wire.ts';
 let service: TestService;
 let api: Client;
 beforeAll(async () => {
-  service = await startTestService(promotions, { PROPAGATION_TIMEOUT_MS: '0' });
+  service = await startTestService(promotions, { APPLIED_REPLY_TIMEOUT_MS: '0' });
   api = service.api;
 });
 afterAll(() => service?.close());

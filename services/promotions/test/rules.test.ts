@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { promotionStatuses as statuses } from '@promopulse/shared/contracts/promotions';
 import {
+  checkEdit,
+  checkPeriod,
+  checkTransition,
   editableFields,
   type Field,
   fields,
-  refuseEdit,
-  refusePeriod,
-  refuseTransition,
   transitions,
 } from '../src/rules.ts';
 
@@ -19,11 +19,11 @@ describe('the life of a promotion', () => {
   });
 
   test.each(pairs.filter(([from, to]) => transitions[from].includes(to)))('goes from %s to %s', (from, to) => {
-    expect(refuseTransition(from, to)).toBeUndefined();
+    expect(checkTransition(from, to)).toBeUndefined();
   });
 
   test.each(pairs.filter(([from, to]) => !transitions[from].includes(to)))('does not go from %s to %s', (from, to) => {
-    expect(refuseTransition(from, to)).toMatchObject({
+    expect(checkTransition(from, to)).toMatchObject({
       kind: 'invalid',
       code: 'invalid_transition',
       message: `Cannot transition from ${from} to ${to}. Valid transitions: DRAFT→ACTIVE, ACTIVE→ENDED`,
@@ -46,14 +46,14 @@ describe('editing', () => {
   test.each(edits.filter(([field, status]) => editableFields[status].includes(field)))(
     'the %s can be edited when %s',
     (field, status) => {
-      expect(refuseEdit(status, [field])).toBeUndefined();
+      expect(checkEdit(status, [field])).toBeUndefined();
     },
   );
 
   test.each(edits.filter(([field, status]) => !editableFields[status].includes(field)))(
     'the %s cannot be edited when %s',
     (field, status) => {
-      expect(refuseEdit(status, [field])).toMatchObject({
+      expect(checkEdit(status, [field])).toMatchObject({
         kind: 'invalid',
         code: 'field_not_editable',
         message: `Cannot edit field '${field}' when promotion is in ${status} status`,
@@ -63,12 +63,12 @@ describe('editing', () => {
   );
 
   test.each(statuses)('nothing at all is never refused when %s', (status) => {
-    expect(refuseEdit(status, [])).toBeUndefined();
+    expect(checkEdit(status, [])).toBeUndefined();
   });
 
   test('of several fields the first that is refused is named, and all of them are listed', () => {
     const edited: Field[] = ['name', 'end_at', 'start_at'];
-    expect(refuseEdit('active', edited)).toMatchObject({
+    expect(checkEdit('active', edited)).toMatchObject({
       message: "Cannot edit field 'end_at' when promotion is in active status",
       errors: [{ field: 'end_at' }, { field: 'start_at' }],
     });
@@ -79,14 +79,14 @@ describe('a period', () => {
   const noon = new Date('2026-06-01T12:00:00Z');
 
   test('ends after it starts, be it by a millisecond', () => {
-    expect(refusePeriod(noon, new Date(noon.getTime() + 1))).toBeUndefined();
+    expect(checkPeriod(noon, new Date(noon.getTime() + 1))).toBeUndefined();
   });
 
   test.each([
     ['when it starts', 0],
     ['a millisecond before', -1],
   ])('that ends %s is none', (_when, difference) => {
-    expect(refusePeriod(noon, new Date(noon.getTime() + difference))).toMatchObject({
+    expect(checkPeriod(noon, new Date(noon.getTime() + difference))).toMatchObject({
       kind: 'invalid',
       message: 'end_at must be after start_at',
       errors: [{ field: 'end_at', rule: 'must be after start_at' }],

@@ -1,6 +1,6 @@
 // Test frame: the requests of promotions in one word each.
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
-import { type Answer, type Client, problem } from '@promopulse/testing/client';
+import { type Client, type ClientResponse, problem } from '@promopulse/testing/client';
 import type { TestService } from '@promopulse/testing/service';
 
 export interface Promotion {
@@ -47,7 +47,7 @@ export async function eventsOf(service: TestService, { id }: { id: number }) {
   return (await service.events()).filter(({ subject }) => subject === String(id));
 }
 
-function expectStatus<Body>(status: number, answer: Answer<Body>): Body {
+function expectStatus<Body>(status: number, answer: ClientResponse<Body>): Body {
   if (answer.status !== status) throw new Error(`${answer.status} ${JSON.stringify(answer.body)}`);
   return answer.body;
 }

@@ -73,11 +73,11 @@ const ProjectionSource = defineEntity({
   properties: {
     service: p.string().length(50).primary(),
     /** Everything the owner committed before this moment has been published and applied. */
-    horizon: p.datetime().nullable(),
+    watermark: p.datetime().nullable(),
     /** When the owner's snapshot was last read to its end; null until then, and after an event was set aside. */
     reconciled_at: p.datetime().nullable(),
     /** How often an event was set aside; tells a reconciliation that one happened under its feet. */
-    distrusts: p.integer().default(0),
+    invalidations: p.integer().default(0),
   },
 });
 

@@ -3,7 +3,7 @@
 import type { Database } from '@promopulse/shared/database/database';
 import { recordEventSql } from '@promopulse/shared/outbox/outbox';
 import { presentTimeSql } from '@promopulse/shared/outbox/payload';
-import type { Situation } from './rules.ts';
+import type { SubscriptionFacts } from './rules.ts';
 
 export interface SubscriptionRow {
   id: number;
@@ -17,7 +17,7 @@ export interface SubscriptionRow {
 const columns = 'id, user_id, promotion_id, is_active, metadata, created_at';
 
 /** What is known of the promotion `p` is fresh: heard of, or asked for, within the lease ($3, seconds). */
-const fresh = `greatest(p.verified_at, s.horizon) > now() - make_interval(secs => $3)`;
+const fresh = `greatest(p.verified_at, s.watermark) > now() - make_interval(secs => $3)`;
 const source = `left join projection_sources s on s.service = 'promotions' and s.reconciled_at is not null`;
 
 /** A changed row for its event; the caller's metadata stays out (it may hold personal data). */
@@ -121,17 +121,17 @@ export async function insertIfAllowed(
 }
 
 /** Why nothing was inserted; `seen_at` is the database's clock at that look. */
-export async function lookAt(
+export async function readDecisionState(
   database: Database,
   { user_id, promotion_id }: NewSubscription,
   leaseSeconds: number,
-): Promise<Situation & { seen_at: Date }> {
-  const rows = await database.run<Situation & { seen_at: Date }>(statements.situation, [
+): Promise<SubscriptionFacts & { seen_at: Date }> {
+  const rows = await database.run<SubscriptionFacts & { seen_at: Date }>(statements.situation, [
     user_id,
     promotion_id,
     leaseSeconds,
   ]);
-  return rows[0] as Situation & { seen_at: Date };
+  return rows[0] as SubscriptionFacts & { seen_at: Date };
 }
 
 /** @returns undefined when there is no such subscription or it is inactive already */

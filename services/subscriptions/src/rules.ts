@@ -2,7 +2,7 @@
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import { conflict, type DomainError, notFound, ruleViolation, unavailable } from '@promopulse/shared/errors';
 
-export interface Situation {
+export interface SubscriptionFacts {
   user: 'known' | 'deleted' | 'unknown';
   promotion: PromotionStatus | 'unknown';
   /** Whether what is known of the promotion is recent enough to be believed. */
@@ -11,12 +11,12 @@ export interface Situation {
 }
 
 /** Which owners have already been asked for this request: what they said is final. */
-export interface Asked {
+export interface Consulted {
   users: boolean;
   promotions: boolean;
 }
 
-export type Verdict = { refuse: DomainError } | { ask: keyof Asked } | 'try again';
+export type Decision = { refuse: DomainError } | { ask: keyof Consulted } | 'try again';
 
 interface Wanted {
   user_id: number;
@@ -24,7 +24,7 @@ interface Wanted {
 }
 
 /** Called when the insert found nothing to insert. The order is part of the wire: user, promotion, duplicate. */
-export function judge(situation: Situation, asked: Asked, wanted: Wanted): Verdict {
+export function decide(situation: SubscriptionFacts, asked: Consulted, wanted: Wanted): Decision {
   const { user, promotion, fresh, subscribed } = situation;
   if (user === 'deleted') return { refuse: userNotFound(wanted) };
   if (user === 'unknown') return asked.users ? { refuse: userNotFound(wanted) } : { ask: 'users' };
@@ -47,7 +47,7 @@ function userNotFound({ user_id }: Wanted): DomainError {
   return notFound(`User ${user_id} not found`, 'user_not_found');
 }
 
-function promotionNotActive({ promotion_id }: Wanted, status: Situation['promotion']): DomainError {
+function promotionNotActive({ promotion_id }: Wanted, status: SubscriptionFacts['promotion']): DomainError {
   const shown = status === 'unknown' ? 'not_found' : status;
   return ruleViolation(
     'promotion_not_active',

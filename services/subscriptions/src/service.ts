@@ -5,7 +5,7 @@ import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
 import { entities } from './entities.ts';
 import { projectionConsumer } from './projections/consumer.ts';
-import { promotionsOwner, usersOwner } from './projections/owner-client.ts';
+import { promotionsClient, usersClient } from './projections/owner-client.ts';
 import { startReconciliation } from './projections/reconciliation.ts';
 import { createProjections } from './projections/store.ts';
 import { subscriptionRoutes } from './routes.ts';
@@ -35,8 +35,8 @@ export const subscriptions = defineService({
     const projections = createProjections(database);
     const asking = { timeoutMs: config.OWNER_TIMEOUT_MS, resetMs: config.BREAKER_RESET_MS };
     const owners = {
-      users: usersOwner({ ...asking, url: config.USERS_URL }),
-      promotions: promotionsOwner({ ...asking, url: config.PROMOTIONS_URL }),
+      users: usersClient({ ...asking, url: config.USERS_URL }),
+      promotions: promotionsClient({ ...asking, url: config.PROMOTIONS_URL }),
     };
     return {
       routes: subscriptionRoutes(createSubscriptions(database, projections, owners, config.FRESHNESS_LEASE_MS / 1000)),

@@ -2,23 +2,23 @@
 import { randomUUID } from 'node:crypto';
 import type { Database } from '@promopulse/shared/database/database';
 import { notFound, ruleViolation } from '@promopulse/shared/errors';
-import type { Owner } from './projections/owner-client.ts';
+import type { OwnerClient } from './projections/owner-client.ts';
 import type { Projections, PromotionState, UserState } from './projections/store.ts';
 import {
   deactivateIfActive,
   insertIfAllowed,
   type ListFilter,
   listSubscriptions,
-  lookAt,
   type NewSubscription,
+  readDecisionState,
   type SubscriptionRow,
   subscriptionExists,
 } from './queries.ts';
-import { type Asked, cannotTell, judge } from './rules.ts';
+import { type Consulted, cannotTell, decide } from './rules.ts';
 
 interface Neighbours {
-  users: Owner<UserState>;
-  promotions: Owner<PromotionState>;
+  users: OwnerClient<UserState>;
+  promotions: OwnerClient<PromotionState>;
 }
 
 /** Insert, ask one owner, insert, ask the other, insert; more rounds only when rows change under our feet. */
@@ -36,12 +36,12 @@ export function createSubscriptions(
    */
   async function subscribe(wanted: NewSubscription, requestId: string): Promise<SubscriptionRow> {
     const cause = { eventId: randomUUID(), requestId };
-    const asked: Asked = { users: false, promotions: false };
+    const asked: Consulted = { users: false, promotions: false };
     for (let round = 0; round < mostRounds; round += 1) {
       const created = await insertIfAllowed(database, wanted, leaseSeconds, cause);
       if (created) return created;
-      const { seen_at, ...situation } = await lookAt(database, wanted, leaseSeconds);
-      const verdict = judge(situation, asked, wanted);
+      const { seen_at, ...situation } = await readDecisionState(database, wanted, leaseSeconds);
+      const verdict = decide(situation, asked, wanted);
       if (verdict === 'try again') continue;
       if ('refuse' in verdict) throw verdict.refuse;
       asked[verdict.ask] = true;

@@ -135,7 +135,7 @@ describe('with a cold projection', () => {
       expect(answer.status).toBe(503);
       expect(answer.headers.get('retry-after')).toMatch(/^\d+$/);
       expect([answer.body.code, answer.headers.get('promopulse-away')]).toEqual([
-        'neighbour_unavailable',
+        'dependency_unavailable',
         'promotions',
       ]);
       expect(await scene.sql('select from subscriptions.subscriptions')).toHaveLength(0);

@@ -10,7 +10,7 @@ import type { OutgoingMessage } from '@promopulse/shared/messaging/broker';
 import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
 import { brokerOptions } from '@promopulse/shared/service';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
-import type { Answer, Wire } from '@promopulse/testing/client';
+import type { ClientResponse, Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
 import { startTestService, type TestService } from '@promopulse/testing/service';
@@ -70,7 +70,7 @@ export interface Scene extends TestService {
   /** A heartbeat of the promotions relay: all committed `secondsAgo` or earlier has been published. */
   beat(secondsAgo?: number): Promise<void>;
   cachedPromotion(id: number): Promise<{ status: string; version: number } | undefined>;
-  subscribe(userId: number, promotionId: number): Promise<Answer<Wire>>;
+  subscribe(userId: number, promotionId: number): Promise<ClientResponse<Wire>>;
 }
 
 /** The real service on real Postgres and RabbitMQ, between two stub owners; `env` overrides its environment. */
@@ -111,8 +111,8 @@ export async function startScene(env: Record<string, string> = {}): Promise<Scen
     announceRaw,
     beat: async (secondsAgo = 0) => {
       const [row] = await service.sql<{ now: Date }>('select now() as now');
-      const horizon = new Date(Number(row?.now) - secondsAgo * 1000).toISOString();
-      await announce('relay.heartbeat', { service: 'promotions', horizon });
+      const watermark = new Date(Number(row?.now) - secondsAgo * 1000).toISOString();
+      await announce('relay.heartbeat', { service: 'promotions', watermark });
     },
     cachedPromotion: async (id) =>
       (

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import { type Database, openDatabase } from '@promopulse/shared/database/database';
-import { rabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
+import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
 import { databaseOptionsOf } from '@promopulse/shared/service';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
@@ -102,14 +102,14 @@ describe('the upsert behind all of them', () => {
 });
 
 describe('a poison message', () => {
-  test('goes to the dead letters with a reason, the others pass, and the source is distrusted until reconciled', async () => {
+  test('goes to the dead letters with a reason, the others pass, and the source is invalidated until reconciled', async () => {
     scene.promotions.states.set(3000, promotionState(3000, 'active', 2));
-    const before = await distrusts();
+    const before = await invalidations();
     const id = randomUUID();
     await scene.announceRaw({ id, routingKey: 'promotion.updated', body: '{"not":"an event"}' });
     await scene.announce('promotion.created', promotionState(3001, 'draft', 1));
     await eventually(async () => expect(await scene.cachedPromotion(3001)).toBeDefined());
-    const letters = await rabbitDeadLetters(amqpUrl(), { prefix: scene.prefix });
+    const letters = await openRabbitDeadLetters(amqpUrl(), { prefix: scene.prefix });
     try {
       await eventually(async () => {
         const letter = (await letters.list()).find((each) => each.id === id);
@@ -124,7 +124,7 @@ describe('a poison message', () => {
     } finally {
       await letters.close();
     }
-    expect(await distrusts()).toBe(before + 1);
+    expect(await invalidations()).toBe(before + 1);
     // The reconciliation that follows brings what the lost event would have said.
     await eventually(async () => expect(await scene.cachedPromotion(3000)).toEqual({ status: 'active', version: 2 }));
     await eventually(async () => expect((await sourceState()).reconciled).toBe(true));
@@ -133,8 +133,8 @@ describe('a poison message', () => {
   async function sourceState() {
     return (await scene.api.get('/health')).body.projections.promotions;
   }
-  async function distrusts(): Promise<number> {
-    return (await sourceState())?.distrusts ?? 0;
+  async function invalidations(): Promise<number> {
+    return (await sourceState())?.invalidations ?? 0;
   }
 });
 
@@ -143,14 +143,14 @@ describe('a heartbeat', () => {
     // A lock on the row holds the event's upsert up; the heartbeat behind it must wait.
     await scene.announce('promotion.created', promotionState(4000, 'draft', 1));
     await eventually(async () => expect(await scene.cachedPromotion(4000)).toBeDefined());
-    const horizon = async () =>
+    const watermark = async () =>
       Number(
-        (await scene.sql(`select horizon from subscriptions.projection_sources where service = 'promotions'`))[0]
-          ?.horizon ?? 0,
+        (await scene.sql(`select watermark from subscriptions.projection_sources where service = 'promotions'`))[0]
+          ?.watermark ?? 0,
       );
     await scene.beat(3600);
-    await eventually(async () => expect(await horizon()).toBeGreaterThan(0));
-    const old = await horizon();
+    await eventually(async () => expect(await watermark()).toBeGreaterThan(0));
+    const old = await watermark();
 
     const locked = scene.sql(
       `do $$ begin perform from subscriptions.cached_promotions where promotion_id = 4000 for update; perform pg_sleep(0.8); end $$`,
@@ -159,14 +159,14 @@ describe('a heartbeat', () => {
     await scene.announce('promotion.status_changed', promotionState(4000, 'active', 2));
     await scene.beat();
     await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(await horizon()).toBe(old);
+    expect(await watermark()).toBe(old);
     await locked;
-    await eventually(async () => expect(await horizon()).toBeGreaterThan(old));
+    await eventually(async () => expect(await watermark()).toBeGreaterThan(old));
     expect(await scene.cachedPromotion(4000)).toEqual({ status: 'active', version: 2 });
   });
 
   test("of another service, even one's own, is ignored", async () => {
-    await scene.announce('relay.heartbeat', { service: 'subscriptions', horizon: new Date().toISOString() });
+    await scene.announce('relay.heartbeat', { service: 'subscriptions', watermark: new Date().toISOString() });
     await scene.announce('promotion.created', promotionState(4100, 'draft', 1));
     await eventually(async () => expect(await scene.cachedPromotion(4100)).toBeDefined());
     const rows = await scene.sql('select service from subscriptions.projection_sources order by service');
@@ -180,7 +180,7 @@ describe('an event that cannot be applied', () => {
     await scene.announce('promotion.created', promotionState(5000, 'draft', 1));
     await scene.beat();
     await eventually(async () => expect(await scene.cachedPromotion(5000)).toBeDefined());
-    const { distrusts } = await health();
+    const { invalidations } = await health();
     const locked = scene.sql(
       'do $$ begin perform from subscriptions.cached_promotions where promotion_id = 5000 for update; perform pg_sleep(5); end $$',
     );
@@ -198,7 +198,7 @@ describe('an event that cannot be applied', () => {
     await eventually(async () => expect(await scene.cachedPromotion(5000)).toEqual({ status: 'active', version: 2 }));
     await scene.beat();
     await eventually(async () => expect((await health()).behind_seconds).toBeLessThan(2));
-    expect((await health()).distrusts).toBe(distrusts);
+    expect((await health()).invalidations).toBe(invalidations);
   });
 });
 

@@ -1,13 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
-import { type Asked, judge, type Situation } from '../src/rules.ts';
+import { type Consulted, decide, type SubscriptionFacts } from '../src/rules.ts';
 
 const wanted = { user_id: 7, promotion_id: 9 };
-const nobodyAsked: Asked = { users: false, promotions: false };
-const allAsked: Asked = { users: true, promotions: true };
-const good: Situation = { user: 'known', promotion: 'active', fresh: true, subscribed: false };
+const nobodyAsked: Consulted = { users: false, promotions: false };
+const allAsked: Consulted = { users: true, promotions: true };
+const good: SubscriptionFacts = { user: 'known', promotion: 'active', fresh: true, subscribed: false };
 
-function refusal(situation: Partial<Situation>, asked: Asked): string {
-  const verdict = judge({ ...good, ...situation }, asked, wanted);
+function refusal(situation: Partial<SubscriptionFacts>, asked: Consulted): string {
+  const verdict = decide({ ...good, ...situation }, asked, wanted);
   if (verdict === 'try again' || !('refuse' in verdict)) throw new Error(`not refused: ${JSON.stringify(verdict)}`);
   return `${verdict.refuse.kind}: ${verdict.refuse.message}`;
 }
@@ -16,7 +16,7 @@ const notActive = (status: string) =>
 
 describe('the user', () => {
   test('is asked for when unknown, before anything is said of the promotion', () => {
-    expect(judge({ ...good, user: 'unknown', promotion: 'ended' }, nobodyAsked, wanted)).toEqual({ ask: 'users' });
+    expect(decide({ ...good, user: 'unknown', promotion: 'ended' }, nobodyAsked, wanted)).toEqual({ ask: 'users' });
   });
   test('is not found when the owner knows none either', () => {
     expect(refusal({ user: 'unknown' }, allAsked)).toBe('not_found: User 7 not found');
@@ -35,7 +35,7 @@ describe('the promotion', () => {
     ['draft', true],
     ['active', false],
   ] as const)('that is %s (fresh: %s) is asked for', (promotion, fresh) => {
-    expect(judge({ ...good, promotion, fresh }, nobodyAsked, wanted)).toEqual({ ask: 'promotions' });
+    expect(decide({ ...good, promotion, fresh }, nobodyAsked, wanted)).toEqual({ ask: 'promotions' });
   });
   test('that the owner does not know is refused as not_found', () => {
     expect(refusal({ promotion: 'unknown' }, allAsked)).toBe(notActive('not_found'));
@@ -58,5 +58,5 @@ describe('a duplicate', () => {
 });
 
 test('when nothing stands against it any more, the insert is tried again', () => {
-  expect(judge(good, nobodyAsked, wanted)).toBe('try again');
+  expect(decide(good, nobodyAsked, wanted)).toBe('try again');
 });

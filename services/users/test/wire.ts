@@ -1,6 +1,6 @@
 // Test frame: the requests of users in one word each.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Answer, type Client, problem } from '@promopulse/testing/client';
+import { type Client, type ClientResponse, problem } from '@promopulse/testing/client';
 import { testKeys } from '@promopulse/testing/service';
 
 export const keys = {
@@ -28,7 +28,7 @@ export async function createUser(api: Client, fields: object = {}): Promise<User
 }
 
 /** Sends again what was answered with 503, as its Retry-After asks to: a busy machine may have no connection to spare. */
-export async function patiently<Body>(send: () => Promise<Answer<Body>>): Promise<Answer<Body>> {
+export async function patiently<Body>(send: () => Promise<ClientResponse<Body>>): Promise<ClientResponse<Body>> {
   const answer = await send();
   if (answer.status !== 503) return answer;
   await sleep(Number(answer.headers.get('retry-after')) * 1_000);

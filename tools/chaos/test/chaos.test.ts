@@ -64,7 +64,7 @@ function story() {
     subscriptions: [{ ...subscription, created_at: new Date(epoch + 4_050) }],
     knownUsers: [{ id: 1, version: 1, deleted: false }],
     cachedPromotions: [{ id: 1, version: 3, status: 'ended' }],
-    distrusts: 0,
+    invalidations: 0,
     events: [
       event(1, 'users', 'user.created', { id: 1, version: 1 }),
       event(2, 'promotions', 'promotion.created', { ...promotion, version: 1, status: 'draft' }),

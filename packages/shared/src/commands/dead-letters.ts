@@ -4,9 +4,9 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { loadConfig } from '../config.ts';
-import type { DeadLetter, DeadLetters } from '../messaging/broker.ts';
-import { fileDeadLetters } from '../messaging/in-memory/dead-letters.ts';
-import { rabbitDeadLetters } from '../messaging/rabbitmq/dead-letters.ts';
+import type { DeadLetter, DeadLetterStore } from '../messaging/broker.ts';
+import { openFileDeadLetters } from '../messaging/in-memory/dead-letters.ts';
+import { openRabbitDeadLetters } from '../messaging/rabbitmq/dead-letters.ts';
 
 const usage = `Usage: dead-letters list [--json]
        dead-letters replay  <id …> | --all    put back into the queue they came from
@@ -40,13 +40,13 @@ function readCommand(args: string[]): Command | undefined {
 }
 
 /** Where to look; DEAD_LETTER_DIR, or the data folder of `npm start`, unless AMQP_URL names a RabbitMQ. */
-async function open(): Promise<{ letters: DeadLetters; place: string }> {
+async function open(): Promise<{ letters: DeadLetterStore; place: string }> {
   const { AMQP_URL, AMQP_PREFIX, DATA_DIR, DEAD_LETTER_DIR } = loadConfig(places, process.env);
   if (AMQP_URL) {
-    return { letters: await rabbitDeadLetters(AMQP_URL, { prefix: AMQP_PREFIX }), place: new URL(AMQP_URL).host };
+    return { letters: await openRabbitDeadLetters(AMQP_URL, { prefix: AMQP_PREFIX }), place: new URL(AMQP_URL).host };
   }
   const folder = resolve(DEAD_LETTER_DIR ?? join(DATA_DIR, 'dead-letters'));
-  return { letters: fileDeadLetters(folder), place: folder };
+  return { letters: openFileDeadLetters(folder), place: folder };
 }
 
 const places = z.object({

@@ -4,6 +4,6 @@ import { time } from './envelope.ts';
 
 /**
  * Sent about once a second by each relay, but not behind a backlog of 10,000 events or more: everything its service
- * committed before `horizon` has been published.
+ * committed before `watermark` has been published.
  */
-export const relayHeartbeat = z.object({ service: z.string(), horizon: time });
+export const relayHeartbeat = z.object({ service: z.string(), watermark: time });

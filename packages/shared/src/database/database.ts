@@ -4,17 +4,17 @@ import { Migrator } from '@mikro-orm/migrations';
 import { type EntityManager, type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
 import type pg from 'pg';
 import { z } from 'zod';
-import { openPipelines } from './pipelined-connections.ts';
+import { openPipelinedConnections } from './pipelined-connections.ts';
 import { queryOf, type Statement } from './prepared.ts';
 
-const defaultPipelines = 4;
+const defaultPipelinedConnections = 4;
 
 export const databaseConfig = {
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
   /** Connections of this process for transactions; one of them leads the relay. */
   DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(5),
   /** Connections besides for single statements, many at once on each. 0: those, too, take a connection of the pool each. */
-  DATABASE_PIPELINES: z.coerce.number().int().min(0).max(100).default(defaultPipelines),
+  DATABASE_PIPELINED_CONNECTIONS: z.coerce.number().int().min(0).max(100).default(defaultPipelinedConnections),
 };
 
 /** A connection of the pool, held for itself. */
@@ -36,7 +36,7 @@ export interface DatabaseOptions {
   /** Absolute path of the folder of migrations. */
   migrations: string;
   poolMax?: number;
-  pipelines?: number;
+  pipelinedConnections?: number;
 }
 
 export interface Database {
@@ -104,7 +104,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   // As MikroORM reads the URL: its pool and these go to the same place, with the same settings.
   const { host, port, user, password, database, ssl } = pool.options;
   const target = { host, port, user, password, database, ssl, ...connectionOptions(options.schema) };
-  const pipelines = openPipelines(target, options.pipelines ?? defaultPipelines);
+  const pipelines = openPipelinedConnections(target, options.pipelinedConnections ?? defaultPipelinedConnections);
   const listeners: (() => void)[] = [];
   const committed = (): void => {
     for (const listener of listeners) listener();

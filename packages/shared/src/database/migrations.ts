@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { MikroORM } from '@mikro-orm/postgresql';
-import { pause } from '../backoff.ts';
+import { sleepUnlessAborted } from '../backoff.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type DatabaseOptions, ormOptions, poolOf } from './database.ts';
 import { isDatabaseUnavailable } from './sqlstate.ts';
@@ -17,7 +17,7 @@ const waitForDatabaseMs = 30_000;
  */
 export function migrate(options: DatabaseOptions, log: Logger): Promise<string[]> {
   // From the beginning: what is applied by then, pending before, is not applied again.
-  return patiently(log, () =>
+  return retryUntilAvailable(log, () =>
     withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name)),
   );
 }
@@ -84,7 +84,7 @@ async function withMigrationLock<Result>(
   const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
   try {
     const pool = await poolOf(orm);
-    const client = await patiently(log, () => pool.connect());
+    const client = await retryUntilAvailable(log, () => pool.connect());
     try {
       await client.query({
         text: 'select pg_advisory_lock(hashtextextended($1, 0))',
@@ -100,7 +100,7 @@ async function withMigrationLock<Result>(
 }
 
 /** Only for what may be done again when nobody knows whether it was. */
-async function patiently<Result>(log: Logger, work: () => Promise<Result>): Promise<Result> {
+async function retryUntilAvailable<Result>(log: Logger, work: () => Promise<Result>): Promise<Result> {
   const deadline = Date.now() + waitForDatabaseMs;
   for (;;) {
     try {
@@ -108,7 +108,7 @@ async function patiently<Result>(log: Logger, work: () => Promise<Result>): Prom
     } catch (error) {
       if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
       log.warn({ err: error }, 'waiting for the database');
-      await pause(1_000);
+      await sleepUnlessAborted(1_000);
     }
   }
 }

@@ -4,10 +4,10 @@
 // several connections, of which the least busy is taken, and none that has not answered for a while.
 import { Socket } from 'node:net';
 import pg from 'pg';
-import { within } from '../backoff.ts';
-import { writeTogether } from '../coalesce-writes.ts';
+import { settleWithin } from '../backoff.ts';
+import { coalesceWrites } from '../coalesce-writes.ts';
 
-export interface Pipelines {
+export interface PipelinedConnections {
   /** Undefined when no connection has room: the caller has a pool, whose queue has a time limit. */
   query(query: pg.QueryConfig): Promise<pg.QueryResult> | undefined;
   /** Lets what is under way finish, for a second at most. */
@@ -15,17 +15,17 @@ export interface Pipelines {
 }
 
 /** Statements under way on one connection. */
-const deepest = 8;
+const maxDepth = 8;
 /** Whoever is under way on a connection that has answered nothing for so long must wait; nobody else has to. */
-const stuckMs = 500;
+const stallMs = 500;
 const reopenAfterMs = 1_000;
 const closesWithinMs = 1_000;
 
-interface Pipeline {
+interface PipelinedConnection {
   client: pg.Client;
-  underWay: number;
+  inFlight: number;
   /** When it last answered, or was given something to do while it had nothing. */
-  movedAt: number;
+  lastProgressAt: number;
 }
 
 /**
@@ -40,8 +40,8 @@ function isLost(error: unknown): boolean {
 }
 
 /** @param most connections; they are opened one by one, when all that are there have something to do */
-export function openPipelines(config: pg.ClientConfig, most: number): Pipelines {
-  const pipelines = new Set<Pipeline>();
+export function openPipelinedConnections(config: pg.ClientConfig, most: number): PipelinedConnections {
+  const pipelines = new Set<PipelinedConnection>();
   let opening: Promise<void> | undefined;
   let openNotBefore = 0;
   let closed = false;
@@ -50,9 +50,9 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
     let client: pg.Client | undefined;
     try {
       // With TLS it is pg that writes to the socket on top of this one, statement by statement.
-      const stream = (): Socket => writeTogether(new Socket(), setImmediate);
+      const stream = (): Socket => coalesceWrites(new Socket(), setImmediate);
       client = new pg.Client({ ...config, pipeline: true, stream });
-      const pipeline = { client, underWay: 0, movedAt: 0 };
+      const pipeline = { client, inFlight: 0, lastProgressAt: 0 };
       client.on('error', () => drop(pipeline)); // what is under way on it is rejected with the same
       client.on('end', () => drop(pipeline));
       await client.connect();
@@ -66,31 +66,31 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
   }
 
   /** Nothing more is sent on it. */
-  function drop(pipeline: Pipeline): void {
+  function drop(pipeline: PipelinedConnection): void {
     if (pipelines.delete(pipeline)) pipeline.client.end().catch(() => undefined);
   }
 
-  function leastBusy(now: number): Pipeline | undefined {
-    let least: Pipeline | undefined;
+  function leastBusy(now: number): PipelinedConnection | undefined {
+    let least: PipelinedConnection | undefined;
     for (const pipeline of pipelines) {
-      const { underWay, movedAt } = pipeline;
-      const isStuck = underWay > 0 && now - movedAt > stuckMs;
-      if (!isStuck && underWay < (least?.underWay ?? deepest)) least = pipeline;
+      const { inFlight, lastProgressAt } = pipeline;
+      const isStuck = inFlight > 0 && now - lastProgressAt > stallMs;
+      if (!isStuck && inFlight < (least?.inFlight ?? maxDepth)) least = pipeline;
     }
     return least;
   }
 
-  async function send(pipeline: Pipeline, query: pg.QueryConfig, now: number): Promise<pg.QueryResult> {
-    if (pipeline.underWay === 0) pipeline.movedAt = now;
-    pipeline.underWay += 1;
+  async function send(pipeline: PipelinedConnection, query: pg.QueryConfig, now: number): Promise<pg.QueryResult> {
+    if (pipeline.inFlight === 0) pipeline.lastProgressAt = now;
+    pipeline.inFlight += 1;
     try {
       return await pipeline.client.query(query);
     } catch (error) {
       if (isLost(error)) drop(pipeline);
       throw error;
     } finally {
-      pipeline.underWay -= 1;
-      pipeline.movedAt = performance.now();
+      pipeline.inFlight -= 1;
+      pipeline.lastProgressAt = performance.now();
     }
   }
 
@@ -99,7 +99,7 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
       if (closed) return undefined;
       const now = performance.now();
       const pipeline = leastBusy(now);
-      const isBusy = !pipeline || pipeline.underWay > 0;
+      const isBusy = !pipeline || pipeline.inFlight > 0;
       if (isBusy && !opening && pipelines.size < most && now >= openNotBefore) {
         opening = openAnother().finally(() => {
           opening = undefined;
@@ -111,7 +111,7 @@ export function openPipelines(config: pg.ClientConfig, most: number): Pipelines 
       closed = true;
       // A server that has fallen silent, or is forgotten by the network, never says goodbye.
       const ends = [...pipelines].map(({ client }) => client.end());
-      await within(closesWithinMs, Promise.all([opening, ...ends]));
+      await settleWithin(closesWithinMs, Promise.all([opening, ...ends]));
     },
   };
 }

@@ -10,7 +10,7 @@ import { requestIdOf } from './request-log.ts';
  * Last in the chain. `translate` may turn what a library threw into a DomainError; what stays unknown is logged
  * and answered as a bare 500.
  */
-export function answerErrors(log: Logger, translate: (error: unknown) => DomainError | undefined = () => undefined) {
+export function errorHandler(log: Logger, translate: (error: unknown) => DomainError | undefined = () => undefined) {
   return (error: unknown, request: IncomingMessage, response: ServerResponse, next: (error: unknown) => void): void => {
     const requestId = requestIdOf(request);
     const known = error instanceof DomainError ? error : (translateHttpError(error) ?? translate(error));
@@ -53,7 +53,7 @@ function translateHttpError(error: unknown): DomainError | undefined {
 }
 
 /** An express app without the defaults that cost or tell something (etag hashing, X-Powered-By). */
-export function bareApp(): Express {
+export function createApp(): Express {
   return express().disable('x-powered-by').disable('etag').set('case sensitive routing', true);
 }
 
@@ -62,7 +62,7 @@ export function notFoundRoute(): never {
 }
 
 /** Ends the chain of a path that can only be read; without it express answers OPTIONS by itself. */
-export function onlyGet(): never {
+export function allowGetOnly(): never {
   throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
     headers: { Allow: 'GET, HEAD' },
   });

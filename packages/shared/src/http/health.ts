@@ -1,7 +1,7 @@
 // `/health` for people, `/health/live` and `/health/ready` for orchestrators.
 import express from 'express';
 import { unavailable } from '../errors.ts';
-import { onlyGet } from './app.ts';
+import { allowGetOnly } from './app.ts';
 
 export interface HealthInfo {
   app: string;
@@ -30,6 +30,6 @@ export function healthRoutes({ info, details = () => ({}), isReady }: HealthRout
     if (!(await isReady())) throw unavailable('Not ready');
     response.json({ status: 'ok' });
   });
-  router.all(['/health', '/health/live', '/health/ready'], onlyGet);
+  router.all(['/health', '/health/live', '/health/ready'], allowGetOnly);
   return router;
 }

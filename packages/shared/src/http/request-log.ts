@@ -33,7 +33,7 @@ function loggablePath(url: string): string {
 }
 
 /** One line per request when its response is over. */
-export function logAccess(log: Logger) {
+export function accessLog(log: Logger) {
   return (request: IncomingMessage, response: ServerResponse, next?: () => void): void => {
     const start = performance.now();
     const path = loggablePath(request.url ?? '');

@@ -5,19 +5,19 @@ import { randomUUID } from 'node:crypto';
 import type { Broker } from './broker.ts';
 
 /** `applied`: the next subscribe meets the new status. `pending`: it will, once the broker has delivered the event. */
-type Propagation = 'applied' | 'pending';
+type AppliedOutcome = 'applied' | 'pending';
 
-export interface Tracked {
+export interface AppliedReply {
   eventId: string;
   replyTo: string | undefined;
   /** Settles when the event was applied or after the bound; call once. */
-  outcome(): Promise<Propagation>;
+  wait(): Promise<AppliedOutcome>;
   /** When there was nothing to wait for after all. */
-  forget(): void;
+  dispose(): void;
 }
 
 /** @param boundMs longest wait in milliseconds */
-export function createPropagation(broker: Broker, boundMs: number): () => Tracked {
+export function createAppliedReplies(broker: Broker, boundMs: number): () => AppliedReply {
   const waiting = new Map<string, () => void>();
   broker.onReply((eventId) => waiting.get(eventId)?.());
 
@@ -25,20 +25,20 @@ export function createPropagation(broker: Broker, boundMs: number): () => Tracke
     const eventId = randomUUID();
     const replyTo = broker.replyAddress();
     // Listening starts before the commit: the reply may be faster than the transaction's return.
-    const applied = new Promise<Propagation>((resolve) => waiting.set(eventId, () => resolve('applied')));
-    const forget = (): void => void waiting.delete(eventId);
-    const outcome = async (): Promise<Propagation> => {
+    const applied = new Promise<AppliedOutcome>((resolve) => waiting.set(eventId, () => resolve('applied')));
+    const dispose = (): void => void waiting.delete(eventId);
+    const wait = async (): Promise<AppliedOutcome> => {
       let timer: NodeJS.Timeout | undefined;
-      const bound = new Promise<Propagation>((resolve) => {
+      const bound = new Promise<AppliedOutcome>((resolve) => {
         timer = setTimeout(resolve, replyTo ? boundMs : 0, 'pending');
       });
       try {
         return await Promise.race([applied, bound]);
       } finally {
         clearTimeout(timer);
-        forget();
+        dispose();
       }
     };
-    return { eventId, replyTo, outcome, forget };
+    return { eventId, replyTo, wait, dispose };
   };
 }

@@ -92,7 +92,7 @@ export interface DeadLetter {
 }
 
 /** The operator's side: look, put back into the queue it came from, or throw away. Ids select; no ids selects all. */
-export interface DeadLetters {
+export interface DeadLetterStore {
   list(): Promise<DeadLetter[]>;
   /** @returns how many were put back */
   replay(ids?: readonly string[]): Promise<number>;

@@ -1,7 +1,7 @@
 // What every transport does with one delivery. The promise: a message leaves a consumer's hands in one of three ways:
 // applied, durably set aside with a reason, or interrupted, and then it belongs to the queue again. Nothing is dropped.
 // Retries happen in process: a transport's own requeue has no pause between attempts and counts toward its limits.
-import { backOffMs, pause } from '../backoff.ts';
+import { backOffMs, sleepUnlessAborted } from '../backoff.ts';
 import { describeError } from '../telemetry/describe-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Consumer, IncomingMessage, RetryPolicy } from './broker.ts';
@@ -16,7 +16,7 @@ export interface Delivery {
   /** Aborts when the transport closes or loses the message: pauses end at once, a running handler is left to finish. */
   signal: AbortSignal;
   /** Stores the dead letter; rejects unless that was durable. */
-  setAside(reason: string, attempts: number): Promise<void>;
+  deadLetter(reason: string, attempts: number): Promise<void>;
 }
 
 /** Never rejects. */
@@ -33,22 +33,22 @@ export async function deliver(delivery: Delivery): Promise<Settlement> {
       const log = logOf(delivery);
       if (isHopeless(error) || failures >= retry.attempts) {
         log.error({ err: error, attempts: attempt }, 'message goes to the dead letters');
-        return setAsideSurely(delivery, log, reasonOf(error), attempt);
+        return deadLetterUntilStored(delivery, log, reasonOf(error), attempt);
       }
       // A long outage would otherwise write a line per message and attempt.
       log[attempt === 1 ? 'warn' : 'debug'](
         { err: error, attempts: attempt, transient },
         'message will be tried again',
       );
-      await pause(backOffMs(attempt, retry), signal);
+      await sleepUnlessAborted(backOffMs(attempt, retry), signal);
     }
   }
   return 'interrupted';
 }
 
 /** Keeps trying: requeueing instead would run the handler again for a message already judged. */
-async function setAsideSurely(
-  { message, consumer, retry, signal, setAside }: Delivery,
+async function deadLetterUntilStored(
+  { message, consumer, retry, signal, deadLetter }: Delivery,
   log: Logger,
   reason: string,
   attempts: number,
@@ -65,13 +65,13 @@ async function setAsideSurely(
     }
     try {
       if (told) {
-        await setAside(reason, attempts);
+        await deadLetter(reason, attempts);
         return 'set_aside';
       }
     } catch (error) {
       log.warn({ err: error }, 'the dead letter could not be stored yet');
     }
-    await pause(backOffMs(attempt, retry), signal);
+    await sleepUnlessAborted(backOffMs(attempt, retry), signal);
     if (signal.aborted) return 'interrupted';
   }
 }

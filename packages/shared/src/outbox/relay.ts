@@ -4,7 +4,7 @@
 // One relay leads per schema (a session advisory lock): rows go out in id order, and for one aggregate that is the
 // order of its versions. During a change of leader a row may go out twice or late; consumers compare versions.
 import { randomUUID } from 'node:crypto';
-import { pause, within } from '../backoff.ts';
+import { settleWithin, sleepUnlessAborted } from '../backoff.ts';
 import { tryLock } from '../database/advisory-lock.ts';
 import type { Connection, Database } from '../database/database.ts';
 import { isDatabaseUnavailable } from '../database/sqlstate.ts';
@@ -43,9 +43,9 @@ export interface Relay {
 const pruneBatch = 1_000;
 
 /** So many waiting rows are looked at for their number and age, and not all: a backlog may be millions. */
-const mostLookedAt = 10_000;
+const maxInspectedRows = 10_000;
 
-const waiting = `from (select created_at from outbox where published_at is null order by id limit ${mostLookedAt}) as waiting`;
+const waiting = `from (select created_at from outbox where published_at is null order by id limit ${maxInspectedRows}) as waiting`;
 
 const statements = {
   waiting: {
@@ -54,9 +54,9 @@ const statements = {
            from outbox where published_at is null and id not in (select unnest($2::bigint[])) order by id limit $1`,
   },
   mark: { name: 'outbox_mark', text: 'update outbox set published_at = now() where id = any($1::bigint[])' },
-  horizon: {
+  watermark: {
     name: 'outbox_horizon',
-    text: `select now() as now, coalesce(min(created_at), now()) as horizon, count(*) < ${mostLookedAt} as complete ${waiting}`,
+    text: `select now() as now, coalesce(min(created_at), now()) as watermark, count(*) < ${maxInspectedRows} as complete ${waiting}`,
   },
   backlog: {
     name: 'outbox_backlog',
@@ -68,16 +68,16 @@ const statements = {
   prune: {
     name: 'outbox_prune',
     text: `delete from outbox where id in (
-             select id from (select id, published_at from outbox order by id limit ${mostLookedAt}) as first
+             select id from (select id, published_at from outbox order by id limit ${maxInspectedRows}) as first
              where published_at < now() - make_interval(secs => $1) limit ${pruneBatch})
            returning 1`,
   },
 };
 
 /** What a leader holds between two batches. */
-interface Hands {
+interface RelayBatch {
   /** Read already, and to be published next. */
-  ahead: WaitingRow[] | undefined;
+  prefetched: WaitingRow[] | undefined;
   /** Confirmed, and not marked yet. */
   unmarked: readonly string[];
 }
@@ -91,9 +91,9 @@ const leaderRetryMs = 500;
 const gapMs = { least: 5, greatest: 25 };
 
 /** Longer than a leader ever leaves its connection alone: a batch without confirms (5 s) and the longest pause. */
-const silentLeaderMs = 15_000;
+const leaderSilenceMs = 15_000;
 
-const longestPauseMs = 2_000;
+const maxPauseMs = 2_000;
 
 export function startRelay(options: RelayOptions): Relay {
   const {
@@ -136,12 +136,12 @@ export function startRelay(options: RelayOptions): Relay {
 
   async function compete(): Promise<void> {
     while (!stopping) {
-      const lead = await tryLock(database, 'relay', silentLeaderMs).catch((error: unknown) => {
+      const lead = await tryLock(database, 'relay', leaderSilenceMs).catch((error: unknown) => {
         if (!isDatabaseUnavailable(error)) log.error({ err: error }, 'relay cannot compete for the lead');
         return undefined;
       });
       if (!lead) {
-        await pause(leaderRetryMs, stopNow.signal); // whatever is committed here meanwhile: the leader finds it
+        await sleepUnlessAborted(leaderRetryMs, stopNow.signal); // whatever is committed here meanwhile: the leader finds it
         continue;
       }
       holding = lead;
@@ -161,7 +161,7 @@ export function startRelay(options: RelayOptions): Relay {
     let failures = 0;
     let nextHeartbeat = 0;
     let nextPrune = Date.now() + pruneEveryMs;
-    const hands: Hands = { ahead: undefined, unmarked: [] };
+    const hands: RelayBatch = { prefetched: undefined, unmarked: [] };
     for (;;) {
       const startedAt = performance.now();
       const { found, published } = await publishBatch(lead, hands);
@@ -178,15 +178,15 @@ export function startRelay(options: RelayOptions): Relay {
         await prune();
         nextPrune = Date.now() + pruneEveryMs;
       }
-      const longest = stopping ? Math.max(0, flushUntil - Date.now()) : longestPauseMs;
+      const longest = stopping ? Math.max(0, flushUntil - Date.now()) : maxPauseMs;
       const pauseMs = Math.min(pollMs * 2 ** failures, longest);
       // While nothing goes out, a commit is no reason to try again sooner.
-      if (failures > 0) await pause(pauseMs, stopNow.signal);
+      if (failures > 0) await sleepUnlessAborted(pauseMs, stopNow.signal);
       else if (found < batchSize) {
         await pauseUnlessWoken(pauseMs);
         const gap = Math.min(Math.max(found, gapMs.least), gapMs.greatest);
         const sooner = startedAt + gap - performance.now();
-        if (sooner > 0) await pause(sooner, stopNow.signal);
+        if (sooner > 0) await sleepUnlessAborted(sooner, stopNow.signal);
       }
     }
   }
@@ -201,8 +201,8 @@ export function startRelay(options: RelayOptions): Relay {
   }
 
   /** While the confirms of a full batch come in, the one before it is marked and the one behind it is read. */
-  async function publishBatch(lead: Connection, hands: Hands): Promise<{ found: number; published: number }> {
-    const rows = hands.ahead ?? (await read(lead, hands.unmarked));
+  async function publishBatch(lead: Connection, hands: RelayBatch): Promise<{ found: number; published: number }> {
+    const rows = hands.prefetched ?? (await read(lead, hands.unmarked));
     const ids = rows.map(({ id }) => id);
     const [outcomes, ahead] = await Promise.all([
       rows.length > 0 ? broker.publish(rows.map((row) => toMessage(row, source))) : [],
@@ -212,7 +212,7 @@ export function startRelay(options: RelayOptions): Relay {
     const confirmed = ids.filter((_, index) => outcomes[index] === 'confirmed');
     const goesOn = ahead !== undefined && confirmed.length === rows.length;
     if (!goesOn) await mark(lead, confirmed); // and what was not confirmed is read again, before what is behind it
-    hands.ahead = goesOn ? ahead : undefined;
+    hands.prefetched = goesOn ? ahead : undefined;
     hands.unmarked = goesOn ? confirmed : [];
     return { found: rows.length, published: confirmed.length };
   }
@@ -226,18 +226,18 @@ export function startRelay(options: RelayOptions): Relay {
   }
 
   /**
-   * Says through the same exchange and queue: whatever this service committed before `horizon` has gone out before
+   * Says through the same exchange and queue: whatever this service committed before `watermark` has gone out before
    * this. Behind a backlog so long that its oldest row cannot be told, it says nothing.
    */
   async function sendHeartbeat(lead: Connection): Promise<void> {
-    const [row] = await lead.query<{ now: Date; horizon: Date; complete: boolean }>(statements.horizon);
-    const { now, horizon, complete } = row as { now: Date; horizon: Date; complete: boolean };
+    const [row] = await lead.query<{ now: Date; watermark: Date; complete: boolean }>(statements.watermark);
+    const { now, watermark, complete } = row as { now: Date; watermark: Date; complete: boolean };
     if (!complete) return;
     const heartbeat = {
       event_id: randomUUID(),
       name: 'relay.heartbeat' as const,
       subject: database.schema,
-      data: { service: database.schema, horizon: horizon.toISOString() },
+      data: { service: database.schema, watermark: watermark.toISOString() },
       request_id: null,
       reply_to: null,
       created_at: now,
@@ -256,7 +256,7 @@ export function startRelay(options: RelayOptions): Relay {
       wake();
       stopNow.abort();
       // A transport that keeps a batch waiting must not keep the process: unmarked, the batch goes out again.
-      if (!(await within(timeoutMs, competing))) holding?.end();
+      if (!(await settleWithin(timeoutMs, competing))) holding?.end();
     },
   };
 }

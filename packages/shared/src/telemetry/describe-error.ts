@@ -2,7 +2,7 @@
 import type { ErrorKind } from '../errors.ts';
 
 /** Classes whose message is written by our own code or by the runtime about our code, never about data. */
-const speakingErrors = new Set(['DomainError', 'ConfigError', 'TypeError', 'ReferenceError', 'AssertionError']);
+const errorsWithSafeMessage = new Set(['DomainError', 'ConfigError', 'TypeError', 'ReferenceError', 'AssertionError']);
 
 /** What may be said of an error in a log line: class, code, constraint, stack frames, and a safe message. */
 export function describeError(error: unknown, depth = 0, withFrames = true): Record<string, unknown> {
@@ -10,19 +10,19 @@ export function describeError(error: unknown, depth = 0, withFrames = true): Rec
   const { name, code, kind, constraint, message, stack, syscall, cause } = error as Error & Record<string, unknown>;
   // Thrown on purpose, and while something is away for every request: nobody needs to know again from where.
   const frames = withFrames && kind !== ('unavailable' satisfies ErrorKind);
-  const speaks = (typeof name === 'string' && speakingErrors.has(name)) || typeof syscall === 'string';
+  const speaks = (typeof name === 'string' && errorsWithSafeMessage.has(name)) || typeof syscall === 'string';
   return {
     type: name ?? 'Error',
     ...(code !== undefined && { code }),
     ...(constraint !== undefined && { constraint }),
     ...(speaks && { message }),
     ...(frames && typeof stack === 'string' && { frames: framesOf(stack, message) }),
-    ...(cause !== undefined && depth < deepestCause && { cause: describeError(cause, depth + 1, frames) }),
+    ...(cause !== undefined && depth < maxCauseDepth && { cause: describeError(cause, depth + 1, frames) }),
   };
 }
 
 /** Causes may be tied in a ring. */
-const deepestCause = 5;
+const maxCauseDepth = 5;
 
 /** A stack begins with the message (MikroORM's repeats lines of it), and a line of a message can look like a frame. */
 function framesOf(stack: string, message: unknown): string[] {

@@ -6,7 +6,7 @@ import { describeError } from './describe-error.ts';
 export type { DestinationStream, Logger } from 'pino';
 
 /** Bytes. */
-const mostWaiting = 16_777_216;
+const maxBufferedBytes = 16_777_216;
 
 interface LoggerOptions {
   service: string;
@@ -21,15 +21,15 @@ export function createLogger({ service, level, destination }: LoggerOptions): Lo
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError },
-    hooks: { logMethod: keepMessageBack },
+    hooks: { logMethod: dropImplicitMessage },
   };
   // While one write is under way lines gather for the next; what is left is written at the exit. A process that is killed
   // loses the lines of that moment; so does one whose output nobody reads, beyond `mostWaiting`.
-  return pino(options, destination ?? pino.destination({ sync: false, maxLength: mostWaiting }));
+  return pino(options, destination ?? pino.destination({ sync: false, maxLength: maxBufferedBytes }));
 }
 
 /** For a line without a message of its own pino takes the error's. */
-function keepMessageBack(this: Logger, args: Parameters<LogFn>, method: LogFn): void {
+function dropImplicitMessage(this: Logger, args: Parameters<LogFn>, method: LogFn): void {
   const [first, message = ''] = args;
   method.apply(this, typeof first === 'object' && args.length < 2 ? [first, message] : args);
 }

@@ -7,12 +7,12 @@ import {
   amqpUrl,
   connected,
   lettersOf,
-  type Mesh,
   memoryMesh,
   message,
   publishSurely,
   queue,
   rabbitMesh,
+  type Transport,
 } from '../messaging/transports.ts';
 
 const command = fileURLToPath(new URL('../../src/commands/dead-letters.ts', import.meta.url));
@@ -31,35 +31,35 @@ function run(args: string[], env: Record<string, string>): Promise<Ran> {
   });
 }
 
-const meshes: { name: string; start(): Promise<{ mesh: Mesh; env: Record<string, string> }> }[] = [
+const meshes: { name: string; start(): Promise<{ mesh: Transport; env: Record<string, string> }> }[] = [
   {
     name: 'RabbitMQ',
     start: async () => {
-      const mesh = rabbitMesh();
-      return { mesh, env: { AMQP_URL: amqpUrl(), AMQP_PREFIX: mesh.prefix } };
+      const stack = rabbitMesh();
+      return { mesh: stack, env: { AMQP_URL: amqpUrl(), AMQP_PREFIX: stack.prefix } };
     },
   },
   {
     name: 'files',
     start: async () => {
-      const mesh = await memoryMesh();
-      return { mesh, env: { DEAD_LETTER_DIR: mesh.dir } };
+      const stack = await memoryMesh();
+      return { mesh: stack, env: { DEAD_LETTER_DIR: stack.dir } };
     },
   },
 ];
 
 describe.each(meshes)('the dead letter command on $name', ({ start }) => {
-  let mesh: Mesh | undefined;
+  let stack: Transport | undefined;
   afterEach(async () => {
-    await mesh?.end();
-    mesh = undefined;
+    await stack?.end();
+    stack = undefined;
   });
 
   test('lists letters for people and for programs, and discards and replays the chosen ones', async () => {
     const started = await start();
-    mesh = started.mesh;
+    stack = started.mesh;
     const { env } = started;
-    const broker = mesh.connect();
+    const broker = stack.connect();
     const handle = async (): Promise<void> => {
       throw new Unprocessable('no');
     };
@@ -74,7 +74,7 @@ describe.each(meshes)('the dead letter command on $name', ({ start }) => {
       broker,
       ['first', 'second', 'third', 'bad\u001b[2J'].map((id) => message({ id })),
     );
-    const letters = await mesh.letters();
+    const letters = await stack.letters();
     const list = await lettersOf(letters, 4);
     await letters.close();
     await broker.close();

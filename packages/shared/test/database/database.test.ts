@@ -17,7 +17,14 @@ let database: Database;
 
 /** Single statements, too, take a connection of the pool: pipelines.test.ts is about the others. */
 const open = (url: string, schema = 'users') =>
-  openDatabase({ url, schema, entities: [OutboxMessage], migrations: import.meta.dirname, poolMax, pipelines: 0 });
+  openDatabase({
+    url,
+    schema,
+    entities: [OutboxMessage],
+    migrations: import.meta.dirname,
+    poolMax,
+    pipelinedConnections: 0,
+  });
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase(['users', 'promotions']);

@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { eventually, fullFigures } from '@promopulse/testing/eventually';
+import { eventually, fullScale } from '@promopulse/testing/eventually';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import { startTcpProxy } from '@promopulse/testing/tcp-proxy';
 import type { DatabaseOptions } from '../../src/database/database.ts';
@@ -147,7 +147,7 @@ describe('the command', () => {
   const eachLine = (line: (name: string) => string, names: readonly string[] = allNames) => names.map(line).join('');
 
   test('by five processes at once on an empty database succeeds in all of them and applies each migration once, each time', async () => {
-    for (let round = 0; round < (fullFigures ? 10 : 2); round++) {
+    for (let round = 0; round < (fullScale ? 10 : 2); round++) {
       const results = await Promise.all(Array.from({ length: 5 }, () => onDatabase('up')));
       expect(results.map(({ code, err }) => ({ code, err }))).toEqual(Array(5).fill({ code: 0, err: '' }));
       expect(results.map(({ out }) => out).sort()).toEqual([

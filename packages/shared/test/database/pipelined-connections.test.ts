@@ -30,7 +30,7 @@ beforeEach(async () => {
   proxy = await startTcpProxy(place.adminUrl);
   const url = proxy.through(place.urlFor('users'));
   const common = { schema: 'users', entities: [OutboxMessage], migrations: import.meta.dirname };
-  database = await openDatabase({ ...common, url, poolMax, pipelines });
+  database = await openDatabase({ ...common, url, poolMax, pipelinedConnections: pipelines });
   await allOpen();
   pool = await Promise.all(Array.from({ length: poolMax }, () => database.connect()));
 });
@@ -160,7 +160,7 @@ describe('a connection that', () => {
     const url = new URL(place.urlFor('users'));
     url.search = '?sslmode=verify-full&sslrootcert=/nowhere/root.crt&options=-c%20search_path%3Dpublic';
     const common = { schema: 'users', entities: [OutboxMessage], migrations: import.meta.dirname };
-    const other = await openDatabase({ ...common, url: url.href, poolMax, pipelines });
+    const other = await openDatabase({ ...common, url: url.href, poolMax, pipelinedConnections: pipelines });
     const asked = () => other.run<{ label: string }>({ text: 'select label from cards' }, []);
     for (let n = 0; n < 5; n += 1) expect(await many(8, asked)).toEqual(Array(8).fill([{ label: 'there' }]));
     await other.close();

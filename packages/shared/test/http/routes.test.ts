@@ -3,14 +3,14 @@ import { connect } from 'node:net';
 import { Writable } from 'node:stream';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Answer, type Client, client } from '@promopulse/testing/client';
+import { type Client, type ClientResponse, client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { z } from 'zod';
 import { conflict, unavailable } from '../../src/errors.ts';
-import { answerErrors, bareApp, notFoundRoute } from '../../src/http/app.ts';
+import { createApp, errorHandler, notFoundRoute } from '../../src/http/app.ts';
 import { describeApi } from '../../src/http/openapi.ts';
 import { createCursor, pageQuery } from '../../src/http/pagination.ts';
-import { assignRequestId, logAccess } from '../../src/http/request-log.ts';
+import { accessLog, assignRequestId } from '../../src/http/request-log.ts';
 import { addRoutes, type Route, route } from '../../src/http/routes.ts';
 import { bodyId, filledText, moment, textId } from '../../src/http/schemas.ts';
 import { type RunningServer, serve } from '../../src/http/server.ts';
@@ -88,12 +88,12 @@ beforeAll(async () => {
     },
   });
   const log = createLogger({ service: 'test', level: 'info', destination });
-  const app = bareApp();
-  app.use(assignRequestId, logAccess(log));
+  const app = createApp();
+  app.use(assignRequestId, accessLog(log));
   addRoutes(app, routes);
   app.use(
     notFoundRoute,
-    answerErrors(log, () => undefined),
+    errorHandler(log, () => undefined),
   );
   server = await serve(app, {
     host: '127.0.0.1',
@@ -107,7 +107,7 @@ beforeAll(async () => {
 afterAll(() => server.close(1_000));
 
 // biome-ignore lint/suspicious/noExplicitAny: the wire is what is checked
-function expectProblem(answer: Answer<any>, status: number, code: string): void {
+function expectProblem(answer: ClientResponse<any>, status: number, code: string): void {
   expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
   expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json\b/);
   expect(answer.body).toMatchObject({
@@ -141,7 +141,7 @@ const postRaw = (body: Buffer | string, headers: Record<string, string> = {}) =>
     headers: response.headers,
     body: await response.json(),
     // biome-ignore lint/suspicious/noExplicitAny: the wire is what is checked
-  })) as Promise<Answer<any>>;
+  })) as Promise<ClientResponse<any>>;
 
 describe('a body', () => {
   test('that fits is parsed, and the answer has the status, headers and body of the route', async () => {

@@ -6,7 +6,6 @@ import { type Consumer, type IncomingMessage, Unprocessable } from '../../src/me
 import {
   connected,
   lettersOf,
-  type Mesh,
   memoryMesh,
   message,
   messages,
@@ -14,11 +13,12 @@ import {
   queue,
   rabbitMesh,
   secondQueue,
+  type Transport,
   Unreachable,
   until,
 } from './transports.ts';
 
-const transports: { name: string; start: () => Mesh | Promise<Mesh> }[] = [
+const transports: { name: string; start: () => Transport | Promise<Transport> }[] = [
   { name: 'RabbitMQ', start: rabbitMesh },
   { name: 'memory', start: memoryMesh },
 ];
@@ -28,15 +28,15 @@ function consumer(handle: Consumer['handle'], overrides: Partial<Consumer> = {})
 }
 
 describe.each(transports)('a broker over $name', ({ start }) => {
-  let mesh: Mesh;
+  let transport: Transport;
 
   beforeEach(async () => {
-    mesh = await start();
+    transport = await start();
   });
-  afterEach(() => mesh.end());
+  afterEach(() => transport.end());
 
   test('delivers a message to every queue whose pattern matches, and to no other', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     const first: string[] = [];
     const second: string[] = [];
     broker.consume(consumer(async ({ routingKey }) => void first.push(routingKey), { bindings: ['a.*', 'b.#'] }));
@@ -53,7 +53,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('hands over what was published, word for word', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     const got: IncomingMessage[] = [];
     broker.consume(consumer(async (incoming) => void got.push(incoming)));
     await connected(broker);
@@ -65,7 +65,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('reports an unroutable message only when it was mandatory', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     broker.consume(consumer(async () => undefined));
     await connected(broker);
     const batch = [
@@ -78,7 +78,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('reports each of two unroutable messages of the same id', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     await connected(broker);
     const lost = message();
     const routed = message({ id: lost.id, mandatory: false });
@@ -91,8 +91,8 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('has each message handled at least once with many in flight from several senders', async () => {
-    const senders = [mesh.connect(), mesh.connect(), mesh.connect()];
-    const receiver = mesh.connect();
+    const senders = [transport.connect(), transport.connect(), transport.connect()];
+    const receiver = transport.connect();
     const handled = new Set<string>();
     const handle = async ({ id }: IncomingMessage): Promise<void> => {
       await sleep(Math.random() * 3);
@@ -108,7 +108,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('tries a failing message again after a pause, then sets it aside, and applies the 999 others', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     const applied = new Set<string>();
     const attempts: number[] = [];
     const batch = messages(1_000);
@@ -123,7 +123,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await connected(broker);
     await publishSurely(broker, batch);
     await until(() => applied.size === 999 && attempts.length >= 3, 'others applied, poison tried');
-    const letters = await mesh.letters();
+    const letters = await transport.letters();
     const list = await lettersOf(letters, 1);
     expect(list).toEqual([
       {
@@ -144,8 +144,8 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('sets a message nobody can read aside after one attempt, having told its consumer first', async () => {
-    const broker = mesh.connect();
-    const letters = await mesh.letters();
+    const broker = transport.connect();
+    const letters = await transport.letters();
     let attempts = 0;
     const told: { id: string; reason: string; lettersThen: number }[] = [];
     broker.consume(
@@ -172,20 +172,20 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('sets a message aside also when its consumer cannot be told', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     const fail = async (): Promise<void> => {
       throw new Error('broken');
     };
     broker.consume(consumer(fail, { onDeadLetter: fail }));
     await connected(broker);
     await publishSurely(broker, [message()]);
-    const letters = await mesh.letters();
+    const letters = await transport.letters();
     expect(await lettersOf(letters, 1)).toMatchObject([{ reason: 'Error', attempts: 3 }]);
     await letters.close();
   });
 
   test('keeps trying for as long as an error is transient, here 20 times', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     let attempts = 0;
     let applied = false;
     broker.consume(
@@ -198,14 +198,14 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await connected(broker);
     await publishSurely(broker, [message()]);
     await until(() => applied, 'applied in the end');
-    const letters = await mesh.letters();
+    const letters = await transport.letters();
     expect(await letters.list()).toEqual([]);
     await letters.close();
   });
 
   test('tells the sender that a message was applied, after it was and not before', async () => {
-    const sender = mesh.connect();
-    const receiver = mesh.connect();
+    const sender = transport.connect();
+    const receiver = transport.connect();
     const gate = Promise.withResolvers<void>();
     let applied = false;
     receiver.consume(
@@ -232,7 +232,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('has no more messages in hand than the prefetch allows', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     let inHand = 0;
     let most = 0;
     let done = 0;
@@ -255,8 +255,8 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('lets handlers in hand finish when it closes, and does not deliver again what they applied', async () => {
-    const sender = mesh.connect();
-    const closing = mesh.connect();
+    const sender = transport.connect();
+    const closing = transport.connect();
     const started = new Set<string>();
     const finished = new Set<string>();
     closing.consume(
@@ -272,7 +272,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await closing.close();
     expect(finished.size).toBe(5);
     expect(await publishing).toEqual(Array(5).fill('confirmed'));
-    const later = mesh.connect();
+    const later = transport.connect();
     const again: string[] = [];
     later.consume(consumer(async ({ id }) => void again.push(id)));
     await connected(later);
@@ -281,8 +281,8 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('delivers a message again that was in hand or waiting for its next attempt when its consumer was cut off', async () => {
-    const sender = mesh.connect({ confirmTimeoutMs: 2_000 });
-    const first = mesh.connect();
+    const sender = transport.connect({ confirmTimeoutMs: 2_000 });
+    const first = transport.connect();
     const seen: string[] = [];
     first.consume(
       consumer(async ({ id, body }) => {
@@ -299,7 +299,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     const before = performance.now();
     await first.close(0);
     expect(performance.now() - before).toBeLessThan(1_400);
-    const second = mesh.connect();
+    const second = transport.connect();
     const again = new Set<string>();
     second.consume(consumer(async ({ id }) => void again.add(id)));
     await until(() => again.has(held.id) && again.has(failing.id), 'delivered again');
@@ -307,7 +307,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('keeps dead letters through any number of looks, and puts back or throws away the chosen ones', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     const applied: IncomingMessage[] = [];
     let healed = false;
     broker.consume(
@@ -320,7 +320,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     const batch = messages(6, { routingKey: 'promotion.updated' });
     const ids = batch.map(({ id }) => id);
     await publishSurely(broker, batch);
-    const letters = await mesh.letters();
+    const letters = await transport.letters();
     const listed = async (): Promise<string[]> => (await letters.list()).map(({ id }) => id).sort();
     const [one] = await lettersOf(letters, 6);
     for (let look = 0; look < 25; look += 1) expect(await listed()).toEqual([...ids].sort());
@@ -342,7 +342,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
   });
 
   test('sets a replayed message aside again when it still fails', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     let attempts = 0;
     broker.consume(
       consumer(async () => {
@@ -353,7 +353,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await connected(broker);
     const bad = message({ routingKey: 'promotion.updated' });
     await publishSurely(broker, [bad]);
-    const letters = await mesh.letters();
+    const letters = await transport.letters();
     for (const round of [1, 2, 3]) {
       await until(() => attempts === round, `attempt ${round}`);
       const list = await lettersOf(letters, 1);
@@ -367,7 +367,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     const resources = (): string[] =>
       process.getActiveResourcesInfo().filter((kind) => ['TCPSocketWrap', 'Timeout'].includes(kind));
     const before = resources().length;
-    const broker = mesh.connect();
+    const broker = transport.connect();
     let handled = 0;
     broker.consume(
       consumer(async () => {

@@ -18,18 +18,18 @@ import {
   until,
 } from './transports.ts';
 
-let mesh: MemoryMesh;
+let transport: MemoryMesh;
 beforeEach(async () => {
-  mesh = await memoryMesh();
+  transport = await memoryMesh();
 });
-afterEach(() => mesh.end());
+afterEach(() => transport.end());
 
 function consume(broker: Broker, handle: Consumer['handle'], prefetch = 20): void {
   broker.consume({ queue, bindings: ['promotion.*'], handle, prefetch });
 }
 
 test('a message is confirmed only after its consumer has applied it', async () => {
-  const broker = mesh.connect();
+  const broker = transport.connect();
   const gate = Promise.withResolvers<void>();
   consume(broker, () => gate.promise);
   let outcomes: string[] | undefined;
@@ -44,7 +44,7 @@ test('a message is confirmed only after its consumer has applied it', async () =
 });
 
 test('a stuck message fails after the bound, then at once, and the others of its batch are confirmed', async () => {
-  const broker = mesh.connect({ confirmTimeoutMs: 300 });
+  const broker = transport.connect({ confirmTimeoutMs: 300 });
   const gate = Promise.withResolvers<void>();
   const stuck = message();
   let handled = 0;
@@ -65,7 +65,7 @@ test('a stuck message fails after the bound, then at once, and the others of its
 
 test('a message whose dead letter took longer than the bound is confirmed when it is published again', async () => {
   const retry = { attempts: 3, delayMs: 200, maxDelayMs: 400, isTransient: () => false };
-  const broker = mesh.connect({ confirmTimeoutMs: 100, retry });
+  const broker = transport.connect({ confirmTimeoutMs: 100, retry });
   let attempts = 0;
   consume(broker, async () => {
     attempts += 1;
@@ -74,11 +74,11 @@ test('a message whose dead letter took longer than the bound is confirmed when i
   const poison = message();
   await publishSurely(broker, [poison]);
   expect(attempts).toBe(3);
-  expect(await (await mesh.letters()).list()).toMatchObject([{ id: poison.id, attempts: 3 }]);
+  expect(await (await transport.letters()).list()).toMatchObject([{ id: poison.id, attempts: 3 }]);
 });
 
 test('a message nobody has begun is withdrawn when its sender gives up', async () => {
-  const broker = mesh.connect({ confirmTimeoutMs: 100 });
+  const broker = transport.connect({ confirmTimeoutMs: 100 });
   const gate = Promise.withResolvers<void>();
   const seen: string[] = [];
   consume(
@@ -97,8 +97,8 @@ test('a message nobody has begun is withdrawn when its sender gives up', async (
 });
 
 test('a message whose handling is cut off by a close is failed at once', async () => {
-  const sender = mesh.connect();
-  const receiver = mesh.connect();
+  const sender = transport.connect();
+  const receiver = transport.connect();
   let begun = false;
   consume(receiver, async () => {
     begun = true;
@@ -114,7 +114,7 @@ test('a message whose handling is cut off by a close is failed at once', async (
 });
 
 test('a service that closes leaves the others of the process working', async () => {
-  const [staying, leaving, receiver] = [mesh.connect(), mesh.connect(), mesh.connect()];
+  const [staying, leaving, receiver] = [transport.connect(), transport.connect(), transport.connect()];
   consume(receiver, async () => undefined);
   expect(await leaving.publish([message()])).toEqual(['confirmed']);
   await leaving.close();
@@ -123,7 +123,7 @@ test('a service that closes leaves the others of the process working', async () 
 });
 
 test('a dead letter replayed while nothing runs is handled at the next start, and its file is gone then', async () => {
-  const first = mesh.connect();
+  const first = transport.connect();
   consume(first, async () => {
     throw new Unprocessable('no');
   });
@@ -132,46 +132,46 @@ test('a dead letter replayed while nothing runs is handled at the next start, an
     first,
     ids.map((id) => message({ id })),
   );
-  const letters = await mesh.letters();
+  const letters = await transport.letters();
   expect((await lettersOf(letters, 3)).map(({ id }) => id).sort()).toEqual([...ids].sort());
-  await mesh.restart();
+  await transport.restart();
   expect(await letters.replay()).toBe(3);
   expect(await letters.list()).toEqual([]);
-  await writeFile(join(mesh.dir, 'garbage.replay'), 'not a letter'); // must not keep the others from their way
+  await writeFile(join(transport.dir, 'garbage.replay'), 'not a letter'); // must not keep the others from their way
   const handled: string[] = [];
-  consume(mesh.connect(), async ({ id }) => void handled.push(id));
+  consume(transport.connect(), async ({ id }) => void handled.push(id));
   await until(() => handled.length === 3, 'handled');
   await sleep(100);
   expect(handled.sort()).toEqual([...ids].sort());
-  expect(await readdir(mesh.dir)).toEqual(['garbage.handling']);
+  expect(await readdir(transport.dir)).toEqual(['garbage.handling']);
 });
 
 test('a replay that is cut off is taken up again at the next start', async () => {
-  const first = mesh.connect();
+  const first = transport.connect();
   consume(first, async () => {
     throw new Unprocessable('no');
   });
   const sent = message();
   await publishSurely(first, [sent]);
-  const letters = await mesh.letters();
+  const letters = await transport.letters();
   await letters.replay();
-  await mesh.restart();
-  const second = mesh.connect();
+  await transport.restart();
+  const second = transport.connect();
   let begun = false;
   consume(second, async () => {
     begun = true;
     await sleep(500);
   });
   await until(() => begun, 'in hand');
-  await mesh.restart();
-  expect(await readdir(mesh.dir)).toEqual([`${queue}.${sent.id}.handling`]);
+  await transport.restart();
+  expect(await readdir(transport.dir)).toEqual([`${queue}.${sent.id}.handling`]);
   const handled: string[] = [];
-  consume(mesh.connect(), async ({ id }) => void handled.push(id));
+  consume(transport.connect(), async ({ id }) => void handled.push(id));
   await until(() => handled.includes(sent.id), 'handled');
 });
 
 test('a dead letter that cannot be stored is not confirmed until it can', async () => {
-  const blocked = join(mesh.dir, 'letters');
+  const blocked = join(transport.dir, 'letters');
   await writeFile(blocked, 'a file where the folder should be');
   const retry = { attempts: 1, delayMs: 20, maxDelayMs: 50, isTransient: () => false };
   const broker = createMemoryHub({ deadLetterDir: blocked }).connect({ log: silent, retry, confirmTimeoutMs: 200 });

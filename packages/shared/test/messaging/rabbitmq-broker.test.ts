@@ -16,7 +16,7 @@ import {
   messages,
   publishSurely,
   queue,
-  type RabbitMesh,
+  type RabbitTransport,
   rabbitMesh,
   until,
 } from './transports.ts';
@@ -49,16 +49,16 @@ const ackOfNothing = frame(1, '003c0050000000000000271000');
 
 describe('a broker behind a bad network', () => {
   let proxy: TcpProxy;
-  let mesh: RabbitMesh;
+  let transport: RabbitTransport;
   let handled: string[];
 
   beforeEach(async () => {
     proxy = await startTcpProxy(amqpUrl());
-    mesh = rabbitMesh(proxy.through(amqpUrl()));
+    transport = rabbitMesh(proxy.through(amqpUrl()));
     handled = [];
   });
   afterEach(async () => {
-    await mesh.end();
+    await transport.end();
     await proxy.close();
   });
 
@@ -76,7 +76,7 @@ describe('a broker behind a bad network', () => {
       },
     });
     const log = createLogger({ service: 'test', level: 'info', destination });
-    const broker = mesh.connect({ log });
+    const broker = transport.connect({ log });
     await until(() => proxy.accepted() > 3, 'some attempts');
     expect(broker.isConnected()).toBe(false);
     expect(await broker.publish([message()])).toEqual(['failed']);
@@ -90,7 +90,7 @@ describe('a broker behind a bad network', () => {
     const networks = await Promise.all(steps.map(() => startTcpProxy(amqpUrl())));
     const brokers = networks.map((network, index) => {
       network.limit(steps[index]);
-      const broker = rabbitMesh(network.through(amqpUrl()), mesh.prefix).connect();
+      const broker = rabbitMesh(network.through(amqpUrl()), transport.prefix).connect();
       collect(broker);
       return broker;
     });
@@ -109,7 +109,7 @@ describe('a broker behind a bad network', () => {
   });
 
   test('answers "failed" when confirms stay away, and publishes again on a new connection', async () => {
-    const broker = mesh.connect({ confirmTimeoutMs: 500 });
+    const broker = transport.connect({ confirmTimeoutMs: 500 });
     collect(broker);
     await connected(broker);
     proxy.stall(); // half-open: the socket takes what is written, nothing comes back
@@ -126,7 +126,7 @@ describe('a broker behind a bad network', () => {
   });
 
   test('refuses to publish while RabbitMQ is blocked by an alarm, consumes on, and publishes again after it', async () => {
-    const broker = mesh.connect({ confirmTimeoutMs: 500 });
+    const broker = transport.connect({ confirmTimeoutMs: 500 });
     collect(broker);
     await connected(broker);
     proxy.inject('client', frame(0, `000a003c03${Buffer.from('low').toString('hex')}`)); // connection.blocked
@@ -134,7 +134,7 @@ describe('a broker behind a bad network', () => {
     const before = performance.now();
     expect(await broker.publish([message()])).toEqual(['failed']);
     expect(performance.now() - before).toBeLessThan(400);
-    const elsewhere = rabbitMesh(amqpUrl(), mesh.prefix).connect();
+    const elsewhere = rabbitMesh(amqpUrl(), transport.prefix).connect();
     await connected(elsewhere);
     await publishSurely(elsewhere, [message()]);
     await until(() => handled.length === 1, 'consumed');
@@ -147,7 +147,7 @@ describe('a broker behind a bad network', () => {
   });
 
   test('closes within its bound when RabbitMQ has gone silent', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     const started = Promise.withResolvers<void>();
     collect(broker, async () => {
       started.resolve();
@@ -167,7 +167,7 @@ describe('a broker behind a bad network', () => {
 
   test('closes while it has no connection', async () => {
     proxy.limit(0);
-    const broker = mesh.connect();
+    const broker = transport.connect();
     collect(broker);
     await until(() => proxy.accepted() > 2, 'some attempts');
     await broker.close();
@@ -177,7 +177,7 @@ describe('a broker behind a bad network', () => {
   });
 
   test('comes back from channels that RabbitMQ closed alone with a 406', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     collect(broker);
     await connected(broker);
     proxy.inject('server', ackOfNothing);
@@ -188,12 +188,12 @@ describe('a broker behind a bad network', () => {
   });
 
   test('keeps trying while its queue exists with other arguments, and starts when that is resolved', async () => {
-    await withChannel((channel) => channel.assertQueue(`${mesh.prefix}${queue}`, { durable: true }));
-    const broker = mesh.connect();
+    await withChannel((channel) => channel.assertQueue(`${transport.prefix}${queue}`, { durable: true }));
+    const broker = transport.connect();
     collect(broker);
     await until(() => proxy.accepted() >= 4, 'refused with a 406 some times');
     expect(broker.isConnected()).toBe(false);
-    await withChannel((channel) => channel.deleteQueue(`${mesh.prefix}${queue}`));
+    await withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}`));
     await connected(broker);
     await publishSurely(broker, [message()]);
     await until(() => handled.length > 0, 'handled');
@@ -219,8 +219,8 @@ test.each(strikes)(
     await Promise.all(
       Array.from({ length: 4 }, async () => {
         const network = await startTcpProxy(amqpUrl());
-        const mesh = rabbitMesh(network.through(amqpUrl()));
-        const [sender, receiver] = [mesh.connect(), mesh.connect()];
+        const transport = rabbitMesh(network.through(amqpUrl()));
+        const [sender, receiver] = [transport.connect(), transport.connect()];
         const handled = new Set<string>();
         const handle = async ({ id }: { id: string }): Promise<void> => {
           await sleep(1);
@@ -245,10 +245,10 @@ test.each(strikes)(
         over = true;
         await sending;
         await until(() => sent.every((id) => handled.has(id)), 'all handled');
-        const letters = await mesh.letters();
+        const letters = await transport.letters();
         expect(await letters.list()).toEqual([]);
         await letters.close();
-        await mesh.end();
+        await transport.end();
         await network.close();
       }),
     );
@@ -259,7 +259,7 @@ test.each(strikes)(
 describe('of 20 consumers', () => {
   interface Struck {
     network: TcpProxy;
-    mesh: RabbitMesh;
+    mesh: RabbitTransport;
     broker: Broker;
     handled: string[];
   }
@@ -267,17 +267,17 @@ describe('of 20 consumers', () => {
   beforeEach(async () => {
     for (let index = 0; index < 20; index += 1) {
       const network = await startTcpProxy(amqpUrl());
-      const mesh = rabbitMesh(network.through(amqpUrl()));
-      const broker = mesh.connect();
+      const transport = rabbitMesh(network.through(amqpUrl()));
+      const broker = transport.connect();
       const handled: string[] = [];
       broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
-      all.push({ network, mesh, broker, handled });
+      all.push({ network, mesh: transport, broker, handled });
     }
     await connected(...all.map(({ broker }) => broker));
   }, 60_000);
   afterEach(async () => {
-    for (const { network, mesh } of all.splice(0)) {
-      await mesh.end();
+    for (const { network, mesh: transport } of all.splice(0)) {
+      await transport.end();
       await network.close();
     }
   }, 60_000);
@@ -286,7 +286,7 @@ describe('of 20 consumers', () => {
     ['whose channels RabbitMQ closes with a 406', ({ network }) => network.inject('server', ackOfNothing)],
     [
       'that RabbitMQ cancels, because their queue is deleted,',
-      ({ mesh }) => withChannel((channel) => channel.deleteQueue(`${mesh.prefix}${queue}`)),
+      ({ mesh: transport }) => withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}`)),
     ],
   ];
   test.each(blows)(
@@ -307,19 +307,19 @@ describe('of 20 consumers', () => {
 });
 
 describe('what happens to a queue in RabbitMQ', () => {
-  let mesh: RabbitMesh;
+  let transport: RabbitTransport;
   beforeEach(() => {
-    mesh = rabbitMesh();
+    transport = rabbitMesh();
   });
-  afterEach(() => mesh.end());
+  afterEach(() => transport.end());
 
   test('a deleted queue is declared anew and consumed again within two seconds', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     const handled: string[] = [];
     broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
     await connected(broker);
     for (let round = 0; round < 3; round += 1) {
-      await withChannel((channel) => channel.deleteQueue(`${mesh.prefix}${queue}`));
+      await withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}`));
       const sent = message();
       const deadline = Date.now() + 2_000;
       while ((await broker.publish([sent]))[0] !== 'confirmed' && Date.now() < deadline) await sleep(20);
@@ -329,7 +329,7 @@ describe('what happens to a queue in RabbitMQ', () => {
   });
 
   test('a message that RabbitMQ set aside by itself is listed with a reason', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     broker.consume({ queue, bindings: ['promotion.*'], handle: async () => undefined });
     await connected(broker);
     await broker.close();
@@ -338,16 +338,16 @@ describe('what happens to a queue in RabbitMQ', () => {
     await withChannel(async (channel) => {
       const body = Buffer.from(sent.body);
       const options = { messageId: sent.id, contentType, persistent: true };
-      channel.publish(`${mesh.prefix}promopulse.events`, sent.routingKey, body, options);
+      channel.publish(`${transport.prefix}promopulse.events`, sent.routingKey, body, options);
       await new Promise<void>((resolve) => {
         const refuse = (raw: ConsumeMessage | null): void => {
           if (raw) channel.reject(raw, false);
           resolve();
         };
-        void channel.consume(`${mesh.prefix}${queue}`, refuse);
+        void channel.consume(`${transport.prefix}${queue}`, refuse);
       });
     });
-    const letters = await mesh.letters();
+    const letters = await transport.letters();
     const expected = {
       id: sent.id,
       queue,
@@ -366,24 +366,24 @@ describe('what happens to a queue in RabbitMQ', () => {
   (process.env.TEST_RABBITMQCTL ? test : test.skip)(
     'a message whose consumer dies with it again and again is set aside by RabbitMQ after one delivery more than its limit',
     async () => {
-      const policy = `limit-of-${mesh.prefix}`;
-      const pattern = `^${mesh.prefix.replaceAll('.', '\\.')}`;
+      const policy = `limit-of-${transport.prefix}`;
+      const pattern = `^${transport.prefix.replaceAll('.', '\\.')}`;
       await rabbitmqctl('set_policy', policy, pattern, '{"delivery-limit":3}', '--apply-to', 'queues');
       try {
         const deliveries: boolean[] = [];
         const network = await startTcpProxy(amqpUrl());
-        const dying = rabbitMesh(network.through(amqpUrl()), mesh.prefix).connect();
+        const dying = rabbitMesh(network.through(amqpUrl()), transport.prefix).connect();
         const handle = async ({ redelivered }: { redelivered: boolean }): Promise<void> => {
           deliveries.push(redelivered);
           network.cut(); // as when the process dies with the message in hand
           await sleep(50);
         };
         dying.consume({ queue, bindings: ['promotion.*'], handle });
-        const sender = mesh.connect();
+        const sender = transport.connect();
         await connected(dying, sender);
         const sent = message();
         await publishSurely(sender, [sent]);
-        const letters = await mesh.letters();
+        const letters = await transport.letters();
         expect(await lettersOf(letters, 1)).toMatchObject([{ id: sent.id, reason: 'RabbitMQ: delivery_limit' }]);
         expect(deliveries).toEqual([false, true, true, true]);
         await letters.close();
@@ -397,16 +397,16 @@ describe('what happens to a queue in RabbitMQ', () => {
   );
 
   test('a dead letter without an id gets one that stays', async () => {
-    const broker = mesh.connect();
+    const broker = transport.connect();
     const handle = async (): Promise<void> => {
       throw new Unprocessable('no');
     };
     broker.consume({ queue, bindings: ['promotion.*'], handle });
     await connected(broker);
     await withChannel(async (channel) => {
-      channel.publish(`${mesh.prefix}promopulse.events`, 'promotion.created', Buffer.from('by hand'));
+      channel.publish(`${transport.prefix}promopulse.events`, 'promotion.created', Buffer.from('by hand'));
     });
-    const letters = await mesh.letters();
+    const letters = await transport.letters();
     const [letter] = await lettersOf(letters, 1);
     expect(letter).toMatchObject({ id: expect.stringMatching(/^[\w-]{36}$/), body: 'by hand' });
     expect(await letters.discard([letter?.id ?? ''])).toBe(1);

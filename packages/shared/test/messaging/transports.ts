@@ -6,24 +6,30 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'amqplib';
-import type { Broker, BrokerOptions, DeadLetter, DeadLetters, OutgoingMessage } from '../../src/messaging/broker.ts';
+import type {
+  Broker,
+  BrokerOptions,
+  DeadLetter,
+  DeadLetterStore,
+  OutgoingMessage,
+} from '../../src/messaging/broker.ts';
 import { createMemoryHub } from '../../src/messaging/in-memory/broker.ts';
-import { fileDeadLetters } from '../../src/messaging/in-memory/dead-letters.ts';
+import { openFileDeadLetters } from '../../src/messaging/in-memory/dead-letters.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
-import { rabbitDeadLetters } from '../../src/messaging/rabbitmq/dead-letters.ts';
+import { openRabbitDeadLetters } from '../../src/messaging/rabbitmq/dead-letters.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
 /** The one queue the dead letter commands know. */
 export const queue = 'subscriptions.projections';
 export const secondQueue = 'second.queue';
 
-export interface Mesh {
+export interface Transport {
   connect(options?: Partial<BrokerOptions>): Broker;
-  letters(): Promise<DeadLetters>;
+  letters(): Promise<DeadLetterStore>;
   end(): Promise<void>;
 }
 
-export interface RabbitMesh extends Mesh {
+export interface RabbitTransport extends Transport {
   url: string;
   prefix: string;
 }
@@ -51,7 +57,7 @@ export function amqpUrl(): string {
 }
 
 /** `url` may lead through a proxy; looking and cleaning up go straight. */
-export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): RabbitMesh {
+export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): RabbitTransport {
   const brokers: Broker[] = [];
   return {
     url,
@@ -61,7 +67,7 @@ export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): R
       brokers.push(broker);
       return broker;
     },
-    letters: () => rabbitDeadLetters(amqpUrl(), { prefix }),
+    letters: () => openRabbitDeadLetters(amqpUrl(), { prefix }),
     end: async () => {
       await Promise.all(brokers.map((broker) => broker.close(0)));
       const connection = await connect(amqpUrl());
@@ -77,7 +83,7 @@ export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): R
   };
 }
 
-export interface MemoryMesh extends Mesh {
+export interface MemoryMesh extends Transport {
   dir: string;
   /** The process dies and comes back: the old brokers are no more, the folder is. */
   restart(): Promise<void>;
@@ -98,7 +104,7 @@ export async function memoryMesh(): Promise<MemoryMesh> {
       brokers.push(broker);
       return broker;
     },
-    letters: async () => fileDeadLetters(dir),
+    letters: async () => openFileDeadLetters(dir),
     restart: async () => {
       await stop();
       hub = createMemoryHub({ deadLetterDir: dir });
@@ -132,7 +138,7 @@ export async function connected(...brokers: Broker[]): Promise<void> {
 }
 
 /** Waits until `count` dead letters are there. */
-export async function lettersOf(letters: DeadLetters, count: number): Promise<DeadLetter[]> {
+export async function lettersOf(letters: DeadLetterStore, count: number): Promise<DeadLetter[]> {
   const deadline = Date.now() + 15_000;
   for (;;) {
     const list = await letters.list();

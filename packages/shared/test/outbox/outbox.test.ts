@@ -455,7 +455,7 @@ describe('two relays', () => {
 describe('the heartbeat', () => {
   const horizonOf = (event: ReceivedEvent) => {
     expect(event.data).toMatchObject({ service: 'users' });
-    return new Date((event.data as { horizon: string }).horizon);
+    return new Date((event.data as { watermark: string }).watermark);
   };
 
   test('comes about as often as asked, also when nothing happens', async () => {
@@ -471,7 +471,7 @@ describe('the heartbeat', () => {
 
   test('never claims a moment before which something was committed that has not gone out', async () => {
     const gone = new Map<string, number>();
-    const claims: { horizon: number; goneBefore: number }[] = [];
+    const claims: { watermark: number; goneBefore: number }[] = [];
     let step = 0;
     const fake = fakeBroker(async (messages) => {
       await sleep(15);
@@ -485,7 +485,7 @@ describe('the heartbeat', () => {
       ...fake.broker,
       publish: async (messages) => {
         const event = parseEvent(String(messages[0]?.body));
-        if (event.name === 'relay.heartbeat') claims.push({ horizon: horizonOf(event).getTime(), goneBefore: step });
+        if (event.name === 'relay.heartbeat') claims.push({ watermark: horizonOf(event).getTime(), goneBefore: step });
         return fake.broker.publish(messages);
       },
     };
@@ -509,8 +509,8 @@ describe('the heartbeat', () => {
     );
     await eventually(async () => expect(await waiting()).toBe(0));
     expect(claims.length).toBeGreaterThan(20);
-    const broken = claims.flatMap(({ horizon, goneBefore }) =>
-      commits.filter(({ eventId, before }) => before < horizon && Number(gone.get(eventId)) >= goneBefore),
+    const broken = claims.flatMap(({ watermark, goneBefore }) =>
+      commits.filter(({ eventId, before }) => before < watermark && Number(gone.get(eventId)) >= goneBefore),
     );
     expect(broken).toEqual([]);
   });

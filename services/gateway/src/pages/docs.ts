@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { onlyGet } from '@promopulse/shared/http/app';
+import { allowGetOnly } from '@promopulse/shared/http/app';
 import { Router } from 'express';
 
 const policy = [
@@ -69,6 +69,6 @@ export function createDocsRoutes(): Router {
     response.setHeader('Cache-Control', 'public, max-age=3600');
     response.type(asset.type).send(asset.content);
   });
-  router.all('/docs', onlyGet);
+  router.all('/docs', allowGetOnly);
   return router;
 }

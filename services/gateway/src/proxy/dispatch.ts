@@ -1,8 +1,8 @@
 // The ways to the services. What goes there does not go through express, which would do nothing for it and costs a
 // quarter of the rest.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { answerErrors } from '@promopulse/shared/http/app';
-import { logAccess } from '@promopulse/shared/http/request-log';
+import { errorHandler } from '@promopulse/shared/http/app';
+import { accessLog } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import { type Admission, createAdmission, gatherBody } from './concurrency-limit.ts';
 import type { UpstreamProxy } from './proxy.ts';
@@ -32,8 +32,8 @@ export function toServices(
   // waits for a connection of its database's pool (2 s).
   const slowMs = 0.3 * settings.UPSTREAM_TIMEOUT_MS;
   const ways = proxies.map((proxy): Way => ({ proxy, admission: createAdmission(settings.MAX_IN_FLIGHT, slowMs) }));
-  const access = logAccess(log);
-  const answerError = answerErrors(log);
+  const access = accessLog(log);
+  const answerError = errorHandler(log);
 
   async function forward({ admission, proxy }: Way, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await gatherBody(request, settings.MAX_BODY_BYTES);

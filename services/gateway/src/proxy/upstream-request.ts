@@ -3,7 +3,7 @@
 // A client that hangs up is judged at once, but its request goes on: cutting the connection would not stop the service,
 // so the place it takes is free only when the service is done with it.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { awayHeader, DomainError } from '@promopulse/shared/errors';
+import { DomainError, unavailableDependencyHeader } from '@promopulse/shared/errors';
 import { sendProblem } from '@promopulse/shared/http/problem';
 import { requestIdHeader, requestIdOf } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
@@ -22,7 +22,7 @@ export interface Route {
 }
 
 const downStatuses = new Set([502, 503, 504]);
-const lowerAwayHeader = awayHeader.toLowerCase();
+const unavailableDependencyName = unavailableDependencyHeader.toLowerCase();
 const ourHeaders = new Set([requestIdHeader, 'server', 'x-powered-by']);
 /** Why we gave a request up; nobody reads it. */
 const givenUp = new Error('given up');
@@ -110,7 +110,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
       this.#refuse(upstreamUnavailable(this.#route.upstream, 1));
       return;
     }
-    const itselfDown = downStatuses.has(status) && headers[lowerAwayHeader] === undefined;
+    const itselfDown = downStatuses.has(status) && headers[unavailableDependencyName] === undefined;
     this.#settle(itselfDown ? 'failed' : 'answered');
     this.#free();
     this.#relayHead(status, headers);

@@ -42,7 +42,7 @@ export function projectionConsumer(projections: Projections): Consumer {
         const source = sources.find((each) => each === event.data.service);
         if (!source) return; // every service's relay beats, this one's own too
         await unapplied.settledBefore();
-        await projections.applyHeartbeat(source, new Date(event.data.horizon));
+        await projections.applyHeartbeat(source, new Date(event.data.watermark));
         return;
       }
       unapplied.add(message.id);
@@ -50,7 +50,7 @@ export function projectionConsumer(projections: Projections): Consumer {
       unapplied.remove(message.id);
     },
     onDeadLetter: async (message) => {
-      for (const source of sourcesOf(message)) await projections.distrust(source);
+      for (const source of sourcesOf(message)) await projections.invalidate(source);
       unapplied.remove(message.id);
     },
   };

@@ -2,7 +2,7 @@
 // that is older than the question, a short timeout, and a circuit breaker, so that an owner in trouble costs a caller
 // nothing but a 503.
 import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
-import { neighbourAway } from '@promopulse/shared/errors';
+import { dependencyUnavailable } from '@promopulse/shared/errors';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
 import type { PromotionState, Source, UserState } from './store.ts';
@@ -19,22 +19,25 @@ interface OwnerOptions {
   resetMs: number;
 }
 
-export interface Owner<State> {
+export interface OwnerClient<State> {
   /** @returns null when the owner says there is none @throws neighbourAway when it cannot be asked */
   get(id: number, requestId: string): Promise<State | null>;
   /** States with ids above `afterId`, ascending. @throws when it cannot be asked, or `stop` aborts */
   page(afterId: number, limit: number, stop: AbortSignal): Promise<State[]>;
 }
 
-export function promotionsOwner(options: Omit<OwnerOptions, 'source'>): Owner<PromotionState> {
+export function promotionsClient(options: Omit<OwnerOptions, 'source'>): OwnerClient<PromotionState> {
   return createOwner({ ...options, source: 'promotions' }, promotionState);
 }
 
-export function usersOwner(options: Omit<OwnerOptions, 'source'>): Owner<UserState> {
+export function usersClient(options: Omit<OwnerOptions, 'source'>): OwnerClient<UserState> {
   return createOwner({ ...options, source: 'users' }, userState);
 }
 
-function createOwner<State>({ url, source, timeoutMs, resetMs }: OwnerOptions, schema: z.ZodType<State>): Owner<State> {
+function createOwner<State>(
+  { url, source, timeoutMs, resetMs }: OwnerOptions,
+  schema: z.ZodType<State>,
+): OwnerClient<State> {
   const base = `${url.replace(/\/$/, '')}/internal/${source}`;
   const pageSchema = z.object({ items: z.array(schema) });
 
@@ -67,7 +70,7 @@ function createOwner<State>({ url, source, timeoutMs, resetMs }: OwnerOptions, s
       .fire(id, requestId)
       .catch((error: unknown) => {
         const retryAfter = Math.ceil(resetMs / 1000);
-        throw neighbourAway(source, `The ${source} service cannot be asked right now`, retryAfter, error);
+        throw dependencyUnavailable(source, `The ${source} service cannot be asked right now`, retryAfter, error);
       })
       .finally(() => {
         if (!flight.next) flights.delete(id);

@@ -1,11 +1,11 @@
 // Cold start and safety net: reads each owner's snapshot page by page through the same guarded upserts, at the start,
 // soon after an event was set aside, and now and then. The queue need not be bound first: an event that finds no
 // queue stays in its owner's outbox, so nothing can fall between the snapshot and the first delivery.
-import { pause } from '@promopulse/shared/backoff';
+import { sleepUnlessAborted } from '@promopulse/shared/backoff';
 import { tryLock } from '@promopulse/shared/database/advisory-lock';
 import type { Database } from '@promopulse/shared/database/database';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
-import type { Owner } from './owner-client.ts';
+import type { OwnerClient } from './owner-client.ts';
 import { type Projections, type PromotionState, type Source, sources, type UserState } from './store.ts';
 
 const pageSize = 500;
@@ -14,7 +14,7 @@ const lookEveryMs = 1_000;
 interface ReconciliationOptions {
   database: Database;
   projections: Projections;
-  owners: { users: Owner<UserState>; promotions: Owner<PromotionState> };
+  owners: { users: OwnerClient<UserState>; promotions: OwnerClient<PromotionState> };
   /** Milliseconds between two readings of a snapshot that nothing called for. */
   intervalMs: number;
   log: Logger;
@@ -28,7 +28,7 @@ export function startReconciliation(options: ReconciliationOptions): () => Promi
       await reconcileWhatIsDue(options, stop.signal).catch((error: unknown) => {
         if (!stop.signal.aborted) options.log.warn({ err: error }, 'cannot reconcile yet');
       });
-      await pause(lookEveryMs, stop.signal);
+      await sleepUnlessAborted(lookEveryMs, stop.signal);
     }
   })();
   return async () => {
@@ -54,7 +54,7 @@ async function reconcileWhatIsDue(options: ReconciliationOptions, stop: AbortSig
         source === 'promotions'
           ? await readSnapshot(owners.promotions, projections.applyPromotions, stop)
           : await readSnapshot(owners.users, projections.applyUsers, stop);
-      await projections.markReconciled(source, before?.distrusts ?? 0);
+      await projections.markReconciled(source, before?.invalidations ?? 0);
       report(log, source, advanced, before?.reconciled ?? false);
     }
   } finally {
@@ -63,7 +63,7 @@ async function reconcileWhatIsDue(options: ReconciliationOptions, stop: AbortSig
 }
 
 async function readSnapshot<State extends { id: number }>(
-  owner: Owner<State>,
+  owner: OwnerClient<State>,
   apply: (states: State[]) => Promise<number>,
   stop: AbortSignal,
 ): Promise<number> {

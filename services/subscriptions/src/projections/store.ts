@@ -40,23 +40,23 @@ const statements = {
   },
   heartbeat: {
     name: 'projection_heartbeat',
-    text: `insert into projection_sources as source (service, horizon) values ($1, $2)
-      on conflict (service) do update set horizon = greatest(source.horizon, excluded.horizon)`,
+    text: `insert into projection_sources as source (service, watermark) values ($1, $2)
+      on conflict (service) do update set watermark = greatest(source.watermark, excluded.watermark)`,
   },
-  distrust: {
+  invalidate: {
     name: 'projection_distrust',
-    text: `insert into projection_sources as source (service, distrusts) values ($1, 1)
-      on conflict (service) do update set reconciled_at = null, distrusts = source.distrusts + 1`,
+    text: `insert into projection_sources as source (service, invalidations) values ($1, 1)
+      on conflict (service) do update set reconciled_at = null, invalidations = source.invalidations + 1`,
   },
   reconciled: {
     name: 'projection_reconciled',
     text: `insert into projection_sources as source (service, reconciled_at) values ($1, now())
-      on conflict (service) do update set reconciled_at = excluded.reconciled_at where source.distrusts = $2`,
+      on conflict (service) do update set reconciled_at = excluded.reconciled_at where source.invalidations = $2`,
   },
   state: {
     name: 'projection_state',
-    text: `select service, distrusts, reconciled_at is not null as reconciled,
-                  extract(epoch from now() - horizon)::float as behind_seconds,
+    text: `select service, invalidations, reconciled_at is not null as reconciled,
+                  extract(epoch from now() - watermark)::float as behind_seconds,
                   extract(epoch from now() - reconciled_at)::float as reconciled_seconds_ago
            from projection_sources`,
   },
@@ -64,7 +64,7 @@ const statements = {
 
 export interface SourceState {
   service: Source;
-  distrusts: number;
+  invalidations: number;
   reconciled: boolean;
   /** Age in seconds of what is known to be complete; null before the first heartbeat. */
   behind_seconds: number | null;
@@ -93,18 +93,18 @@ export function createProjections(database: Database) {
       return (await database.run(statements.users, [ids, versions, deleted])).length;
     },
 
-    applyHeartbeat: async (source: Source, horizon: Date): Promise<void> => {
-      await database.run(statements.heartbeat, [source, horizon]);
+    applyHeartbeat: async (source: Source, watermark: Date): Promise<void> => {
+      await database.run(statements.heartbeat, [source, watermark]);
     },
 
     /** An event of this source was set aside: what we hold is not complete until the next reconciliation. */
-    distrust: async (source: Source): Promise<void> => {
-      await database.run(statements.distrust, [source]);
+    invalidate: async (source: Source): Promise<void> => {
+      await database.run(statements.invalidate, [source]);
     },
 
-    /** @param distrusts as `state` said before the snapshot was read; if it grew since, the source stays unreconciled */
-    markReconciled: async (source: Source, distrusts: number): Promise<void> => {
-      await database.run(statements.reconciled, [source, distrusts]);
+    /** @param invalidations as `state` said before the snapshot was read; if it grew since, the source stays unreconciled */
+    markReconciled: async (source: Source, invalidations: number): Promise<void> => {
+      await database.run(statements.reconciled, [source, invalidations]);
     },
 
     state: async (): Promise<Map<Source, SourceState>> => {

@@ -1,11 +1,11 @@
 // The mesh's transport inside one process, for `npm start`. The promise: `confirmed` means applied by every queue's
 // consumers or set aside on disk, so that an outbox that marks only confirmed rows loses nothing to a kill.
 // All services of the process share one hub; each has its own Broker from it, to close on its own.
-import { within } from '../../backoff.ts';
+import { settleWithin } from '../../backoff.ts';
 import { matchesTopic } from '../../contracts/queues.ts';
 import type { Broker, BrokerOptions, PublishOutcome } from '../broker.ts';
-import { openLetterBox } from './dead-letters.ts';
-import { createMemoryQueue, type MemoryQueue, type Offer } from './queue.ts';
+import { openDeadLetterFiles } from './dead-letters.ts';
+import { createMemoryQueue, type Enqueued, type MemoryQueue } from './queue.ts';
 
 export interface MemoryHub {
   /** What `connectRabbit` is to RabbitMQ. A hub is one mesh, so `prefix` has nothing to keep apart here. */
@@ -14,7 +14,7 @@ export interface MemoryHub {
 
 /** Dead letters are files in `deadLetterDir` (file-dead-letters.ts); nothing runs while no consumer is connected. */
 export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): MemoryHub {
-  const letters = openLetterBox(deadLetterDir);
+  const letters = openDeadLetterFiles(deadLetterDir);
   const queues = new Map<string, MemoryQueue>();
   const listeners = new Map<string, (messageId: string) => void>();
   let brokers = 0;
@@ -24,8 +24,8 @@ export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): M
     const known = queues.get(name);
     if (known) return known;
     const queue = createMemoryQueue({
-      tell: (replyTo, messageId) => listeners.get(replyTo)?.(messageId),
-      setAside: ({ id, routingKey, body }, reason, attempts) =>
+      sendReply: (replyTo, messageId) => listeners.get(replyTo)?.(messageId),
+      deadLetter: ({ id, routingKey, body }, reason, attempts) =>
         letters.store({ id, queue: name, routingKey, reason, attempts, failedAt: new Date().toISOString(), body }),
     });
     queues.set(name, queue);
@@ -35,8 +35,8 @@ export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): M
   /** Letters an operator wants handled again, also those asked for while nothing was running. */
   function watchReplays({ log }: BrokerOptions): void {
     stopWatching ??= letters.watch(log, ({ queue, id, routingKey, body }) => {
-      const offer = queues.get(queue)?.offer({ id, routingKey, body });
-      return offer ? offer.taken : Promise.resolve(false);
+      const offer = queues.get(queue)?.enqueue({ id, routingKey, body });
+      return offer ? offer.accepted : Promise.resolve(false);
     });
   }
 
@@ -63,31 +63,31 @@ export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): M
     const publish: Broker['publish'] = async (messages) => {
       const outcomes = messages.map((): PublishOutcome => 'failed');
       if (closed) return outcomes;
-      const offers: Offer[] = [];
+      const offers: Enqueued[] = [];
       const all = messages.map(async ({ id, routingKey, body, mandatory, replyTo }, index) => {
         const routed = [...queues.values()].filter((queue) =>
           queue.isBoundTo((pattern) => matchesTopic(pattern, routingKey)),
         );
         const mine = routed
-          .filter((queue) => !queue.wasTakenLate(id))
-          .map((queue) => queue.offer({ id, routingKey, body }, replyTo));
+          .filter((queue) => !queue.wasAcceptedLate(id))
+          .map((queue) => queue.enqueue({ id, routingKey, body }, replyTo));
         offers.push(...mine);
-        const taken = await Promise.all(mine.map((offer) => offer.taken));
+        const taken = await Promise.all(mine.map((offer) => offer.accepted));
         if (!taken.every(Boolean)) return;
         outcomes[index] = mandatory && routed.length === 0 ? 'unroutable' : 'confirmed';
       });
       const cut = new AbortController();
       cuts.add(cut);
-      await within(confirmTimeoutMs, Promise.all(all), cut);
+      await settleWithin(confirmTimeoutMs, Promise.all(all), cut);
       cuts.delete(cut);
-      for (const offer of offers) offer.giveUp();
+      for (const offer of offers) offer.abort();
       return [...outcomes]; // what comes later must not change the answer
     };
 
     async function close(timeoutMs: number): Promise<void> {
       const deadline = performance.now() + timeoutMs;
       await Promise.all(leaves.map((leave) => leave(timeoutMs)));
-      await within(Math.max(0, deadline - performance.now()), Promise.all(publishing));
+      await settleWithin(Math.max(0, deadline - performance.now()), Promise.all(publishing));
       for (const cut of cuts) cut.abort();
       listeners.delete(address);
       await unwatchReplays();
@@ -101,7 +101,7 @@ export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): M
       },
       consume: (consumer) => {
         if (closed) return;
-        leaves.push(queueNamed(consumer.queue).join({ consumer, retry, log }));
+        leaves.push(queueNamed(consumer.queue).subscribe({ consumer, retry, log }));
         watchReplays(options);
       },
       replyAddress: () => (closed ? undefined : address),

@@ -5,11 +5,11 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { pause } from '../../backoff.ts';
+import { sleepUnlessAborted } from '../../backoff.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { DeadLetter, DeadLetters } from '../broker.ts';
+import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 
-export interface LetterBox {
+export interface DeadLetterFiles {
   /** Durable once resolved. The same message set aside again replaces its letter. */
   store(letter: DeadLetter): Promise<void>;
   /** Hands every letter asked for to `handle` until stopped; one it resolves false for is kept and tried again. */
@@ -27,7 +27,7 @@ const letterShape = z.object({
   body: z.string(),
 });
 
-export function openLetterBox(dir: string): LetterBox {
+export function openDeadLetterFiles(dir: string): DeadLetterFiles {
   const handling = new Set<string>();
 
   async function scan(log: Logger, handle: (letter: DeadLetter) => Promise<boolean>): Promise<void> {
@@ -57,7 +57,7 @@ export function openLetterBox(dir: string): LetterBox {
       const watching = (async () => {
         while (!stopping.signal.aborted) {
           await scan(log, handle).catch((error: unknown) => log.warn({ err: error }, 'dead letters cannot be read'));
-          await pause(scanMs, stopping.signal);
+          await sleepUnlessAborted(scanMs, stopping.signal);
         }
       })();
       return () => {
@@ -74,7 +74,7 @@ async function replay(path: string, handle: (letter: DeadLetter) => Promise<bool
 }
 
 /** The operator's side, with or without a running mesh. */
-export function fileDeadLetters(dir: string): DeadLetters {
+export function openFileDeadLetters(dir: string): DeadLetterStore {
   async function read(ids?: readonly string[]): Promise<{ letter: DeadLetter; path: string }[]> {
     const paths = (await filesIn(dir)).filter((file) => file.endsWith('.json')).map((file) => join(dir, file));
     const letters = await Promise.all(paths.map(async (path) => ({ letter: await readLetter(path), path })));

@@ -1,37 +1,37 @@
 // One queue of the in-process transport. The promise: an offer resolves true only once a consumer has applied the
 // message or its dead letter is on disk. Until then the sender still owns it (the outbox keeps the row), so what lives
 // here may die with the process.
-import { within } from '../../backoff.ts';
+import { settleWithin } from '../../backoff.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Consumer, IncomingMessage, RetryPolicy } from '../broker.ts';
 import { deliver } from '../delivery.ts';
 
-export interface Member {
+export interface Subscriber {
   consumer: Consumer;
   retry: RetryPolicy;
   log: Logger;
 }
 
-export interface Offer {
-  taken: Promise<boolean>;
+export interface Enqueued {
+  accepted: Promise<boolean>;
   /** The sender waits no longer: a message not yet begun is withdrawn. */
-  giveUp(): void;
+  abort(): void;
 }
 
 export interface MemoryQueue {
   /** The same id again while it is here joins the first. */
-  offer(message: Omit<IncomingMessage, 'redelivered'>, replyTo?: string): Offer;
+  enqueue(message: Omit<IncomingMessage, 'redelivered'>, replyTo?: string): Enqueued;
   /** Whether this id was taken after its sender had given up, which is told once. */
-  wasTakenLate(id: string): boolean;
+  wasAcceptedLate(id: string): boolean;
   /** @returns how to leave: lets handlers in hand finish for so many milliseconds, then the queue has them back */
-  join(member: Member): (timeoutMs: number) => Promise<void>;
+  subscribe(member: Subscriber): (timeoutMs: number) => Promise<void>;
   hasConsumers(): boolean;
   isBoundTo(matches: (pattern: string) => boolean): boolean;
 }
 
 interface QueueOptions {
-  setAside(message: IncomingMessage, reason: string, attempts: number): Promise<void>;
-  tell(replyTo: string, messageId: string): void;
+  deadLetter(message: IncomingMessage, reason: string, attempts: number): Promise<void>;
+  sendReply(replyTo: string, messageId: string): void;
 }
 
 interface Entry {
@@ -45,32 +45,32 @@ interface Entry {
   overdue: boolean;
 }
 
-interface Seat extends Member {
+interface Seat extends Subscriber {
   inHand: Set<Promise<void>>;
   leaving: AbortController;
 }
 
 const lateIdsKept = 10_000;
-const not: Offer = { taken: Promise.resolve(false), giveUp: () => undefined };
+const not: Enqueued = { accepted: Promise.resolve(false), abort: () => undefined };
 
-export function createMemoryQueue({ setAside, tell }: QueueOptions): MemoryQueue {
+export function createMemoryQueue({ deadLetter, sendReply }: QueueOptions): MemoryQueue {
   const seats: Seat[] = [];
   const patterns = new Set<string>();
   const entries = new Map<string, Entry>();
   const waiting: Entry[] = [];
   const takenLate = new Set<string>();
 
-  function offer(message: Omit<IncomingMessage, 'redelivered'>, replyTo?: string): Offer {
+  function enqueue(message: Omit<IncomingMessage, 'redelivered'>, replyTo?: string): Enqueued {
     if (seats.length === 0) return not;
     const known = entries.get(message.id);
-    const entry = known ?? enqueue({ ...message, redelivered: false });
+    const entry = known ?? addEntry({ ...message, redelivered: false });
     if (replyTo) entry.replyTo.add(replyTo);
     if (known?.overdue) return not;
     entry.senders += 1;
-    return { taken: entry.taken, giveUp: () => giveUp(entry) };
+    return { accepted: entry.taken, abort: () => giveUp(entry) };
   }
 
-  function enqueue(message: IncomingMessage): Entry {
+  function addEntry(message: IncomingMessage): Entry {
     const { promise: taken, resolve: settle } = Promise.withResolvers<boolean>();
     const entry: Entry = { message, taken, settle, replyTo: new Set(), senders: 0, holder: undefined, overdue: false };
     entries.set(message.id, entry);
@@ -123,9 +123,9 @@ export function createMemoryQueue({ setAside, tell }: QueueOptions): MemoryQueue
       retry: seat.retry,
       log: seat.log,
       signal: seat.leaving.signal,
-      setAside: (reason, attempts) => setAside(message, reason, attempts),
+      deadLetter: (reason, attempts) => deadLetter(message, reason, attempts),
     });
-    if (settlement === 'applied') for (const replyTo of entry.replyTo) tell(replyTo, message.id);
+    if (settlement === 'applied') for (const replyTo of entry.replyTo) sendReply(replyTo, message.id);
     if (entry.holder !== seat) return; // it came too late: the queue has taken the message back
     if (settlement === 'interrupted') takeBack(entry);
     else finish(entry, true);
@@ -142,15 +142,15 @@ export function createMemoryQueue({ setAside, tell }: QueueOptions): MemoryQueue
     seats.splice(seats.indexOf(seat), 1);
     if (seats.length === 0) for (const entry of [...waiting]) drop(entry);
     seat.leaving.abort();
-    await within(timeoutMs, Promise.all(seat.inHand));
+    await settleWithin(timeoutMs, Promise.all(seat.inHand));
     for (const entry of [...entries.values()]) if (entry.holder === seat) takeBack(entry);
     dispatch();
   }
 
   return {
-    offer,
-    wasTakenLate: (id) => takenLate.delete(id),
-    join: (member) => {
+    enqueue,
+    wasAcceptedLate: (id) => takenLate.delete(id),
+    subscribe: (member) => {
       const seat: Seat = { ...member, inHand: new Set(), leaving: new AbortController() };
       seats.push(seat);
       for (const pattern of member.consumer.bindings) patterns.add(pattern);

@@ -2,12 +2,12 @@
 // consumer: under a memory or disk alarm RabbitMQ stops reading from whoever publishes, and a consumer sharing that
 // connection could not acknowledge and so never relieve it. Each connection is one failure domain (rabbit-link.ts).
 import type { ChannelModel } from 'amqplib';
-import { within } from '../../backoff.ts';
+import { settleWithin } from '../../backoff.ts';
 import { contentType } from '../../contracts/envelope.ts';
 import type { Broker, BrokerOptions, PublishOutcome } from '../broker.ts';
-import { keepLink, type Link } from './connection.ts';
-import { type Intake, openIntake } from './consumer.ts';
-import { openOutlet, type Post } from './publisher.ts';
+import { type MaintainedConnection, maintainConnection } from './connection.ts';
+import { openRabbitConsumer, type RabbitConsumer } from './consumer.ts';
+import { type OutgoingFrame, openRabbitPublisher } from './publisher.ts';
 import { topologyOf } from './topology.ts';
 
 /** Does not wait for the connection: it comes, and comes back, by itself. */
@@ -16,23 +16,23 @@ export function connectRabbit(url: string, options: BrokerOptions): Broker {
   const topology = topologyOf(prefix);
   const name = `${log.bindings().service ?? 'promopulse'}`;
   const listeners: ((messageId: string) => void)[] = [];
-  const inHand = new Set<Promise<void>>();
+  const inFlight = new Set<Promise<void>>();
   const publishing = new Set<Promise<unknown>>();
   const closing = new AbortController();
   let closed: Promise<void> | undefined;
-  const incoming: Link<Intake>[] = [];
+  const incoming: MaintainedConnection<RabbitConsumer>[] = [];
 
-  const outgoing = keepLink({
+  const outgoing = maintainConnection({
     url,
     log,
     name: `${name} publisher`,
     open: (connection, life) =>
-      openOutlet(connection, life, topology, (messageId) => {
+      openRabbitPublisher(connection, life, topology, (messageId) => {
         for (const listener of listeners) listener(messageId);
       }),
   });
 
-  async function post(posts: readonly Post[]): Promise<PublishOutcome[]> {
+  async function post(posts: readonly OutgoingFrame[]): Promise<PublishOutcome[]> {
     const outcomes = posts.map((): PublishOutcome => 'failed');
     const outlet = outgoing.session();
     if (!outlet || outlet.isBlocked()) return outcomes;
@@ -41,7 +41,7 @@ export function connectRabbit(url: string, options: BrokerOptions): Broker {
       const outcome = await outlet.send(one, giveUp.signal);
       if (!giveUp.signal.aborted) outcomes[index] = outcome;
     });
-    if (await within(confirmTimeoutMs, Promise.all(all))) return outcomes;
+    if (await settleWithin(confirmTimeoutMs, Promise.all(all))) return outcomes;
     giveUp.abort();
     // Blocked, RabbitMQ has the messages and will confirm them some day. Silent without a word, the connection is dead.
     if (!outlet.isBlocked() && outgoing.session() === outlet) outgoing.restart('no confirm in time');
@@ -51,24 +51,24 @@ export function connectRabbit(url: string, options: BrokerOptions): Broker {
   const intakeOptions = {
     topology,
     closing: closing.signal,
-    inHand,
+    inFlight,
     log,
     retry,
-    post: async (letter: Post) => {
+    post: async (letter: OutgoingFrame) => {
       const [outcome] = await post([letter]);
       if (outcome !== 'confirmed') throw new Error(`dead letter ${outcome}`);
     },
-    tell: (replyTo: string, messageId: string) => outgoing.session()?.tell(replyTo, messageId),
+    sendReply: (replyTo: string, messageId: string) => outgoing.session()?.sendReply(replyTo, messageId),
   };
 
   async function close(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     const left = (): number => Math.max(0, deadline - performance.now());
     const intakes = incoming.map((link) => link.session()).filter((intake) => intake !== undefined);
-    await within(left(), Promise.all(intakes.map((intake) => intake.cancel())));
+    await settleWithin(left(), Promise.all(intakes.map((intake) => intake.cancel())));
     closing.abort(); // only now: what goes back to the queue must not come to us again
-    await within(left(), Promise.all(inHand));
-    await within(left(), Promise.all([...publishing, ...intakes.map((intake) => intake.flush())]));
+    await settleWithin(left(), Promise.all(inFlight));
+    await settleWithin(left(), Promise.all([...publishing, ...intakes.map((intake) => intake.flush())]));
     await Promise.all([...incoming, outgoing].map((link) => link.close()));
   }
 
@@ -88,9 +88,9 @@ export function connectRabbit(url: string, options: BrokerOptions): Broker {
     },
     consume: (consumer) => {
       if (closed) return;
-      const open = (connection: ChannelModel, life: AbortController): Promise<Intake> =>
-        openIntake(connection, life, consumer, intakeOptions);
-      incoming.push(keepLink({ url, log, name: `${name} ${consumer.queue}`, open }));
+      const open = (connection: ChannelModel, life: AbortController): Promise<RabbitConsumer> =>
+        openRabbitConsumer(connection, life, consumer, intakeOptions);
+      incoming.push(maintainConnection({ url, log, name: `${name} ${consumer.queue}`, open }));
     },
     replyAddress: () => outgoing.session()?.replyAddress,
     onReply: (listener) => void listeners.push(listener),

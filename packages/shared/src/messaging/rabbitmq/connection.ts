@@ -3,11 +3,11 @@
 // One AbortController is the life of a connection: aborting it destroys the socket and ends everything built on it.
 import type { Writable } from 'node:stream';
 import { type ChannelModel, connect } from 'amqplib';
-import { backOffMs, pause, within } from '../../backoff.ts';
-import { writeTogether } from '../../coalesce-writes.ts';
+import { backOffMs, settleWithin, sleepUnlessAborted } from '../../backoff.ts';
+import { coalesceWrites } from '../../coalesce-writes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 
-interface LinkOptions<Session> {
+interface ConnectionOptions<Session> {
   url: string;
   log: Logger;
   /** Shown in the logs and in RabbitMQ's management pages. */
@@ -16,7 +16,7 @@ interface LinkOptions<Session> {
   open(connection: ChannelModel, life: AbortController): Promise<Session>;
 }
 
-export interface Link<Session> {
+export interface MaintainedConnection<Session> {
   /** Undefined while there is no working connection. */
   session(): Session | undefined;
   /** Gives this connection up and opens a new one. */
@@ -32,7 +32,12 @@ const closeTimeoutMs = 1_000;
 const stableMs = 1_000;
 const reconnect = { delayMs: 100, maxDelayMs: 5_000 };
 
-export function keepLink<Session>({ url, log, name, open }: LinkOptions<Session>): Link<Session> {
+export function maintainConnection<Session>({
+  url,
+  log,
+  name,
+  open,
+}: ConnectionOptions<Session>): MaintainedConnection<Session> {
   const address = new URL(url);
   if (!address.searchParams.has('heartbeat')) address.searchParams.set('heartbeat', String(heartbeatSeconds));
   const closing = new AbortController();
@@ -68,7 +73,7 @@ export function keepLink<Session>({ url, log, name, open }: LinkOptions<Session>
       current = undefined;
     }
     if (!closing.signal.aborted && said !== 'lost') {
-      log.warn({ link: name, reason: sayReason(life.signal.reason) }, 'no connection to the broker');
+      log.warn({ link: name, reason: reasonText(life.signal.reason) }, 'no connection to the broker');
       said = 'lost';
     }
     return since === undefined ? 0 : performance.now() - since;
@@ -79,7 +84,7 @@ export function keepLink<Session>({ url, log, name, open }: LinkOptions<Session>
     while (!closing.signal.aborted) {
       const lasted = await live();
       failures = lasted > stableMs ? 1 : failures + 1;
-      await pause(backOffMs(failures, reconnect), closing.signal);
+      await sleepUnlessAborted(backOffMs(failures, reconnect), closing.signal);
     }
   }
 
@@ -91,7 +96,7 @@ export function keepLink<Session>({ url, log, name, open }: LinkOptions<Session>
       closing.abort();
       if (current) {
         const { connection, life } = current;
-        await within(
+        await settleWithin(
           closeTimeoutMs,
           Promise.resolve().then(() => connection.close()),
         );
@@ -103,7 +108,7 @@ export function keepLink<Session>({ url, log, name, open }: LinkOptions<Session>
 }
 
 /** RabbitMQ's and the socket's own words: they name hosts, queues and codes, never what a message holds. */
-function sayReason(reason: unknown): string {
+function reasonText(reason: unknown): string {
   const { message, code } = reason as { message?: string; code?: string };
   return message || String(code);
 }
@@ -118,7 +123,7 @@ export async function openConnection(url: string, name: string, life: AbortContr
   connection.on('error', fail);
   connection.on('close', fail);
   // amqplib gives its socket every frame by itself.
-  writeTogether((connection as unknown as { connection: { stream: Writable } }).connection.stream, process.nextTick);
+  coalesceWrites((connection as unknown as { connection: { stream: Writable } }).connection.stream, process.nextTick);
   return connection;
 }
 

@@ -6,33 +6,33 @@ import { contentType } from '../../contracts/envelope.ts';
 import type { BrokerOptions, Consumer, IncomingMessage } from '../broker.ts';
 import { deliver } from '../delivery.ts';
 import { guard } from './connection.ts';
-import type { Post } from './publisher.ts';
-import { declareExchanges, declareQueue, letterHeaders, type Topology } from './topology.ts';
+import type { OutgoingFrame } from './publisher.ts';
+import { deadLetterHeaders, declareExchanges, declareQueue, type Topology } from './topology.ts';
 
-export interface Intake {
+export interface RabbitConsumer {
   /** No new deliveries after this. */
   cancel(): Promise<unknown>;
   /** Resolves once RabbitMQ has read every acknowledgement given so far. */
   flush(): Promise<unknown>;
 }
 
-export interface IntakeOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
+export interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
   topology: Topology;
   /** Aborts when the broker closes: messages waiting for their next attempt go back to the queue. */
   closing: AbortSignal;
   /** Work under way, across connections, for a close to wait for. */
-  inHand: Set<Promise<void>>;
+  inFlight: Set<Promise<void>>;
   /** Rejects unless confirmed. */
-  post(letter: Post): Promise<void>;
-  tell(replyTo: string, messageId: string): void;
+  post(letter: OutgoingFrame): Promise<void>;
+  sendReply(replyTo: string, messageId: string): void;
 }
 
-export async function openIntake(
+export async function openRabbitConsumer(
   connection: ChannelModel,
   life: AbortController,
   consumer: Consumer,
-  { topology, closing, inHand, log, retry, post, tell }: IntakeOptions,
-): Promise<Intake> {
+  { topology, closing, inFlight, log, retry, post, sendReply }: RabbitConsumerOptions,
+): Promise<RabbitConsumer> {
   // An acknowledgement is only valid on the channel that delivered: everything below stays within this closure.
   const channel = guard(await connection.createChannel(), life);
   const signal = AbortSignal.any([life.signal, closing]);
@@ -49,7 +49,7 @@ export async function openIntake(
       retry,
       log,
       signal,
-      setAside: (reason, attempts) => post(toLetter(topology, consumer.queue, message, reason, attempts)),
+      deadLetter: (reason, attempts) => post(toLetter(topology, consumer.queue, message, reason, attempts)),
     });
     if (!life.signal.aborted) {
       // `reject`, not `nack`: only it counts toward a delivery limit in every version of RabbitMQ.
@@ -57,7 +57,7 @@ export async function openIntake(
       else channel.ack(raw);
     }
     const replyTo = raw.properties.replyTo;
-    if (settlement === 'applied' && typeof replyTo === 'string') tell(replyTo, message.id);
+    if (settlement === 'applied' && typeof replyTo === 'string') sendReply(replyTo, message.id);
   }
 
   const onDelivery = (raw: ConsumeMessage | null): void => {
@@ -67,8 +67,8 @@ export async function openIntake(
     }
     const work = take(raw)
       .catch((error: unknown) => life.abort(error)) // acknowledging on a closed channel throws
-      .finally(() => inHand.delete(work));
-    inHand.add(work);
+      .finally(() => inFlight.delete(work));
+    inFlight.add(work);
   };
   const { consumerTag } = await channel.consume(topology.queue(consumer.queue), onDelivery);
   return { cancel: () => channel.cancel(consumerTag), flush: () => channel.prefetch(prefetch) };
@@ -76,7 +76,7 @@ export async function openIntake(
 
 function toMessage({ properties, fields, content }: ConsumeMessage): IncomingMessage {
   // A message put back from the dead letters arrives by queue name; its header remembers the real key.
-  const routingKey = properties.headers?.[letterHeaders.routingKey];
+  const routingKey = properties.headers?.[deadLetterHeaders.routingKey];
   return {
     id: typeof properties.messageId === 'string' ? properties.messageId : randomUUID(), // a stranger's, sent by hand
     routingKey: typeof routingKey === 'string' ? routingKey : fields.routingKey,
@@ -91,12 +91,12 @@ function toLetter(
   { id, routingKey, body }: IncomingMessage,
   reason: string,
   attempts: number,
-): Post {
+): OutgoingFrame {
   const headers = {
-    [letterHeaders.reason]: reason,
-    [letterHeaders.attempts]: attempts,
-    [letterHeaders.failedAt]: new Date().toISOString(),
-    [letterHeaders.routingKey]: routingKey,
+    [deadLetterHeaders.reason]: reason,
+    [deadLetterHeaders.attempts]: attempts,
+    [deadLetterHeaders.failedAt]: new Date().toISOString(),
+    [deadLetterHeaders.routingKey]: routingKey,
   };
   const options = { messageId: id, contentType, mandatory: true, headers };
   return { exchange: topology.deadLetters, routingKey: topology.queue(queue), body, options };

@@ -3,20 +3,23 @@
 // and only then acknowledged; dying in between leaves a double, never a gap.
 import { randomUUID } from 'node:crypto';
 import type { ConfirmChannel, GetMessage } from 'amqplib';
-import { within } from '../../backoff.ts';
+import { settleWithin } from '../../backoff.ts';
 import { contentType } from '../../contracts/envelope.ts';
 import { queues } from '../../contracts/queues.ts';
-import type { DeadLetter, DeadLetters } from '../broker.ts';
+import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 import { guard, openConnection } from './connection.ts';
 import { confirmedSend, type Send } from './publisher.ts';
-import { declareDeadQueue, declareExchanges, letterHeaders, topologyOf } from './topology.ts';
+import { deadLetterHeaders, declareDeadQueue, declareExchanges, topologyOf } from './topology.ts';
 
 type Fate = 'keep' | 'replay' | 'discard';
 
 const patienceMs = 10_000;
 
 /** @throws when RabbitMQ cannot be reached within 10 s */
-export async function rabbitDeadLetters(url: string, { prefix = '' }: { prefix?: string } = {}): Promise<DeadLetters> {
+export async function openRabbitDeadLetters(
+  url: string,
+  { prefix = '' }: { prefix?: string } = {},
+): Promise<DeadLetterStore> {
   const topology = topologyOf(prefix);
   const life = new AbortController();
   const timer = setTimeout(() => life.abort(new Error('RabbitMQ does not answer')), patienceMs);
@@ -59,7 +62,7 @@ export async function rabbitDeadLetters(url: string, { prefix = '' }: { prefix?:
     discard: (ids) => settle('discard', ids),
     close: async () => {
       // The channel first: its close goes out behind the acknowledgements, a connection's could overtake them.
-      if (!life.signal.aborted) await within(1_000, channel.close());
+      if (!life.signal.aborted) await settleWithin(1_000, channel.close());
       life.abort(new Error('closed'));
     },
   };
@@ -69,11 +72,11 @@ export async function rabbitDeadLetters(url: string, { prefix = '' }: { prefix?:
 async function post(send: Send, queue: string, letter: DeadLetter, asLetter: boolean): Promise<void> {
   const { id: messageId, body, routingKey, reason, attempts, failedAt } = letter;
   const headers = {
-    [letterHeaders.routingKey]: routingKey,
+    [deadLetterHeaders.routingKey]: routingKey,
     ...(asLetter && {
-      [letterHeaders.reason]: reason,
-      [letterHeaders.attempts]: attempts,
-      [letterHeaders.failedAt]: failedAt,
+      [deadLetterHeaders.reason]: reason,
+      [deadLetterHeaders.attempts]: attempts,
+      [deadLetterHeaders.failedAt]: failedAt,
     }),
   };
   const options = { messageId, contentType, mandatory: true, headers };
@@ -90,10 +93,10 @@ function toLetter({ properties, fields, content }: GetMessage, queue: string): D
   return {
     id: text(properties.messageId, randomUUID()),
     queue,
-    routingKey: text(headers[letterHeaders.routingKey], death?.['routing-keys'][0] ?? fields.routingKey),
-    reason: text(headers[letterHeaders.reason], `RabbitMQ: ${death?.reason ?? 'unknown'}`),
-    attempts: Number(headers[letterHeaders.attempts] ?? headers['x-delivery-count'] ?? death?.count ?? 0),
-    failedAt: text(headers[letterHeaders.failedAt], diedAt.toISOString()),
+    routingKey: text(headers[deadLetterHeaders.routingKey], death?.['routing-keys'][0] ?? fields.routingKey),
+    reason: text(headers[deadLetterHeaders.reason], `RabbitMQ: ${death?.reason ?? 'unknown'}`),
+    attempts: Number(headers[deadLetterHeaders.attempts] ?? headers['x-delivery-count'] ?? death?.count ?? 0),
+    failedAt: text(headers[deadLetterHeaders.failedAt], diedAt.toISOString()),
     body: content.toString(),
   };
 }

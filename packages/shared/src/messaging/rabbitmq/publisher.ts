@@ -5,7 +5,7 @@ import type { PublishOutcome } from '../broker.ts';
 import { guard } from './connection.ts';
 import { declareExchanges, type Topology } from './topology.ts';
 
-export interface Post {
+export interface OutgoingFrame {
   exchange: string;
   routingKey: string;
   body: string;
@@ -13,12 +13,12 @@ export interface Post {
 }
 
 /** `giveUp` aborts when the caller no longer waits: what has not been sent by then is not sent. */
-export type Send = (post: Post, giveUp: AbortSignal) => Promise<PublishOutcome>;
+export type Send = (post: OutgoingFrame, giveUp: AbortSignal) => Promise<PublishOutcome>;
 
-export interface Outlet {
+export interface RabbitPublisher {
   send: Send;
   /** Tells another process that a message was applied; lost without harm. */
-  tell(replyTo: string, messageId: string): void;
+  sendReply(replyTo: string, messageId: string): void;
   /** Own queue for such replies. */
   replyAddress: string;
   /** RabbitMQ takes no messages for now (memory or disk alarm) and will say when it does again. */
@@ -28,12 +28,12 @@ export interface Outlet {
 /** Unconfirmed messages at once; without a bound the channel buffers whatever it is given. */
 const maxInFlight = 256;
 
-export async function openOutlet(
+export async function openRabbitPublisher(
   connection: ChannelModel,
   life: AbortController,
   topology: Topology,
   onReply: (messageId: string) => void,
-): Promise<Outlet> {
+): Promise<RabbitPublisher> {
   let blocked = false;
   connection.on('blocked', () => {
     blocked = true;
@@ -47,7 +47,7 @@ export async function openOutlet(
   const replyAddress = await openReplyQueue(replies, life, onReply);
   return {
     send: confirmedSend(channel, life.signal),
-    tell: (replyTo, messageId) => {
+    sendReply: (replyTo, messageId) => {
       if (blocked || life.signal.aborted) return;
       try {
         replies.publish('', replyTo, Buffer.alloc(0), { correlationId: messageId });

@@ -3,7 +3,7 @@
 import type { Channel } from 'amqplib';
 
 /** Headers of a dead letter, and of a message put back into its queue. */
-export const letterHeaders = {
+export const deadLetterHeaders = {
   reason: 'x-reason',
   attempts: 'x-attempts',
   failedAt: 'x-failed-at',

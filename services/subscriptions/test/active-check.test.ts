@@ -134,7 +134,7 @@ describe('with a cold projection', () => {
       const answer = await scene.subscribe(1, 5);
       expect(answer.status).toBe(503);
       expect(answer.headers.get('retry-after')).toMatch(/^\d+$/);
-      expect([answer.body.code, answer.headers.get('promopulse-away')]).toEqual([
+      expect([answer.body.code, answer.headers.get('promopulse-unavailable-dependency')]).toEqual([
         'dependency_unavailable',
         'promotions',
       ]);

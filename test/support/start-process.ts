@@ -25,10 +25,15 @@ export function temporaryDataDir(): string {
 }
 
 /** Without the databases and brokers that the test run itself uses. */
-export function spawnStart(dataDir: string, port: number, env: Record<string, string> = {}): StartProcess {
+export function spawnStart(
+  dataDir: string,
+  port: number,
+  env: Record<string, string> = {},
+  checkout = root,
+): StartProcess {
   const { DATABASE_URL, AMQP_URL, ...inherited } = process.env;
   const child: ChildProcess = spawn(process.execPath, ['scripts/start.ts'], {
-    cwd: root,
+    cwd: checkout,
     env: { ...inherited, DATA_DIR: dataDir, PORT: String(port), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -1,7 +1,8 @@
 // A service's migrations: applied at its start and by command. MikroORM's migrator takes no lock, so everything that
 // touches a database here goes through one: a session advisory lock per schema, on a connection beside the migrator's.
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { TSMigrationGenerator } from '@mikro-orm/migrations';
 import { MikroORM } from '@mikro-orm/postgresql';
 import { sleepUnlessAborted } from '../backoff.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -47,21 +48,44 @@ export function listMigrations(options: DatabaseOptions, log: Logger): Promise<{
  * @returns the file's name, or undefined when nothing changed
  */
 export function createMigration(options: DatabaseOptions, name?: string): Promise<string | undefined> {
+  if (!existsSync(snapshotOf(options))) writeEmptySnapshot(options);
   return offline(options, async (orm) => {
     const { fileName } = await orm.migrator.create(undefined, false, false, name);
     return fileName || undefined;
   });
 }
 
+function snapshotOf({ migrations }: DatabaseOptions): string {
+  return join(migrations, 'snapshot.json');
+}
+
+/** A new service starts from an empty schema. Without a snapshot the migrator would read the schema from a database. */
+function writeEmptySnapshot(options: DatabaseOptions): void {
+  const empty = { name: options.schema, namespaces: [options.schema], tables: [], views: [], nativeEnums: {} };
+  mkdirSync(options.migrations, { recursive: true });
+  writeFileSync(snapshotOf(options), JSON.stringify(empty, null, 2));
+}
+
+/** Leaves the schema itself out: its role owns it from the provisioning on, and a migration neither makes nor drops it. */
+class TablesOnlyGenerator extends TSMigrationGenerator {
+  override generateMigrationFile(className: string, { up, down }: { up: string[]; down: string[] }) {
+    const ofTables = (statements: string[]) => statements.filter((sql) => !/^(create|drop) schema /.test(sql));
+    return super.generateMigrationFile(className, { up: ofTables(up), down: ofTables(down) });
+  }
+}
+
 /** Whether the migrations say all that the entities say, by the snapshot beside them; needs no database. */
 export async function areMigrationsComplete(options: DatabaseOptions): Promise<boolean> {
-  if (!existsSync(join(options.migrations, 'snapshot.json'))) return false;
+  if (!existsSync(snapshotOf(options))) return false;
   return await offline(options, async (orm) => !(await orm.migrator.checkSchema()));
 }
 
 async function offline<Result>(options: DatabaseOptions, work: (orm: MikroORM) => Promise<Result>): Promise<Result> {
   const base = ormOptions(options);
-  const orm = new MikroORM({ ...base, migrations: { ...base.migrations, snapshot: true, snapshotName: 'snapshot' } });
+  const orm = new MikroORM({
+    ...base,
+    migrations: { ...base.migrations, snapshot: true, snapshotName: 'snapshot', generator: TablesOnlyGenerator },
+  });
   try {
     return await work(orm);
   } finally {

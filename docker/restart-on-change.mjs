@@ -1,5 +1,5 @@
-// For docker-compose.dev.yml: runs a service and restarts it whenever its sources change. Node's own --watch loses a
-// file that an editor saves by renaming (https://github.com/nodejs/node/issues/54774), so this watches the folders.
+// For docker-compose.dev.yml: runs a service and starts it anew whenever its sources change. Node's own --watch loses
+// a file that an editor saves by renaming (https://github.com/nodejs/node/issues/54774); folders stay what they are.
 import { spawn } from 'node:child_process';
 import { readdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
@@ -19,8 +19,8 @@ function start() {
 
 function restart() {
   if (stopping) return;
-  console.log('The sources changed: restarting');
-  if (!child) return start(); // the process had exited
+  console.log('sources changed: starting again');
+  if (!child) return start(); // it had failed
   child.once('exit', () => stopping || start());
   child.kill('SIGTERM');
 }
@@ -30,7 +30,7 @@ for (const root of roots) {
   for (const folder of [root, ...folders.map((entry) => join(entry.parentPath, entry.name))]) {
     watch(folder, () => {
       clearTimeout(changed);
-      changed = setTimeout(restart, 200); // one save causes several events
+      changed = setTimeout(restart, 200); // one save is several events
     });
   }
 }

@@ -1,17 +1,17 @@
-# The tests, in the Node of the images: docker compose --profile test run --rm --build test
+# Runs the tests with the Node of the images: docker compose --profile test run --rm --build test
 FROM node:24-slim AS manifests
 WORKDIR /all
 COPY . .
 RUN find . -type f ! -path './package*.json' ! -path './*/*/package.json' -delete
 
 FROM node:24-slim
-# The test of the README runs its curl commands.
+# A test runs the curl commands of the README.
 RUN apt-get update && apt-get install -y --no-install-recommends curl && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-# Only the manifests, so that a change of code does not install the dependencies again.
+# Copy only the manifests first, so that a change of code does not install the dependencies again.
 COPY --from=manifests /all ./
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund
-# A test copies a service and writes a migration into it.
+# Owned by node, because a test copies a service and writes a migration into it.
 COPY --chown=node:node . .
 USER node
 ENV NPM_CONFIG_UPDATE_NOTIFIER=false

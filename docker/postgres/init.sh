@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Gives every service of the list (packages/shared/src/contracts/services.ts) its own role and schema, by the rules of
-# packages/shared/src/database/provision.sql. The password of a role is <SERVICE>_DB_PASSWORD. Runs once, when the data
-# volume is new. A second run by hand changes only the passwords. To change them, set them in .env, then:
+# Creates a role and a schema for every service of the list (packages/shared/src/contracts/services.ts) by the rules of
+# packages/shared/src/database/provision.sql. The password of a role is <SERVICE>_DB_PASSWORD. PostgreSQL's entrypoint
+# runs this script once, when the data volume is new. Another run changes only the passwords. To change them, set them
+# in .env, then:
 #   docker compose up -d --wait postgres
 #   docker compose exec postgres bash /docker-entrypoint-initdb.d/10-services.sh
 #   docker compose up -d --wait
@@ -10,7 +11,7 @@ set -euo pipefail
 services=$(sed -n "s/^export const services = \[\(.*\)\] as const;$/\1/p" /services.ts | tr -d "',")
 [ -n "$services" ] || { echo "init.sh: /services.ts has no list of services" >&2; exit 1; }
 
-# \getenv keeps the passwords off the command line, where every process of the host could read them.
+# \getenv keeps the passwords out of the command line, which every process of the host can read.
 {
   echo 'set client_min_messages = warning;'
   echo '\i /provision.sql'

@@ -1,5 +1,5 @@
 // Waiting between attempts: doubling, capped, and jittered so that many who failed together do not return together.
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface BackOff {
   delayMs: number;
@@ -13,8 +13,8 @@ export function backOffMs(attempt: number, { delayMs, maxDelayMs }: BackOff): nu
 }
 
 /** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
-export async function sleepUnlessAborted(ms: number, signal?: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, signal ? { signal } : undefined).catch(() => undefined);
+export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  await delay(ms, undefined, signal ? { signal } : undefined).catch(() => undefined);
 }
 
 /** Waits for `work` to end, however, but no longer than `ms` or until `giveUp` aborts. @returns whether it ended */
@@ -27,7 +27,7 @@ export async function settleWithin(
     () => true,
     () => true,
   );
-  const inTime = await Promise.race([ended, sleepUnlessAborted(ms, giveUp.signal).then(() => false)]);
+  const inTime = await Promise.race([ended, sleep(ms, giveUp.signal).then(() => false)]);
   giveUp.abort(); // ends the timer
   return inTime;
 }

@@ -1,7 +1,7 @@
 // What every transport does with one delivery. The promise: a message leaves a consumer's hands in one of three ways:
 // applied, durably set aside with a reason, or interrupted, and then it belongs to the queue again. Nothing is dropped.
 // Retries happen in process: a transport's own requeue has no pause between attempts and counts toward its limits.
-import { backOffMs, sleepUnlessAborted } from '../backoff.ts';
+import { backOffMs, sleep } from '../backoff.ts';
 import { describeError } from '../telemetry/describe-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Consumer, IncomingMessage, RetryPolicy } from './broker.ts';
@@ -40,7 +40,7 @@ export async function deliver(delivery: Delivery): Promise<Settlement> {
         { err: error, attempts: attempt, transient },
         'message will be tried again',
       );
-      await sleepUnlessAborted(backOffMs(attempt, retry), signal);
+      await sleep(backOffMs(attempt, retry), signal);
     }
   }
   return 'interrupted';
@@ -71,7 +71,7 @@ async function deadLetterUntilStored(
     } catch (error) {
       log.warn({ err: error }, 'the dead letter could not be stored yet');
     }
-    await sleepUnlessAborted(backOffMs(attempt, retry), signal);
+    await sleep(backOffMs(attempt, retry), signal);
     if (signal.aborted) return 'interrupted';
   }
 }

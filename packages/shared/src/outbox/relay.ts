@@ -4,7 +4,7 @@
 // One relay leads per schema (a session advisory lock): rows go out in id order, and for one aggregate that is the
 // order of its versions. During a change of leader a row may go out twice or late; consumers compare versions.
 import { randomUUID } from 'node:crypto';
-import { settleWithin, sleepUnlessAborted } from '../backoff.ts';
+import { settleWithin, sleep } from '../backoff.ts';
 import { tryLock } from '../database/advisory-lock.ts';
 import type { Connection, Database } from '../database/database.ts';
 import { isDatabaseUnavailable } from '../database/sqlstate.ts';
@@ -141,7 +141,7 @@ export function startRelay(options: RelayOptions): Relay {
         return undefined;
       });
       if (!lead) {
-        await sleepUnlessAborted(leaderRetryMs, stopNow.signal); // whatever is committed here meanwhile: the leader finds it
+        await sleep(leaderRetryMs, stopNow.signal); // whatever is committed here meanwhile: the leader finds it
         continue;
       }
       holding = lead;
@@ -181,12 +181,12 @@ export function startRelay(options: RelayOptions): Relay {
       const longest = stopping ? Math.max(0, flushUntil - Date.now()) : maxPauseMs;
       const pauseMs = Math.min(pollMs * 2 ** failures, longest);
       // While nothing goes out, a commit is no reason to try again sooner.
-      if (failures > 0) await sleepUnlessAborted(pauseMs, stopNow.signal);
+      if (failures > 0) await sleep(pauseMs, stopNow.signal);
       else if (found < batchSize) {
         await pauseUnlessWoken(pauseMs);
         const gap = Math.min(Math.max(found, gapMs.least), gapMs.greatest);
         const sooner = startedAt + gap - performance.now();
-        if (sooner > 0) await sleepUnlessAborted(sooner, stopNow.signal);
+        if (sooner > 0) await sleep(sooner, stopNow.signal);
       }
     }
   }

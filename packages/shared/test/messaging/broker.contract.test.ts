@@ -5,22 +5,22 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Consumer, type IncomingMessage, Unprocessable } from '../../src/messaging/broker.ts';
 import {
   connected,
-  lettersOf,
-  memoryMesh,
+  memoryTransport,
   message,
   messages,
-  publishSurely,
+  publishUntilConfirmed,
   queue,
-  rabbitMesh,
+  rabbitTransport,
   secondQueue,
   type Transport,
   Unreachable,
   until,
+  waitForDeadLetters,
 } from './transports.ts';
 
 const transports: { name: string; start: () => Transport | Promise<Transport> }[] = [
-  { name: 'RabbitMQ', start: rabbitMesh },
-  { name: 'memory', start: memoryMesh },
+  { name: 'RabbitMQ', start: rabbitTransport },
+  { name: 'memory', start: memoryTransport },
 ];
 
 function consumer(handle: Consumer['handle'], overrides: Partial<Consumer> = {}): Consumer {
@@ -59,7 +59,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await connected(broker);
     const body = JSON.stringify({ name: 'Ünï¢ødé ✓ \u0000', long: 'x'.repeat(200_000) });
     const sent = message({ id: 'an-id', body });
-    await publishSurely(broker, [sent]);
+    await publishUntilConfirmed(broker, [sent]);
     await until(() => got.length > 0, 'delivered');
     expect(got[0]).toEqual({ id: 'an-id', routingKey: 'promotion.created', body, redelivered: false });
   });
@@ -102,7 +102,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     receiver.consume(consumer(handle)); // competing for the same queue
     await connected(receiver, ...senders);
     const batches = senders.map(() => messages(1_000));
-    await Promise.all(senders.map((sender, index) => publishSurely(sender, batches[index] ?? [])));
+    await Promise.all(senders.map((sender, index) => publishUntilConfirmed(sender, batches[index] ?? [])));
     await until(() => handled.size === 3_000, 'all handled');
     expect(batches.flat().every(({ id }) => handled.has(id))).toBe(true);
   });
@@ -121,10 +121,10 @@ describe.each(transports)('a broker over $name', ({ start }) => {
       }),
     );
     await connected(broker);
-    await publishSurely(broker, batch);
+    await publishUntilConfirmed(broker, batch);
     await until(() => applied.size === 999 && attempts.length >= 3, 'others applied, poison tried');
-    const letters = await transport.letters();
-    const list = await lettersOf(letters, 1);
+    const letters = await transport.openDeadLetters();
+    const list = await waitForDeadLetters(letters, 1);
     expect(list).toEqual([
       {
         id: poison,
@@ -145,7 +145,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
 
   test('sets a message nobody can read aside after one attempt, having told its consumer first', async () => {
     const broker = transport.connect();
-    const letters = await transport.letters();
+    const letters = await transport.openDeadLetters();
     let attempts = 0;
     const told: { id: string; reason: string; lettersThen: number }[] = [];
     broker.consume(
@@ -163,8 +163,8 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     );
     await connected(broker);
     const bad = message({ body: 'alice@example.com' });
-    await publishSurely(broker, [bad]);
-    const list = await lettersOf(letters, 1);
+    await publishUntilConfirmed(broker, [bad]);
+    const list = await waitForDeadLetters(letters, 1);
     expect(list).toMatchObject([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', attempts: 1, body: bad.body }]);
     expect(attempts).toBe(1);
     expect(told).toEqual([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', lettersThen: 0 }]);
@@ -178,9 +178,9 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     };
     broker.consume(consumer(fail, { onDeadLetter: fail }));
     await connected(broker);
-    await publishSurely(broker, [message()]);
-    const letters = await transport.letters();
-    expect(await lettersOf(letters, 1)).toMatchObject([{ reason: 'Error', attempts: 3 }]);
+    await publishUntilConfirmed(broker, [message()]);
+    const letters = await transport.openDeadLetters();
+    expect(await waitForDeadLetters(letters, 1)).toMatchObject([{ reason: 'Error', attempts: 3 }]);
     await letters.close();
   });
 
@@ -196,9 +196,9 @@ describe.each(transports)('a broker over $name', ({ start }) => {
       }),
     );
     await connected(broker);
-    await publishSurely(broker, [message()]);
+    await publishUntilConfirmed(broker, [message()]);
     await until(() => applied, 'applied in the end');
-    const letters = await transport.letters();
+    const letters = await transport.openDeadLetters();
     expect(await letters.list()).toEqual([]);
     await letters.close();
   });
@@ -221,7 +221,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     const replyTo = sender.replyAddress();
     expect(replyTo).toEqual(expect.any(String));
     const asked = message({ replyTo });
-    const publishing = publishSurely(sender, [asked, message(), message({ replyTo, body: 'bad' })]);
+    const publishing = publishUntilConfirmed(sender, [asked, message(), message({ replyTo, body: 'bad' })]);
     await sleep(200);
     expect(replies).toEqual([]);
     gate.resolve();
@@ -249,7 +249,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
       ),
     );
     await connected(broker);
-    await publishSurely(broker, messages(60));
+    await publishUntilConfirmed(broker, messages(60));
     await until(() => done >= 60, 'all done');
     expect(most).toBe(3);
   });
@@ -294,7 +294,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await connected(sender, first);
     const held = message();
     const failing = message({ body: 'fails' });
-    const publishing = publishSurely(sender, [held, failing]);
+    const publishing = publishUntilConfirmed(sender, [held, failing]);
     await until(() => seen.includes(held.id) && seen.filter((id) => id === failing.id).length > 1, 'both in hand');
     const before = performance.now();
     await first.close(0);
@@ -319,10 +319,10 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await connected(broker);
     const batch = messages(6, { routingKey: 'promotion.updated' });
     const ids = batch.map(({ id }) => id);
-    await publishSurely(broker, batch);
-    const letters = await transport.letters();
+    await publishUntilConfirmed(broker, batch);
+    const letters = await transport.openDeadLetters();
     const listed = async (): Promise<string[]> => (await letters.list()).map(({ id }) => id).sort();
-    const [one] = await lettersOf(letters, 6);
+    const [one] = await waitForDeadLetters(letters, 6);
     for (let look = 0; look < 25; look += 1) expect(await listed()).toEqual([...ids].sort());
     expect((await letters.list()).find(({ id }) => id === one?.id)).toEqual(one); // also when and why are kept
 
@@ -352,11 +352,11 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     );
     await connected(broker);
     const bad = message({ routingKey: 'promotion.updated' });
-    await publishSurely(broker, [bad]);
-    const letters = await transport.letters();
+    await publishUntilConfirmed(broker, [bad]);
+    const letters = await transport.openDeadLetters();
     for (const round of [1, 2, 3]) {
       await until(() => attempts === round, `attempt ${round}`);
-      const list = await lettersOf(letters, 1);
+      const list = await waitForDeadLetters(letters, 1);
       expect(list).toMatchObject([{ id: bad.id, routingKey: 'promotion.updated' }]);
       if (round < 3) expect(await letters.replay()).toBe(1);
     }
@@ -375,7 +375,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
       }),
     );
     await connected(broker);
-    await publishSurely(broker, messages(10));
+    await publishUntilConfirmed(broker, messages(10));
     await until(() => handled >= 10, 'handled');
     await Promise.all([broker.close(), broker.close()]);
     expect(broker.isConnected()).toBe(false);

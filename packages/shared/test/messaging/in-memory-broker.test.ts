@@ -7,20 +7,20 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { type Broker, type Consumer, Unprocessable } from '../../src/messaging/broker.ts';
 import { createMemoryHub } from '../../src/messaging/in-memory/broker.ts';
 import {
-  lettersOf,
-  type MemoryMesh,
-  memoryMesh,
+  type MemoryTransport,
+  memoryTransport,
   message,
   messages,
-  publishSurely,
+  publishUntilConfirmed,
   queue,
   silent,
   until,
+  waitForDeadLetters,
 } from './transports.ts';
 
-let transport: MemoryMesh;
+let transport: MemoryTransport;
 beforeEach(async () => {
-  transport = await memoryMesh();
+  transport = await memoryTransport();
 });
 afterEach(() => transport.end());
 
@@ -72,9 +72,9 @@ test('a message whose dead letter took longer than the bound is confirmed when i
     throw new Error('no');
   });
   const poison = message();
-  await publishSurely(broker, [poison]);
+  await publishUntilConfirmed(broker, [poison]);
   expect(attempts).toBe(3);
-  expect(await (await transport.letters()).list()).toMatchObject([{ id: poison.id, attempts: 3 }]);
+  expect(await (await transport.openDeadLetters()).list()).toMatchObject([{ id: poison.id, attempts: 3 }]);
 });
 
 test('a message nobody has begun is withdrawn when its sender gives up', async () => {
@@ -128,12 +128,12 @@ test('a dead letter replayed while nothing runs is handled at the next start, an
     throw new Unprocessable('no');
   });
   const ids = ['plain', '../../etc/passwd', 'x'.repeat(500)];
-  await publishSurely(
+  await publishUntilConfirmed(
     first,
     ids.map((id) => message({ id })),
   );
-  const letters = await transport.letters();
-  expect((await lettersOf(letters, 3)).map(({ id }) => id).sort()).toEqual([...ids].sort());
+  const letters = await transport.openDeadLetters();
+  expect((await waitForDeadLetters(letters, 3)).map(({ id }) => id).sort()).toEqual([...ids].sort());
   await transport.restart();
   expect(await letters.replay()).toBe(3);
   expect(await letters.list()).toEqual([]);
@@ -152,8 +152,8 @@ test('a replay that is cut off is taken up again at the next start', async () =>
     throw new Unprocessable('no');
   });
   const sent = message();
-  await publishSurely(first, [sent]);
-  const letters = await transport.letters();
+  await publishUntilConfirmed(first, [sent]);
+  const letters = await transport.openDeadLetters();
   await letters.replay();
   await transport.restart();
   const second = transport.connect();
@@ -184,7 +184,7 @@ test('a dead letter that cannot be stored is not confirmed until it can', async 
   expect(await broker.publish([sent])).toEqual(['failed']);
   expect(await readFile(blocked, 'utf8')).toBe('a file where the folder should be');
   await rm(blocked);
-  await publishSurely(broker, [sent]);
+  await publishUntilConfirmed(broker, [sent]);
   expect(attempts).toBe(1);
   expect(await readdir(blocked)).toEqual([`${queue}.${sent.id}.json`]);
   await broker.close();

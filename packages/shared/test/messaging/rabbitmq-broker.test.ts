@@ -11,14 +11,14 @@ import { createLogger } from '../../src/telemetry/logger.ts';
 import {
   amqpUrl,
   connected,
-  lettersOf,
   message,
   messages,
-  publishSurely,
+  publishUntilConfirmed,
   queue,
   type RabbitTransport,
-  rabbitMesh,
+  rabbitTransport,
   until,
+  waitForDeadLetters,
 } from './transports.ts';
 
 /** A channel of our own, straight to RabbitMQ. */
@@ -54,7 +54,7 @@ describe('a broker behind a bad network', () => {
 
   beforeEach(async () => {
     proxy = await startTcpProxy(amqpUrl());
-    transport = rabbitMesh(proxy.through(amqpUrl()));
+    transport = rabbitTransport(proxy.through(amqpUrl()));
     handled = [];
   });
   afterEach(async () => {
@@ -90,7 +90,7 @@ describe('a broker behind a bad network', () => {
     const networks = await Promise.all(steps.map(() => startTcpProxy(amqpUrl())));
     const brokers = networks.map((network, index) => {
       network.limit(steps[index]);
-      const broker = rabbitMesh(network.through(amqpUrl()), transport.prefix).connect();
+      const broker = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();
       collect(broker);
       return broker;
     });
@@ -102,7 +102,7 @@ describe('a broker behind a bad network', () => {
     for (const network of networks) network.cut();
     await connected(...brokers);
     const batch = messages(brokers.length);
-    await Promise.all(brokers.map((broker, index) => publishSurely(broker, batch.slice(index, index + 1))));
+    await Promise.all(brokers.map((broker, index) => publishUntilConfirmed(broker, batch.slice(index, index + 1))));
     await until(() => batch.every(({ id }) => handled.includes(id)), 'all handled');
     await Promise.all(brokers.map((broker) => broker.close()));
     await Promise.all(networks.map((network) => network.close()));
@@ -121,7 +121,7 @@ describe('a broker behind a bad network', () => {
     proxy.resume();
     await connected(broker);
     const batch = messages(600);
-    await publishSurely(broker, batch);
+    await publishUntilConfirmed(broker, batch);
     await until(() => batch.every(({ id }) => handled.includes(id)), 'handled');
   });
 
@@ -134,9 +134,9 @@ describe('a broker behind a bad network', () => {
     const before = performance.now();
     expect(await broker.publish([message()])).toEqual(['failed']);
     expect(performance.now() - before).toBeLessThan(400);
-    const elsewhere = rabbitMesh(amqpUrl(), transport.prefix).connect();
+    const elsewhere = rabbitTransport(amqpUrl(), transport.prefix).connect();
     await connected(elsewhere);
-    await publishSurely(elsewhere, [message()]);
+    await publishUntilConfirmed(elsewhere, [message()]);
     await until(() => handled.length === 1, 'consumed');
     await elsewhere.close();
     const accepted = proxy.accepted();
@@ -154,7 +154,7 @@ describe('a broker behind a bad network', () => {
       await sleep(100);
     });
     await connected(broker);
-    await publishSurely(broker, [message()]);
+    await publishUntilConfirmed(broker, [message()]);
     await started.promise;
     proxy.stall();
     const sockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
@@ -183,7 +183,7 @@ describe('a broker behind a bad network', () => {
     proxy.inject('server', ackOfNothing);
     await until(() => proxy.accepted() >= 4, 'both connections are new', 3_000);
     await connected(broker);
-    await publishSurely(broker, [message()]);
+    await publishUntilConfirmed(broker, [message()]);
     await until(() => handled.length > 0, 'handled');
   });
 
@@ -195,7 +195,7 @@ describe('a broker behind a bad network', () => {
     expect(broker.isConnected()).toBe(false);
     await withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}`));
     await connected(broker);
-    await publishSurely(broker, [message()]);
+    await publishUntilConfirmed(broker, [message()]);
     await until(() => handled.length > 0, 'handled');
   });
 });
@@ -219,7 +219,7 @@ test.each(strikes)(
     await Promise.all(
       Array.from({ length: 4 }, async () => {
         const network = await startTcpProxy(amqpUrl());
-        const transport = rabbitMesh(network.through(amqpUrl()));
+        const transport = rabbitTransport(network.through(amqpUrl()));
         const [sender, receiver] = [transport.connect(), transport.connect()];
         const handled = new Set<string>();
         const handle = async ({ id }: { id: string }): Promise<void> => {
@@ -233,7 +233,7 @@ test.each(strikes)(
         const sending = (async () => {
           while (!over) {
             const batch = messages(50);
-            await publishSurely(sender, batch);
+            await publishUntilConfirmed(sender, batch);
             sent.push(...batch.map(({ id }) => id));
           }
         })();
@@ -245,7 +245,7 @@ test.each(strikes)(
         over = true;
         await sending;
         await until(() => sent.every((id) => handled.has(id)), 'all handled');
-        const letters = await transport.letters();
+        const letters = await transport.openDeadLetters();
         expect(await letters.list()).toEqual([]);
         await letters.close();
         await transport.end();
@@ -267,7 +267,7 @@ describe('of 20 consumers', () => {
   beforeEach(async () => {
     for (let index = 0; index < 20; index += 1) {
       const network = await startTcpProxy(amqpUrl());
-      const transport = rabbitMesh(network.through(amqpUrl()));
+      const transport = rabbitTransport(network.through(amqpUrl()));
       const broker = transport.connect();
       const handled: string[] = [];
       broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
@@ -296,7 +296,7 @@ describe('of 20 consumers', () => {
       await Promise.all(all.map(strike));
       await until(() => all.every(({ network }, index) => network.accepted() > Number(before[index])), 'all are new');
       const sent = all.map(() => message());
-      await Promise.all(all.map(({ broker }, index) => publishSurely(broker, sent.slice(index, index + 1))));
+      await Promise.all(all.map(({ broker }, index) => publishUntilConfirmed(broker, sent.slice(index, index + 1))));
       await until(
         () => all.every(({ handled }, index) => handled.includes(String(sent[index]?.id))),
         'all consume again',
@@ -309,7 +309,7 @@ describe('of 20 consumers', () => {
 describe('what happens to a queue in RabbitMQ', () => {
   let transport: RabbitTransport;
   beforeEach(() => {
-    transport = rabbitMesh();
+    transport = rabbitTransport();
   });
   afterEach(() => transport.end());
 
@@ -347,7 +347,7 @@ describe('what happens to a queue in RabbitMQ', () => {
         void channel.consume(`${transport.prefix}${queue}`, refuse);
       });
     });
-    const letters = await transport.letters();
+    const letters = await transport.openDeadLetters();
     const expected = {
       id: sent.id,
       queue,
@@ -357,7 +357,7 @@ describe('what happens to a queue in RabbitMQ', () => {
       failedAt: expect.stringMatching(/^\d{4}-/),
       body: sent.body,
     };
-    expect(await lettersOf(letters, 1)).toEqual([expected]);
+    expect(await waitForDeadLetters(letters, 1)).toEqual([expected]);
     expect(await letters.list()).toEqual([expected]);
     await letters.close();
   });
@@ -372,7 +372,7 @@ describe('what happens to a queue in RabbitMQ', () => {
       try {
         const deliveries: boolean[] = [];
         const network = await startTcpProxy(amqpUrl());
-        const dying = rabbitMesh(network.through(amqpUrl()), transport.prefix).connect();
+        const dying = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();
         const handle = async ({ redelivered }: { redelivered: boolean }): Promise<void> => {
           deliveries.push(redelivered);
           network.cut(); // as when the process dies with the message in hand
@@ -382,9 +382,11 @@ describe('what happens to a queue in RabbitMQ', () => {
         const sender = transport.connect();
         await connected(dying, sender);
         const sent = message();
-        await publishSurely(sender, [sent]);
-        const letters = await transport.letters();
-        expect(await lettersOf(letters, 1)).toMatchObject([{ id: sent.id, reason: 'RabbitMQ: delivery_limit' }]);
+        await publishUntilConfirmed(sender, [sent]);
+        const letters = await transport.openDeadLetters();
+        expect(await waitForDeadLetters(letters, 1)).toMatchObject([
+          { id: sent.id, reason: 'RabbitMQ: delivery_limit' },
+        ]);
         expect(deliveries).toEqual([false, true, true, true]);
         await letters.close();
         await dying.close();
@@ -406,8 +408,8 @@ describe('what happens to a queue in RabbitMQ', () => {
     await withChannel(async (channel) => {
       channel.publish(`${transport.prefix}promopulse.events`, 'promotion.created', Buffer.from('by hand'));
     });
-    const letters = await transport.letters();
-    const [letter] = await lettersOf(letters, 1);
+    const letters = await transport.openDeadLetters();
+    const [letter] = await waitForDeadLetters(letters, 1);
     expect(letter).toMatchObject({ id: expect.stringMatching(/^[\w-]{36}$/), body: 'by hand' });
     expect(await letters.discard([letter?.id ?? ''])).toBe(1);
     expect(await letters.list()).toEqual([]);

@@ -25,7 +25,7 @@ export const secondQueue = 'second.queue';
 
 export interface Transport {
   connect(options?: Partial<BrokerOptions>): Broker;
-  letters(): Promise<DeadLetterStore>;
+  openDeadLetters(): Promise<DeadLetterStore>;
   end(): Promise<void>;
 }
 
@@ -57,7 +57,7 @@ export function amqpUrl(): string {
 }
 
 /** `url` may lead through a proxy; looking and cleaning up go straight. */
-export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): RabbitTransport {
+export function rabbitTransport(url = amqpUrl(), prefix = `test-${randomUUID()}.`): RabbitTransport {
   const brokers: Broker[] = [];
   return {
     url,
@@ -67,7 +67,7 @@ export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): R
       brokers.push(broker);
       return broker;
     },
-    letters: () => openRabbitDeadLetters(amqpUrl(), { prefix }),
+    openDeadLetters: () => openRabbitDeadLetters(amqpUrl(), { prefix }),
     end: async () => {
       await Promise.all(brokers.map((broker) => broker.close(0)));
       const connection = await connect(amqpUrl());
@@ -83,13 +83,13 @@ export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): R
   };
 }
 
-export interface MemoryMesh extends Transport {
+export interface MemoryTransport extends Transport {
   dir: string;
   /** The process dies and comes back: the old brokers are no more, the folder is. */
   restart(): Promise<void>;
 }
 
-export async function memoryMesh(): Promise<MemoryMesh> {
+export async function memoryTransport(): Promise<MemoryTransport> {
   const dir = await mkdtemp(join(tmpdir(), 'letters-'));
   let hub = createMemoryHub({ deadLetterDir: dir });
   let brokers: Broker[] = [];
@@ -104,7 +104,7 @@ export async function memoryMesh(): Promise<MemoryMesh> {
       brokers.push(broker);
       return broker;
     },
-    letters: async () => openFileDeadLetters(dir),
+    openDeadLetters: async () => openFileDeadLetters(dir),
     restart: async () => {
       await stop();
       hub = createMemoryHub({ deadLetterDir: dir });
@@ -138,7 +138,7 @@ export async function connected(...brokers: Broker[]): Promise<void> {
 }
 
 /** Waits until `count` dead letters are there. */
-export async function lettersOf(letters: DeadLetterStore, count: number): Promise<DeadLetter[]> {
+export async function waitForDeadLetters(letters: DeadLetterStore, count: number): Promise<DeadLetter[]> {
   const deadline = Date.now() + 15_000;
   for (;;) {
     const list = await letters.list();
@@ -149,7 +149,7 @@ export async function lettersOf(letters: DeadLetterStore, count: number): Promis
 }
 
 /** As the outbox does it: whatever is not confirmed is published again. */
-export async function publishSurely(broker: Broker, batch: readonly OutgoingMessage[]): Promise<void> {
+export async function publishUntilConfirmed(broker: Broker, batch: readonly OutgoingMessage[]): Promise<void> {
   let left = [...batch];
   for (const deadline = Date.now() + 25_000; left.length > 0; ) {
     if (Date.now() > deadline) throw new Error(`${left.length} messages were never confirmed`);

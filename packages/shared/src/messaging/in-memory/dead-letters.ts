@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { sleepUnlessAborted } from '../../backoff.ts';
+import { sleep } from '../../backoff.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 
@@ -57,7 +57,7 @@ export function openDeadLetterFiles(dir: string): DeadLetterFiles {
       const watching = (async () => {
         while (!stopping.signal.aborted) {
           await scan(log, handle).catch((error: unknown) => log.warn({ err: error }, 'dead letters cannot be read'));
-          await sleepUnlessAborted(scanMs, stopping.signal);
+          await sleep(scanMs, stopping.signal);
         }
       })();
       return () => {

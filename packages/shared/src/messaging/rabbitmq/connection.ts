@@ -3,7 +3,7 @@
 // One AbortController is the life of a connection: aborting it destroys the socket and ends everything built on it.
 import type { Writable } from 'node:stream';
 import { type ChannelModel, connect } from 'amqplib';
-import { backOffMs, settleWithin, sleepUnlessAborted } from '../../backoff.ts';
+import { backOffMs, settleWithin, sleep } from '../../backoff.ts';
 import { coalesceWrites } from '../../coalesce-writes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 
@@ -84,7 +84,7 @@ export function maintainConnection<Session>({
     while (!closing.signal.aborted) {
       const lasted = await live();
       failures = lasted > stableMs ? 1 : failures + 1;
-      await sleepUnlessAborted(backOffMs(failures, reconnect), closing.signal);
+      await sleep(backOffMs(failures, reconnect), closing.signal);
     }
   }
 

@@ -1,5 +1,5 @@
-// What only the transport inside the process promises: confirmed is applied, dead letters are files, and one message
-// that cannot get on keeps nobody else waiting.
+// What only the transport inside the process promises: confirmed means applied, dead letters are files, and a stuck
+// message does not delay the others.
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -43,7 +43,7 @@ test('a message is confirmed only after its consumer has applied it', async () =
   expect(outcomes).toEqual(['confirmed']);
 });
 
-test('a stuck message fails after the bound, then at once, and the others of its batch are confirmed', async () => {
+test('a stuck message fails after the timeout, later at once, and the others of its batch are confirmed', async () => {
   const broker = transport.connect({ confirmTimeoutMs: 300 });
   const gate = Promise.withResolvers<void>();
   const stuck = message();
@@ -56,14 +56,14 @@ test('a stuck message fails after the bound, then at once, and the others of its
   const before = performance.now();
   expect(await broker.publish([stuck, message()])).toEqual(['failed', 'confirmed']);
   expect(performance.now() - before).toBeLessThan(250);
-  expect(handled).toBe(1); // the same id joins the one in hand
+  expect(handled).toBe(1); // the same id joins the message that is being handled
   gate.resolve();
   await sleep(50);
   expect(await broker.publish([stuck])).toEqual(['confirmed']);
   expect(handled).toBe(1);
 });
 
-test('a message whose dead letter took longer than the bound is confirmed when it is published again', async () => {
+test('a message that was dead-lettered after the timeout is confirmed when it is published again', async () => {
   const retry = { attempts: 3, delayMs: 200, maxDelayMs: 400, isTransient: () => false };
   const broker = transport.connect({ confirmTimeoutMs: 100, retry });
   let attempts = 0;
@@ -77,7 +77,7 @@ test('a message whose dead letter took longer than the bound is confirmed when i
   expect(await (await transport.openDeadLetters()).list()).toMatchObject([{ id: poison.id, attempts: 3 }]);
 });
 
-test('a message nobody has begun is withdrawn when its sender gives up', async () => {
+test('a message that no consumer has started is removed when its sender stops waiting', async () => {
   const broker = transport.connect({ confirmTimeoutMs: 100 });
   const gate = Promise.withResolvers<void>();
   const seen: string[] = [];
@@ -96,33 +96,33 @@ test('a message nobody has begun is withdrawn when its sender gives up', async (
   expect(seen).toEqual([first.id]);
 });
 
-test('a message whose handling is cut off by a close is failed at once', async () => {
+test('a message whose handler is cut off by a close fails at once', async () => {
   const sender = transport.connect();
   const receiver = transport.connect();
-  let begun = false;
+  let started = false;
   consume(receiver, async () => {
-    begun = true;
+    started = true;
     await sleep(1_000);
   });
   const publishing = sender.publish(messages(30));
-  await until(() => begun, 'in hand');
+  await until(() => started, 'the handler is running');
   await receiver.close(0);
   const before = performance.now();
   expect(await publishing).toEqual(Array(30).fill('failed'));
-  expect(await sender.publish([message()])).toEqual(['failed']); // the queue is there, nobody to apply
+  expect(await sender.publish([message()])).toEqual(['failed']); // the queue exists and has no consumer
   expect(performance.now() - before).toBeLessThan(900);
 });
 
-test('a service that closes leaves the others of the process working', async () => {
-  const [staying, leaving, receiver] = [transport.connect(), transport.connect(), transport.connect()];
+test('a service that closes does not affect the others of its process', async () => {
+  const [other, closing, receiver] = [transport.connect(), transport.connect(), transport.connect()];
   consume(receiver, async () => undefined);
-  expect(await leaving.publish([message()])).toEqual(['confirmed']);
-  await leaving.close();
-  expect(await leaving.publish([message()])).toEqual(['failed']);
-  expect(await staying.publish([message()])).toEqual(['confirmed']);
+  expect(await closing.publish([message()])).toEqual(['confirmed']);
+  await closing.close();
+  expect(await closing.publish([message()])).toEqual(['failed']);
+  expect(await other.publish([message()])).toEqual(['confirmed']);
 });
 
-test('a dead letter replayed while nothing runs is handled at the next start, and its file is gone then', async () => {
+test('a dead letter replayed while no process runs is handled at the next start, and its file is deleted', async () => {
   const first = transport.connect();
   consume(first, async () => {
     throw new Unprocessable('no');
@@ -132,12 +132,12 @@ test('a dead letter replayed while nothing runs is handled at the next start, an
     first,
     ids.map((id) => message({ id })),
   );
-  const letters = await transport.openDeadLetters();
-  expect((await waitForDeadLetters(letters, 3)).map(({ id }) => id).sort()).toEqual([...ids].sort());
+  const deadLetters = await transport.openDeadLetters();
+  expect((await waitForDeadLetters(deadLetters, 3)).map(({ id }) => id).sort()).toEqual([...ids].sort());
   await transport.restart();
-  expect(await letters.replay()).toBe(3);
-  expect(await letters.list()).toEqual([]);
-  await writeFile(join(transport.dir, 'garbage.replay'), 'not a letter'); // must not keep the others from their way
+  expect(await deadLetters.replay()).toBe(3);
+  expect(await deadLetters.list()).toEqual([]);
+  await writeFile(join(transport.dir, 'garbage.replay'), 'not a dead letter'); // must not delay the others
   const handled: string[] = [];
   consume(transport.connect(), async ({ id }) => void handled.push(id));
   await until(() => handled.length === 3, 'handled');
@@ -146,23 +146,23 @@ test('a dead letter replayed while nothing runs is handled at the next start, an
   expect(await readdir(transport.dir)).toEqual(['garbage.handling']);
 });
 
-test('a replay that is cut off is taken up again at the next start', async () => {
+test('a replay that is cut off continues at the next start', async () => {
   const first = transport.connect();
   consume(first, async () => {
     throw new Unprocessable('no');
   });
   const sent = message();
   await publishUntilConfirmed(first, [sent]);
-  const letters = await transport.openDeadLetters();
-  await letters.replay();
+  const deadLetters = await transport.openDeadLetters();
+  await deadLetters.replay();
   await transport.restart();
   const second = transport.connect();
-  let begun = false;
+  let started = false;
   consume(second, async () => {
-    begun = true;
+    started = true;
     await sleep(500);
   });
-  await until(() => begun, 'in hand');
+  await until(() => started, 'the handler is running');
   await transport.restart();
   expect(await readdir(transport.dir)).toEqual([`${queue}.${sent.id}.handling`]);
   const handled: string[] = [];
@@ -170,9 +170,9 @@ test('a replay that is cut off is taken up again at the next start', async () =>
   await until(() => handled.includes(sent.id), 'handled');
 });
 
-test('a dead letter that cannot be stored is not confirmed until it can', async () => {
-  const blocked = join(transport.dir, 'letters');
-  await writeFile(blocked, 'a file where the folder should be');
+test('a message is not confirmed until its dead letter can be stored', async () => {
+  const blocked = join(transport.dir, 'dead-letters');
+  await writeFile(blocked, 'a file in place of the folder');
   const retry = { attempts: 1, delayMs: 20, maxDelayMs: 50, isTransient: () => false };
   const broker = createMemoryHub({ deadLetterDir: blocked }).connect({ log: silent, retry, confirmTimeoutMs: 200 });
   let attempts = 0;
@@ -182,7 +182,7 @@ test('a dead letter that cannot be stored is not confirmed until it can', async 
   });
   const sent = message();
   expect(await broker.publish([sent])).toEqual(['failed']);
-  expect(await readFile(blocked, 'utf8')).toBe('a file where the folder should be');
+  expect(await readFile(blocked, 'utf8')).toBe('a file in place of the folder');
   await rm(blocked);
   await publishUntilConfirmed(broker, [sent]);
   expect(attempts).toBe(1);

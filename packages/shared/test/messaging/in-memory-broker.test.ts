@@ -2,10 +2,12 @@
 // message does not delay the others.
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { type Broker, type Consumer, Unprocessable } from '../../src/messaging/broker.ts';
 import { createMemoryHub } from '../../src/messaging/in-memory/broker.ts';
+import { createLogger } from '../../src/telemetry/logger.ts';
 import {
   type MemoryTransport,
   memoryTransport,
@@ -168,6 +170,32 @@ test('a replay that is cut off continues at the next start', async () => {
   const handled: string[] = [];
   consume(transport.connect(), async ({ id }) => void handled.push(id));
   await until(() => handled.includes(sent.id), 'handled');
+});
+
+test('a replay whose file cannot be renamed is retried, and does not delay the others', async () => {
+  const tooLong = 'a'.repeat(248); // with `.replay` 255 bytes, the limit of a file name; with `.handling` 257
+  await writeFile(join(transport.dir, `${tooLong}.replay`), 'not a dead letter');
+  let failures = 0;
+  const destination = new Writable({
+    write: (chunk, _encoding, done) => {
+      failures += JSON.parse(String(chunk)).dead_letter === tooLong ? 1 : 0;
+      done();
+    },
+  });
+  const broker = transport.connect({ log: createLogger({ service: 'test', level: 'warn', destination }) });
+  const handled: string[] = [];
+  let succeeds = false;
+  consume(broker, async ({ id }) => {
+    if (!succeeds) throw new Unprocessable('no');
+    handled.push(id);
+  });
+  const sent = message();
+  await publishUntilConfirmed(broker, [sent]);
+  const deadLetters = await transport.openDeadLetters();
+  succeeds = true;
+  expect(await deadLetters.replay([sent.id])).toBe(1);
+  await until(() => failures > 1, 'tried again', 5_000);
+  expect(handled).toEqual([sent.id]);
 });
 
 test('a message is not confirmed until its dead letter can be stored', async () => {

@@ -69,9 +69,10 @@ export class DeadLetterFiles {
       // A second replay of the same message waits until the first has ended.
       if (!name || this.#handling.has(name)) continue;
       this.#handling.add(name);
-      const path = join(this.#dir, `${name}.handling`);
-      if (state === 'replay') await rename(join(this.#dir, file), path);
-      replay(path, handle)
+      const handling = join(this.#dir, `${name}.handling`);
+      const renamed = state === 'replay' ? rename(join(this.#dir, file), handling) : Promise.resolve();
+      renamed
+        .then(() => replay(handling, handle))
         .catch((error: unknown) => log.warn({ err: error, dead_letter: name }, 'replaying a dead letter failed'))
         .finally(() => this.#handling.delete(name));
     }

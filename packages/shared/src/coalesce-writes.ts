@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream';
 
 /**
  * Corks `socket` at the first write and uncorks it when `schedule` calls back.
- * @param schedule `process.nextTick`: after the callback that writes; `setImmediate`: after all callbacks due in the same turn
+ * @param schedule `process.nextTick`: after the callback that writes; `setImmediate`: after all callbacks of the turn
  */
 export function coalesceWrites<Socket extends Writable>(
   socket: Socket,

@@ -9,7 +9,7 @@ export interface OutgoingMessage {
   routingKey: string;
   /** CloudEvents JSON text. */
   body: string;
-  /** An unroutable mandatory message is reported as `unroutable`. Any other one is dropped and reported as `confirmed`. */
+  /** An unroutable message is reported as `unroutable` if it is mandatory; otherwise it is dropped and `confirmed`. */
   mandatory: boolean;
   /** Address from `Broker.replyAddress`. A consumer that has applied the message sends a reply there. */
   replyTo?: string | undefined;
@@ -69,7 +69,7 @@ export interface BrokerOptions {
 }
 
 export interface Broker {
-  /** Publishes a batch with one wait for all its confirms. Never rejects. @returns outcomes in the order of `messages` */
+  /** Publishes a batch with one wait for all its confirms. Never rejects. @returns one outcome per message, in order */
   publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome[]>;
   /** Declares queue and bindings and consumes until `close`, across reconnections. Does not wait for a connection. */
   consume(consumer: Consumer): void;

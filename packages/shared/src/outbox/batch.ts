@@ -51,7 +51,7 @@ export class BatchPublisher {
   }
 
   /**
-   * Publishes one batch. While its confirms arrive, the batch before it is marked, and if it is full the next one is read.
+   * Publishes one batch. While its confirms arrive, the batch before it is marked and, if it is full, the next is read.
    * @returns how many rows it found and how many of these were confirmed
    * @throws the database's error
    */

@@ -19,7 +19,7 @@ interface RelayOptions {
   log: Logger;
   /** Maximum number of rows in a batch, which has one wait for all its confirms. Default 500. */
   batchSize?: number;
-  /** Milliseconds between two reads of the table without a wake-up. They find what other replicas wrote. Default 100. */
+  /** Milliseconds between two reads without a wake-up. They find what other replicas wrote. Default 100. */
   pollMs?: number;
   /** Minimum milliseconds between two heartbeats. Default 1,000. */
   heartbeatMs?: number;
@@ -38,7 +38,7 @@ export interface Backlog {
 
 const leaderRetryMs = 500;
 
-/** Gap in ms from one batch to the next = size of the last batch, clamped to [min, max]: it grows with the event rate. */
+/** Gap in ms between batches = size of the last batch, clamped to [min, max]: it grows with the event rate. */
 const gapMs = { min: 5, max: 25 };
 
 /** Longer than a leader leaves its connection idle: a batch without confirms takes 5 s, the longest pause 2 s. */
@@ -63,9 +63,9 @@ export function startRelay({
 /**
  * States:
  * - competing: tries to get the lock of the schema every half second. Another replica leads meanwhile.
- * - leading: publishes batches. Between two batches it sends heartbeats and prunes when they are due, and pauses: until
- *   a commit of this process, at most `pollMs`. While nothing is confirmed the pause doubles up to 2 s and a commit does
- *   not end it. An error of the database ends the lead, and it competes again.
+ * - leading: publishes batches. After a batch it sends a heartbeat and prunes if these are due. After a full batch the
+ *   next one follows at once, otherwise after a commit of this process or `pollMs`. While nothing is confirmed, the
+ *   pause doubles up to 2 s and a commit does not end it. An error of the database ends the lead: it competes again.
  * - stopping, from `stop` on: a leader publishes what is left until a batch is empty or the time is over, then releases
  *   the lock. A competitor stops at once.
  */

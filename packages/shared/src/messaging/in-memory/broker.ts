@@ -31,7 +31,7 @@ export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): M
   };
 }
 
-/** What the brokers of one process share: queues, reply addresses, dead letters. Idle while no consumer is connected. */
+/** What the brokers of one process share: queues, reply addresses, dead letters. It is idle without a consumer. */
 class Hub {
   readonly #files: DeadLetterFiles;
   readonly #queues = new Map<string, MemoryQueue>();
@@ -93,7 +93,7 @@ class Hub {
  * - open: from the constructor on. There is no connection to lose.
  * - closing, from `close` on: `publish` fails, `consume` does nothing. Running handlers and publishes may finish until
  *   the timeout, then publishes fail.
- * - closed: the reply address is gone.
+ * - closed: replies to its address are dropped.
  */
 class MemoryBroker {
   readonly #hub: Hub;

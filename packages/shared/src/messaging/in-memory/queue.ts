@@ -86,7 +86,7 @@ export class MemoryQueue {
     return this.#acceptedLate.delete(id);
   }
 
-  /** @returns `unsubscribe`: waits for running handlers for at most `timeoutMs`, then the queue reassigns their messages */
+  /** @returns `unsubscribe`: waits for running handlers for at most `timeoutMs`, then requeues their messages */
   subscribe(subscriber: Subscriber): (timeoutMs: number) => Promise<void> {
     const active: ActiveSubscriber = {
       ...subscriber,

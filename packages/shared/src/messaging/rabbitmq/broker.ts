@@ -128,7 +128,7 @@ class RabbitBroker {
     });
     if (await settleWithin(this.#options.confirmTimeoutMs ?? 5_000, Promise.all(all))) return outcomes;
     abort.abort();
-    // A blocked RabbitMQ holds the messages and confirms them later. One that is silent without an alarm is unreachable.
+    // A blocked RabbitMQ holds the messages and confirms them later. Silence without an alarm is a dead connection.
     if (!publisher.isBlocked() && this.#publisher.session() === publisher) {
       this.#publisher.restart('no confirm in time');
     }

@@ -12,11 +12,11 @@ interface ConnectionOptions<Session> {
   log: Logger;
   /** Shown in the logs and in RabbitMQ's management UI. */
   name: string;
-  /** Sets up what uses the connection. If it rejects, or if it aborts `lifetime` at any time, the connection restarts. */
+  /** Sets up what uses the connection. The connection restarts if it rejects or, at any time, aborts `lifetime`. */
   open(connection: ChannelModel, lifetime: AbortController): Promise<Session>;
 }
 
-/** RabbitMQ recommends 5 to 20. It closes a silent consumer after two to three heartbeats and activates the next one. */
+/** RabbitMQ recommends 5 to 20. After two to three without an answer it closes the connection of a consumer. */
 const heartbeatSeconds = 5;
 const openTimeoutMs = 10_000;
 const closeTimeoutMs = 1_000;

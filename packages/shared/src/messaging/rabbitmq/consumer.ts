@@ -77,7 +77,7 @@ class RabbitConsumer {
     return this.#channel.cancel(this.#consumerTag);
   }
 
-  /** Resolves when RabbitMQ has processed every acknowledgement sent so far: it processes the frames of a channel in order. */
+  /** Resolves when RabbitMQ has processed the acknowledgements sent so far: it answers in the order of the frames. */
   flush(): Promise<unknown> {
     return this.#channel.prefetch(this.#prefetch);
   }

@@ -1,5 +1,5 @@
-// Publishing with confirms over one connection. The promise: every `send` resolves exactly once, with RabbitMQ's answer,
-// or with `failed` when RabbitMQ can no longer answer.
+// Publishing with confirms over one connection. The promise: every `send` resolves exactly once, with RabbitMQ's
+// answer, or with `failed` when RabbitMQ can no longer answer.
 import type { Channel, ChannelModel, ConfirmChannel, Options } from 'amqplib';
 import type { PublishOutcome } from '../broker.ts';
 import { guard } from './connection.ts';

@@ -1,5 +1,5 @@
-// Names and arguments of the exchanges and queues in RabbitMQ. The arguments of a queue cannot change: declaring it with
-// others fails with 406. So limits on length, age or deliveries belong in policies, which an operator can change.
+// Names and arguments of the exchanges and queues in RabbitMQ. The arguments of a queue cannot change: declaring it
+// with others fails with 406. So limits on length, age or deliveries belong in policies, which an operator can change.
 import type { Channel } from 'amqplib';
 
 /** Headers of a dead letter. A replayed message has only `routingKey`. */

@@ -1,33 +1,39 @@
-// Waiting between attempts: doubling, capped, and jittered so that many who failed together do not return together.
-import { setTimeout as sleep } from 'node:timers/promises';
+// Waiting between attempts. The delay doubles, has a maximum, and is jittered, so that processes that failed together
+// do not retry together.
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface BackOff {
+  /** Delay after the first attempt, in milliseconds. */
   delayMs: number;
   maxDelayMs: number;
 }
 
-/** Milliseconds to wait after the `attempt`-th attempt (from 1): between half and the whole of the step. */
+/** Milliseconds to wait after the `attempt`-th attempt (counted from 1): 50 % to 100 % of the doubled delay. */
 export function backOffMs(attempt: number, { delayMs, maxDelayMs }: BackOff): number {
   const step = Math.min(maxDelayMs, delayMs * 2 ** Math.min(attempt - 1, 30));
   return step * (0.5 + Math.random() / 2);
 }
 
-/** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
-export async function sleepUnlessAborted(ms: number, signal?: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, signal ? { signal } : undefined).catch(() => undefined);
+/** Resolves after `ms` milliseconds, or at once when `signal` aborts. Never rejects. */
+export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  await delay(ms, undefined, signal ? { signal } : undefined).catch(() => undefined);
 }
 
-/** Waits for `work` to end, however, but no longer than `ms` or until `giveUp` aborts. @returns whether it ended */
+/**
+ * Waits until `work` settles, at most `ms` milliseconds, or until `abort` aborts. Aborts `abort` at the end, whatever
+ * happened. Never rejects.
+ * @returns whether `work` settled (fulfilled or rejected)
+ */
 export async function settleWithin(
   ms: number,
   work: Promise<unknown>,
-  giveUp = new AbortController(),
+  abort = new AbortController(),
 ): Promise<boolean> {
-  const ended = work.then(
+  const settled = work.then(
     () => true,
     () => true,
   );
-  const inTime = await Promise.race([ended, sleepUnlessAborted(ms, giveUp.signal).then(() => false)]);
-  giveUp.abort(); // ends the timer
+  const inTime = await Promise.race([settled, sleep(ms, abort.signal).then(() => false)]);
+  abort.abort(); // ends the timer
   return inTime;
 }

@@ -1,9 +1,15 @@
-// Each write to a socket is a system call, and a packet if the socket has no delay: what one turn of the event loop has to
-// say goes out in one.
+// Joins the writes of one turn of the event loop into one. Each write to a socket is a system call, and with
+// TCP_NODELAY a packet of its own.
 import type { Writable } from 'node:stream';
 
-/** @param later when a turn is over: `process.nextTick` after the callback that writes, `setImmediate` after all that were due with it */
-export function coalesceWrites<Socket extends Writable>(socket: Socket, later: (end: () => void) => unknown): Socket {
+/**
+ * Corks `socket` at the first write and uncorks it when `schedule` calls back.
+ * @param schedule `process.nextTick`: after the callback that writes; `setImmediate`: after all callbacks of the turn
+ */
+export function coalesceWrites<Socket extends Writable>(
+  socket: Socket,
+  schedule: (uncork: () => void) => unknown,
+): Socket {
   const write = socket.write.bind(socket) as (...input: unknown[]) => boolean;
   let corked = false;
   const uncork = (): void => {
@@ -14,7 +20,7 @@ export function coalesceWrites<Socket extends Writable>(socket: Socket, later: (
     if (!corked) {
       corked = true;
       socket.cork();
-      later(uncork);
+      schedule(uncork);
     }
     return write(...input);
   };

@@ -5,23 +5,23 @@ import { coalesceWrites } from '../src/coalesce-writes.ts';
 
 test.each([
   ['the callback that writes', process.nextTick],
-  ['all callbacks that were due with it', setImmediate],
+  ['all callbacks due in the same turn', setImmediate],
 ])(
-  'what is written until the end of %s goes out in one write, in order, and what comes later in the next',
-  async (_until, later) => {
+  'writes until the end of %s are joined into one, in order, and later writes into the next',
+  async (_until, schedule) => {
     const writes: string[] = [];
     const socket = coalesceWrites(
       new Writable({
         write: (chunk, _encoding, done) => done(void writes.push(String(chunk))),
         writev: (chunks, done) => done(void writes.push(chunks.map(({ chunk }) => String(chunk)).join(''))),
       }),
-      later,
+      schedule,
     );
     for (const piece of ['a', 'b', 'c']) socket.write(piece);
     expect(writes).toEqual([]);
     await nextTurn();
     await nextTurn();
-    socket.cork(); // one within the other
+    socket.cork(); // a cork inside the cork
     socket.write('d');
     socket.uncork();
     await nextTurn();

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TSMigrationGenerator } from '@mikro-orm/migrations';
 import { MikroORM } from '@mikro-orm/postgresql';
-import { sleepUnlessAborted } from '../backoff.ts';
+import { sleep } from '../backoff.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type DatabaseOptions, ormOptions, poolOf } from './database.ts';
 import { isDatabaseUnavailable } from './sqlstate.ts';
@@ -132,7 +132,7 @@ async function retryUntilAvailable<Result>(log: Logger, work: () => Promise<Resu
     } catch (error) {
       if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
       log.warn({ err: error }, 'waiting for the database');
-      await sleepUnlessAborted(1_000);
+      await sleep(1_000);
     }
   }
 }

@@ -1,22 +1,27 @@
-// Read your own writes: whoever activated or ended a promotion gets the answer once the subscriptions service has
-// applied the change, so that a subscribe sent next meets the new status. The consumer tells this process by AMQP's
-// own replyTo and correlationId. It is a wait, not a condition: the change is durable before it begins.
+// Read your own writes. The contract: a reply says that a consumer has applied a message. A status change is answered
+// after the subscriptions service has applied its event, so that the next subscribe uses the new status. The consumer
+// replies through AMQP's own replyTo and correlationId. The change is already durable: the wait is only a wait.
 import { randomUUID } from 'node:crypto';
 import type { Broker } from './broker.ts';
 
-/** `applied`: the next subscribe meets the new status. `pending`: it will, once the broker has delivered the event. */
+/** `applied`: the consumer has applied the event. `pending`: no reply yet; the broker will still deliver the event. */
 type AppliedOutcome = 'applied' | 'pending';
 
 export interface AppliedReply {
+  /** Id for the event that the reply is about. */
   eventId: string;
+  /** Reply address for the event; undefined while there is no connection to the broker. */
   replyTo: string | undefined;
-  /** Settles when the event was applied or after the bound; call once. */
+  /** Resolves with the reply or after the bound, without a connection at once. Never rejects. Call it once. */
   wait(): Promise<AppliedOutcome>;
-  /** When there was nothing to wait for after all. */
+  /** Stops listening. For a caller that does not call `wait` because no event was recorded. */
   dispose(): void;
 }
 
-/** @param boundMs longest wait in milliseconds */
+/**
+ * @param boundMs longest wait for a reply, in milliseconds
+ * @returns a function that starts to listen for the reply to one new event
+ */
 export function createAppliedReplies(broker: Broker, boundMs: number): () => AppliedReply {
   const waiting = new Map<string, () => void>();
   broker.onReply((eventId) => waiting.get(eventId)?.());
@@ -24,7 +29,7 @@ export function createAppliedReplies(broker: Broker, boundMs: number): () => App
   return () => {
     const eventId = randomUUID();
     const replyTo = broker.replyAddress();
-    // Listening starts before the commit: the reply may be faster than the transaction's return.
+    // Listening starts before the commit, because the reply can arrive before the transaction returns.
     const applied = new Promise<AppliedOutcome>((resolve) => waiting.set(eventId, () => resolve('applied')));
     const dispose = (): void => void waiting.delete(eventId);
     const wait = async (): Promise<AppliedOutcome> => {

@@ -1,22 +1,24 @@
-// What the mesh asks of a message transport. Two keep this promise: RabbitMQ (rabbit-broker.ts) and one inside
-// the process for `npm start` (memory-broker.ts); the same contract suite runs on both. A message is delivered at
-// least once and in no promised order, so what a handler does must bear repetition and reordering.
+// What the services require of a message transport. There are two implementations: RabbitMQ (rabbitmq/) and one inside
+// the process for `npm start` (in-memory/). The same contract suite runs on both. A message is delivered at least once
+// and in no guaranteed order, so a handler must tolerate duplicates and reordering.
 import type { Logger } from '../telemetry/logger.ts';
 
-/** One message on its way out; `body` is CloudEvents JSON text. */
+/** A message to publish. */
 export interface OutgoingMessage {
   id: string;
   routingKey: string;
+  /** CloudEvents JSON text. */
   body: string;
-  /** An unroutable mandatory message is reported as such; any other unroutable message is dropped by the exchange. */
+  /** An unroutable message is reported as `unroutable` if it is mandatory; otherwise it is dropped and `confirmed`. */
   mandatory: boolean;
-  /** Address (of `Broker.replyAddress`) that is told once a consumer has applied the message. */
+  /** Address from `Broker.replyAddress`. A consumer that has applied the message sends a reply there. */
   replyTo?: string | undefined;
 }
 
 /**
- * `confirmed`: the transport has taken the message durably (in memory: its consumers have applied it).
- * `unroutable`: no queue took it. `failed`: refused, cut off or not confirmed in time, so it may or may not arrive.
+ * `confirmed`: the transport has stored the message durably (in memory: its consumers have applied it).
+ * `unroutable`: no queue is bound to its routing key.
+ * `failed`: rejected, disconnected or not confirmed in time. The message may or may not arrive.
  */
 export type PublishOutcome = 'confirmed' | 'unroutable' | 'failed';
 
@@ -29,28 +31,29 @@ export interface IncomingMessage {
 
 export interface Consumer {
   queue: string;
-  /** Topic patterns the queue is bound to. */
+  /** Topic patterns that the queue is bound to. */
   bindings: readonly string[];
-  /** Most messages in hand at once. Default 20. */
+  /** Maximum number of unacknowledged messages. Default 20. */
   prefetch?: number;
   /**
-   * Returning means applied. `Unprocessable` goes to the dead letters at once; what `isTransient` calls transient is
-   * retried with back-off for as long as it lasts; any other error is retried a few times, then dead-lettered.
+   * Returning means that the message is applied. A message for which it throws `Unprocessable` is dead-lettered at
+   * once. A transient error (`RetryPolicy.isTransient`) is retried with back-off for as long as it occurs. Any other
+   * error gets `RetryPolicy.attempts` attempts, then the message is dead-lettered.
    */
   handle(message: IncomingMessage): Promise<void>;
-  /** Told before a message is set aside, so that what depends on the queue can stop trusting its own state. */
+  /** Called before a message is dead-lettered, so that a projection can invalidate what depends on the queue. */
   onDeadLetter?(message: IncomingMessage, reason: string): Promise<void>;
 }
 
-/** Thrown by a handler for a message no repetition will make readable. */
+/** Thrown by a handler for a message that fails on every attempt, such as one that cannot be parsed. */
 export class Unprocessable extends Error {
   override readonly name = 'Unprocessable';
 }
 
 export interface RetryPolicy {
-  /** Attempts for an error that is neither hopeless nor transient. */
+  /** Maximum number of attempts for an error that is neither `Unprocessable` nor transient. */
   attempts: number;
-  /** First pause in milliseconds; doubles up to `maxDelayMs`. */
+  /** First pause in milliseconds. It doubles with each attempt up to `maxDelayMs`. */
   delayMs: number;
   maxDelayMs: number;
   isTransient(error: unknown): boolean;
@@ -58,28 +61,28 @@ export interface RetryPolicy {
 
 export interface BrokerOptions {
   log: Logger;
-  /** Put before every exchange and queue name, so that several meshes can share a broker. */
+  /** Prefix of every exchange and queue name, so that several stacks can share a broker. Default none. */
   prefix?: string;
   retry: RetryPolicy;
-  /** Milliseconds to wait for a batch's confirms before its messages count as failed. Default 5,000. */
+  /** How long to wait for the confirms of a batch, in milliseconds, before its messages are `failed`. Default 5,000. */
   confirmTimeoutMs?: number;
 }
 
 export interface Broker {
-  /** Publishes the batch with one wait for all its confirms; outcomes in the order of the messages. Never rejects. */
+  /** Publishes a batch with one wait for all its confirms. Never rejects. @returns one outcome per message, in order */
   publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome[]>;
-  /** Declares queue and bindings and consumes until `close`, through every reconnection. Does not wait for a connection. */
+  /** Declares queue and bindings and consumes until `close`, across reconnections. Does not wait for a connection. */
   consume(consumer: Consumer): void;
-  /** Where a consumer can tell this process that it applied a message; undefined while there is no connection. */
+  /** This process's address for replies; undefined while there is no connection. */
   replyAddress(): string | undefined;
-  /** Calls back with the id of each message that a consumer has applied and whose `replyTo` was this process. */
+  /** Calls `listener` with the id of each message that a consumer has applied and whose `replyTo` was this process. */
   onReply(listener: (messageId: string) => void): void;
   isConnected(): boolean;
-  /** Stops taking messages, lets those in hand finish (bounded by `timeoutMs`, default 5,000), and disconnects. */
+  /** Stops consuming, waits for running handlers for at most `timeoutMs` milliseconds (default 5,000), disconnects. */
   close(timeoutMs?: number): Promise<void>;
 }
 
-/** A message set aside, with why and when. */
+/** A message that could not be applied, with the reason and the time. */
 export interface DeadLetter {
   id: string;
   queue: string;
@@ -91,12 +94,12 @@ export interface DeadLetter {
   body: string;
 }
 
-/** The operator's side: look, put back into the queue it came from, or throw away. Ids select; no ids selects all. */
+/** An operator's access to the dead letters. `ids` selects some of them; without `ids` all are selected. */
 export interface DeadLetterStore {
   list(): Promise<DeadLetter[]>;
-  /** @returns how many were put back */
+  /** Puts messages back into the queue they came from. @returns how many */
   replay(ids?: readonly string[]): Promise<number>;
-  /** @returns how many were thrown away */
+  /** Deletes dead letters. @returns how many */
   discard(ids?: readonly string[]): Promise<number>;
   close(): Promise<void>;
 }

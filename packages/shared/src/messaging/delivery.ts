@@ -1,25 +1,26 @@
-// What every transport does with one delivery. The promise: a message leaves a consumer's hands in one of three ways:
-// applied, durably set aside with a reason, or interrupted, and then it belongs to the queue again. Nothing is dropped.
-// Retries happen in process: a transport's own requeue has no pause between attempts and counts toward its limits.
-import { backOffMs, sleepUnlessAborted } from '../backoff.ts';
+// What every transport does with one delivery. The promise: a delivery ends in one of three ways. The message is
+// applied, or durably dead-lettered with a reason, or the delivery is interrupted and the queue keeps the message.
+// Nothing is dropped. Retries run in the process: a transport's own requeue has no pause between attempts and counts
+// toward its delivery limit.
+import { backOffMs, sleep } from '../backoff.ts';
 import { describeError } from '../telemetry/describe-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Consumer, IncomingMessage, RetryPolicy } from './broker.ts';
 
-export type Settlement = 'applied' | 'set_aside' | 'interrupted';
+export type Settlement = 'applied' | 'dead_lettered' | 'interrupted';
 
 export interface Delivery {
   message: IncomingMessage;
   consumer: Consumer;
   retry: RetryPolicy;
   log: Logger;
-  /** Aborts when the transport closes or loses the message: pauses end at once, a running handler is left to finish. */
+  /** Aborts when the transport closes or loses the message. A pause then ends at once; a running handler finishes. */
   signal: AbortSignal;
-  /** Stores the dead letter; rejects unless that was durable. */
+  /** Stores the dead letter. Rejects unless it is stored durably. */
   deadLetter(reason: string, attempts: number): Promise<void>;
 }
 
-/** Never rejects. */
+/** Handles one message until it is settled. Never rejects. */
 export async function deliver(delivery: Delivery): Promise<Settlement> {
   const { message, consumer, retry, signal } = delivery;
   let failures = 0;
@@ -31,47 +32,47 @@ export async function deliver(delivery: Delivery): Promise<Settlement> {
       const transient = isTransient(retry, error);
       if (!transient) failures += 1;
       const log = logOf(delivery);
-      if (isHopeless(error) || failures >= retry.attempts) {
-        log.error({ err: error, attempts: attempt }, 'message goes to the dead letters');
+      if (isUnprocessable(error) || failures >= retry.attempts) {
+        log.error({ err: error, attempts: attempt }, 'dead-lettering the message');
         return deadLetterUntilStored(delivery, log, reasonOf(error), attempt);
       }
-      // A long outage would otherwise write a line per message and attempt.
+      // At level `warn` a long outage would write one line per message and attempt.
       log[attempt === 1 ? 'warn' : 'debug'](
         { err: error, attempts: attempt, transient },
-        'message will be tried again',
+        'handling the message failed, retrying',
       );
-      await sleepUnlessAborted(backOffMs(attempt, retry), signal);
+      await sleep(backOffMs(attempt, retry), signal);
     }
   }
   return 'interrupted';
 }
 
-/** Keeps trying: requeueing instead would run the handler again for a message already judged. */
+/** Retries until the dead letter is stored: a requeue would run the handler again for a message that has failed. */
 async function deadLetterUntilStored(
   { message, consumer, retry, signal, deadLetter }: Delivery,
   log: Logger,
   reason: string,
   attempts: number,
 ): Promise<Settlement> {
-  let told = false;
+  let notified = false;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      if (!told) await consumer.onDeadLetter?.(message, reason);
-      told = true;
+      if (!notified) await consumer.onDeadLetter?.(message, reason);
+      notified = true;
     } catch (error) {
-      log.warn({ err: error }, 'the consumer could not be told of its dead letter');
-      // A listener that is broken for good must not keep a hopeless message in hand for ever.
-      told = attempt >= retry.attempts && !isTransient(retry, error);
+      log.warn({ err: error }, 'onDeadLetter of the consumer failed');
+      // Stop calling a listener that always fails: it would hold back the message forever.
+      notified = attempt >= retry.attempts && !isTransient(retry, error);
     }
     try {
-      if (told) {
+      if (notified) {
         await deadLetter(reason, attempts);
-        return 'set_aside';
+        return 'dead_lettered';
       }
     } catch (error) {
-      log.warn({ err: error }, 'the dead letter could not be stored yet');
+      log.warn({ err: error }, 'storing the dead letter failed, retrying');
     }
-    await sleepUnlessAborted(backOffMs(attempt, retry), signal);
+    await sleep(backOffMs(attempt, retry), signal);
     if (signal.aborted) return 'interrupted';
   }
 }
@@ -82,33 +83,31 @@ function logOf({ log, consumer, message }: Delivery): Logger {
 
 function isTransient(retry: RetryPolicy, error: unknown): boolean {
   try {
-    return !isHopeless(error) && retry.isTransient(error);
+    return !isUnprocessable(error) && retry.isTransient(error);
   } catch {
     return false;
   }
 }
 
-function isHopeless(error: unknown): boolean {
+function isUnprocessable(error: unknown): boolean {
   return (error as Partial<Error> | null | undefined)?.name === 'Unprocessable';
 }
 
-/** Class and code of the error and its causes; never a message, which may quote what the delivery holds. */
+/** Class and code of the error and its causes. Never a message, because that may quote the content of the delivery. */
 function reasonOf(error: unknown): string {
-  const words: string[] = [];
-  let link: unknown = describeError(error);
-  for (let depth = 0; link !== undefined && depth < 3; depth += 1) {
-    const { type, code, constraint, cause } = link as Record<string, unknown>;
-    const said = [type, code, constraint].filter((word) => typeof word === 'string' || typeof word === 'number');
-    words.push(
-      said
-        .map((word) =>
-          String(word)
-            .replaceAll(/[^\w.:-]/g, '')
-            .slice(0, 100),
-        )
-        .join(' '),
-    );
-    link = cause;
+  const parts: string[] = [];
+  let current: unknown = describeError(error);
+  for (let depth = 0; current !== undefined && depth < 3; depth += 1) {
+    const { type, code, constraint, cause } = current as Record<string, unknown>;
+    const words = [type, code, constraint].filter((word) => typeof word === 'string' || typeof word === 'number');
+    parts.push(words.map(safeWord).join(' '));
+    current = cause;
   }
-  return words.join(' <- ');
+  return parts.join(' <- ');
+}
+
+function safeWord(word: string | number): string {
+  return String(word)
+    .replaceAll(/[^\w.:-]/g, '')
+    .slice(0, 100);
 }

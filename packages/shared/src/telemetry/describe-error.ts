@@ -1,31 +1,34 @@
-// What a log line may say of an error.
+// Turns an error into what a log line may contain.
 import type { ErrorKind } from '../errors.ts';
 
-/** Classes whose message is written by our own code or by the runtime about our code, never about data. */
+/** Classes whose message our own code writes, or the runtime writes about our code. It never quotes data. */
 const errorsWithSafeMessage = new Set(['DomainError', 'ConfigError', 'TypeError', 'ReferenceError', 'AssertionError']);
 
-/** What may be said of an error in a log line: class, code, constraint, stack frames, and a safe message. */
+/** An error's causes can form a cycle. */
+const maxCauseDepth = 5;
+
+/** Fields of an error for a log line: class, code, constraint, stack frames, and the message if it is safe. */
 export function describeError(error: unknown, depth = 0, withFrames = true): Record<string, unknown> {
   if (typeof error !== 'object' || error === null) return { type: typeof error };
   const { name, code, kind, constraint, message, stack, syscall, cause } = error as Error & Record<string, unknown>;
-  // Thrown on purpose, and while something is away for every request: nobody needs to know again from where.
+  // An `unavailable` error is thrown on purpose, during an outage once per request. Its stack frames tell nothing new.
   const frames = withFrames && kind !== ('unavailable' satisfies ErrorKind);
-  const speaks = (typeof name === 'string' && errorsWithSafeMessage.has(name)) || typeof syscall === 'string';
+  const isSafe = (typeof name === 'string' && errorsWithSafeMessage.has(name)) || typeof syscall === 'string';
   return {
     type: name ?? 'Error',
     ...(code !== undefined && { code }),
     ...(constraint !== undefined && { constraint }),
-    ...(speaks && { message }),
+    ...(isSafe && { message }),
     ...(frames && typeof stack === 'string' && { frames: framesOf(stack, message) }),
     ...(cause !== undefined && depth < maxCauseDepth && { cause: describeError(cause, depth + 1, frames) }),
   };
 }
 
-/** Causes may be tied in a ring. */
-const maxCauseDepth = 5;
-
-/** A stack begins with the message (MikroORM's repeats lines of it), and a line of a message can look like a frame. */
+/**
+ * The stack frames, without the message in front of them. A line of the message can look like a frame, and
+ * MikroORM's stack contains lines of the message a second time, so lines of the message are removed everywhere.
+ */
 function framesOf(stack: string, message: unknown): string[] {
-  const said = new Set(String(message).split('\n'));
-  return stack.split('\n').filter((line) => line.startsWith('    at ') && !said.has(line));
+  const messageLines = new Set(String(message).split('\n'));
+  return stack.split('\n').filter((line) => line.startsWith('    at ') && !messageLines.has(line));
 }

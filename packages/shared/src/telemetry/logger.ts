@@ -1,16 +1,18 @@
-// JSON lines on stdout. An allow-list decides what of an error is written: messages of database and parser
-// errors quote values (SQL literals, bodies), so only their class, code and stack frames are logged.
+// JSON lines on stdout. An allow-list decides which parts of an error are written. Messages of database and parser
+// errors quote values (SQL literals, bodies), so only class, code and stack frames of these are logged.
 import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
 import { describeError } from './describe-error.ts';
 
 export type { DestinationStream, Logger } from 'pino';
 
-/** Bytes. */
 const maxBufferedBytes = 16_777_216;
 
 interface LoggerOptions {
+  /** Value of the field `service` in each line. */
   service: string;
+  /** The lowest level that is written, or `silent`. */
   level: string;
+  /** Default stdout. */
   destination?: DestinationStream;
 }
 
@@ -23,12 +25,12 @@ export function createLogger({ service, level, destination }: LoggerOptions): Lo
     serializers: { err: describeError },
     hooks: { logMethod: dropImplicitMessage },
   };
-  // While one write is under way lines gather for the next; what is left is written at the exit. A process that is killed
-  // loses the lines of that moment; so does one whose output nobody reads, beyond `mostWaiting`.
+  // Writes are asynchronous: lines gather while one write runs, and the rest is written at the exit. A process that is
+  // killed loses the gathered lines. A process whose output is not read loses what exceeds `maxBufferedBytes`.
   return pino(options, destination ?? pino.destination({ sync: false, maxLength: maxBufferedBytes }));
 }
 
-/** For a line without a message of its own pino takes the error's. */
+/** Without a message of its own, pino logs the message of the error. This hook passes an empty message instead. */
 function dropImplicitMessage(this: Logger, args: Parameters<LogFn>, method: LogFn): void {
   const [first, message = ''] = args;
   method.apply(this, typeof first === 'object' && args.length < 2 ? [first, message] : args);

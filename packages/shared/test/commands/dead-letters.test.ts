@@ -6,13 +6,13 @@ import { Unprocessable } from '../../src/messaging/broker.ts';
 import {
   amqpUrl,
   connected,
-  lettersOf,
-  memoryMesh,
+  memoryTransport,
   message,
-  publishSurely,
+  publishUntilConfirmed,
   queue,
-  rabbitMesh,
+  rabbitTransport,
   type Transport,
+  waitForDeadLetters,
 } from '../messaging/transports.ts';
 
 const command = fileURLToPath(new URL('../../src/commands/dead-letters.ts', import.meta.url));
@@ -35,14 +35,14 @@ const meshes: { name: string; start(): Promise<{ mesh: Transport; env: Record<st
   {
     name: 'RabbitMQ',
     start: async () => {
-      const stack = rabbitMesh();
+      const stack = rabbitTransport();
       return { mesh: stack, env: { AMQP_URL: amqpUrl(), AMQP_PREFIX: stack.prefix } };
     },
   },
   {
     name: 'files',
     start: async () => {
-      const stack = await memoryMesh();
+      const stack = await memoryTransport();
       return { mesh: stack, env: { DEAD_LETTER_DIR: stack.dir } };
     },
   },
@@ -70,12 +70,12 @@ describe.each(meshes)('the dead letter command on $name', ({ start }) => {
       stdout: expect.stringMatching(/^No dead letters in \S+\.\n$/),
       stderr: '',
     });
-    await publishSurely(
+    await publishUntilConfirmed(
       broker,
       ['first', 'second', 'third', 'bad\u001b[2J'].map((id) => message({ id })),
     );
-    const letters = await stack.letters();
-    const list = await lettersOf(letters, 4);
+    const letters = await stack.openDeadLetters();
+    const list = await waitForDeadLetters(letters, 4);
     await letters.close();
     await broker.close();
 

@@ -1,26 +1,26 @@
-// What the mesh may rely on from its transport, whichever it is. Also true under at-least-once: repetitions are
-// allowed everywhere, losses and wrong answers nowhere.
+// The contract of both transports. Delivery is at least once: duplicates are allowed everywhere, losses and wrong
+// outcomes nowhere.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Consumer, type IncomingMessage, Unprocessable } from '../../src/messaging/broker.ts';
 import {
   connected,
-  lettersOf,
-  memoryMesh,
+  memoryTransport,
   message,
   messages,
-  publishSurely,
+  publishUntilConfirmed,
   queue,
-  rabbitMesh,
+  rabbitTransport,
   secondQueue,
   type Transport,
   Unreachable,
   until,
+  waitForDeadLetters,
 } from './transports.ts';
 
 const transports: { name: string; start: () => Transport | Promise<Transport> }[] = [
-  { name: 'RabbitMQ', start: rabbitMesh },
-  { name: 'memory', start: memoryMesh },
+  { name: 'RabbitMQ', start: rabbitTransport },
+  { name: 'memory', start: memoryTransport },
 ];
 
 function consumer(handle: Consumer['handle'], overrides: Partial<Consumer> = {}): Consumer {
@@ -52,14 +52,14 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     expect([...new Set(second)].sort()).toEqual(['a.end', 'b.x.y.end', 'end']);
   });
 
-  test('hands over what was published, word for word', async () => {
+  test('delivers exactly what was published', async () => {
     const broker = transport.connect();
     const got: IncomingMessage[] = [];
     broker.consume(consumer(async (incoming) => void got.push(incoming)));
     await connected(broker);
     const body = JSON.stringify({ name: 'Ünï¢ødé ✓ \u0000', long: 'x'.repeat(200_000) });
     const sent = message({ id: 'an-id', body });
-    await publishSurely(broker, [sent]);
+    await publishUntilConfirmed(broker, [sent]);
     await until(() => got.length > 0, 'delivered');
     expect(got[0]).toEqual({ id: 'an-id', routingKey: 'promotion.created', body, redelivered: false });
   });
@@ -69,9 +69,9 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     broker.consume(consumer(async () => undefined));
     await connected(broker);
     const batch = [
-      message({ routingKey: 'nobody.listens', mandatory: true }),
+      message({ routingKey: 'no.queue', mandatory: true }),
       message(),
-      message({ routingKey: 'nobody.listens', mandatory: false }),
+      message({ routingKey: 'no.queue', mandatory: false }),
     ];
     expect(await broker.publish(batch)).toEqual(['unroutable', 'confirmed', 'confirmed']);
     expect(await broker.publish([])).toEqual([]);
@@ -90,7 +90,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     ]);
   });
 
-  test('has each message handled at least once with many in flight from several senders', async () => {
+  test('has each message handled at least once, with many in flight from several senders', async () => {
     const senders = [transport.connect(), transport.connect(), transport.connect()];
     const receiver = transport.connect();
     const handled = new Set<string>();
@@ -99,15 +99,15 @@ describe.each(transports)('a broker over $name', ({ start }) => {
       handled.add(id);
     };
     receiver.consume(consumer(handle));
-    receiver.consume(consumer(handle)); // competing for the same queue
+    receiver.consume(consumer(handle)); // two consumers compete for the same queue
     await connected(receiver, ...senders);
     const batches = senders.map(() => messages(1_000));
-    await Promise.all(senders.map((sender, index) => publishSurely(sender, batches[index] ?? [])));
+    await Promise.all(senders.map((sender, index) => publishUntilConfirmed(sender, batches[index] ?? [])));
     await until(() => handled.size === 3_000, 'all handled');
     expect(batches.flat().every(({ id }) => handled.has(id))).toBe(true);
   });
 
-  test('tries a failing message again after a pause, then sets it aside, and applies the 999 others', async () => {
+  test('retries a failing message with pauses, then dead-letters it, and applies the 999 others', async () => {
     const broker = transport.connect();
     const applied = new Set<string>();
     const attempts: number[] = [];
@@ -121,10 +121,13 @@ describe.each(transports)('a broker over $name', ({ start }) => {
       }),
     );
     await connected(broker);
-    await publishSurely(broker, batch);
-    await until(() => applied.size === 999 && attempts.length >= 3, 'others applied, poison tried');
-    const letters = await transport.letters();
-    const list = await lettersOf(letters, 1);
+    await publishUntilConfirmed(broker, batch);
+    await until(
+      () => applied.size === 999 && attempts.length >= 3,
+      'the others are applied, the poison message has failed',
+    );
+    const deadLetters = await transport.openDeadLetters();
+    const list = await waitForDeadLetters(deadLetters, 1);
     expect(list).toEqual([
       {
         id: poison,
@@ -138,16 +141,16 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     ]);
     expect(attempts).toHaveLength(3);
     const [first = 0, second = 0, third = 0] = attempts;
-    expect(second - first).toBeGreaterThanOrEqual(9); // half of 20 ms at least, and a timer may be a little early
+    expect(second - first).toBeGreaterThanOrEqual(9); // at least half of 20 ms, and a timer may fire a little early
     expect(third - second).toBeGreaterThanOrEqual(18);
-    await letters.close();
+    await deadLetters.close();
   });
 
-  test('sets a message nobody can read aside after one attempt, having told its consumer first', async () => {
+  test('dead-letters an unprocessable message after one attempt, and notifies its consumer before', async () => {
     const broker = transport.connect();
-    const letters = await transport.letters();
+    const deadLetters = await transport.openDeadLetters();
     let attempts = 0;
-    const told: { id: string; reason: string; lettersThen: number }[] = [];
+    const notified: { id: string; reason: string; deadLetters: number }[] = [];
     broker.consume(
       consumer(
         async () => {
@@ -156,54 +159,54 @@ describe.each(transports)('a broker over $name', ({ start }) => {
         },
         {
           onDeadLetter: async ({ id }, reason) => {
-            told.push({ id, reason, lettersThen: (await letters.list()).length });
+            notified.push({ id, reason, deadLetters: (await deadLetters.list()).length });
           },
         },
       ),
     );
     await connected(broker);
     const bad = message({ body: 'alice@example.com' });
-    await publishSurely(broker, [bad]);
-    const list = await lettersOf(letters, 1);
+    await publishUntilConfirmed(broker, [bad]);
+    const list = await waitForDeadLetters(deadLetters, 1);
     expect(list).toMatchObject([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', attempts: 1, body: bad.body }]);
     expect(attempts).toBe(1);
-    expect(told).toEqual([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', lettersThen: 0 }]);
-    await letters.close();
+    expect(notified).toEqual([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', deadLetters: 0 }]);
+    await deadLetters.close();
   });
 
-  test('sets a message aside also when its consumer cannot be told', async () => {
+  test('dead-letters a message also when notifying its consumer fails', async () => {
     const broker = transport.connect();
     const fail = async (): Promise<void> => {
       throw new Error('broken');
     };
     broker.consume(consumer(fail, { onDeadLetter: fail }));
     await connected(broker);
-    await publishSurely(broker, [message()]);
-    const letters = await transport.letters();
-    expect(await lettersOf(letters, 1)).toMatchObject([{ reason: 'Error', attempts: 3 }]);
-    await letters.close();
+    await publishUntilConfirmed(broker, [message()]);
+    const deadLetters = await transport.openDeadLetters();
+    expect(await waitForDeadLetters(deadLetters, 1)).toMatchObject([{ reason: 'Error', attempts: 3 }]);
+    await deadLetters.close();
   });
 
-  test('keeps trying for as long as an error is transient, here 20 times', async () => {
+  test('retries for as long as an error is transient, here 20 times', async () => {
     const broker = transport.connect();
     let attempts = 0;
     let applied = false;
     broker.consume(
       consumer(async () => {
         attempts += 1;
-        if (attempts <= 20) throw new Unreachable('the database is away');
+        if (attempts <= 20) throw new Unreachable('the database is down');
         applied = true;
       }),
     );
     await connected(broker);
-    await publishSurely(broker, [message()]);
-    await until(() => applied, 'applied in the end');
-    const letters = await transport.letters();
-    expect(await letters.list()).toEqual([]);
-    await letters.close();
+    await publishUntilConfirmed(broker, [message()]);
+    await until(() => applied, 'applied');
+    const deadLetters = await transport.openDeadLetters();
+    expect(await deadLetters.list()).toEqual([]);
+    await deadLetters.close();
   });
 
-  test('tells the sender that a message was applied, after it was and not before', async () => {
+  test('replies to the sender after a message was applied, and not before', async () => {
     const sender = transport.connect();
     const receiver = transport.connect();
     const gate = Promise.withResolvers<void>();
@@ -220,41 +223,41 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await connected(sender, receiver);
     const replyTo = sender.replyAddress();
     expect(replyTo).toEqual(expect.any(String));
-    const asked = message({ replyTo });
-    const publishing = publishSurely(sender, [asked, message(), message({ replyTo, body: 'bad' })]);
+    const withReply = message({ replyTo });
+    const publishing = publishUntilConfirmed(sender, [withReply, message(), message({ replyTo, body: 'bad' })]);
     await sleep(200);
     expect(replies).toEqual([]);
     gate.resolve();
     await publishing;
-    await until(() => replies.length > 0, 'told');
+    await until(() => replies.length > 0, 'replied');
     await sleep(100);
-    expect(replies).toEqual([{ id: asked.id, applied: true }]);
+    expect(replies).toEqual([{ id: withReply.id, applied: true }]);
   });
 
-  test('has no more messages in hand than the prefetch allows', async () => {
+  test('handles no more messages at once than the prefetch allows', async () => {
     const broker = transport.connect();
-    let inHand = 0;
-    let most = 0;
+    let handling = 0;
+    let maxHandling = 0;
     let done = 0;
     broker.consume(
       consumer(
         async () => {
-          inHand += 1;
-          most = Math.max(most, inHand);
+          handling += 1;
+          maxHandling = Math.max(maxHandling, handling);
           await sleep(5);
-          inHand -= 1;
+          handling -= 1;
           done += 1;
         },
         { prefetch: 3 },
       ),
     );
     await connected(broker);
-    await publishSurely(broker, messages(60));
+    await publishUntilConfirmed(broker, messages(60));
     await until(() => done >= 60, 'all done');
-    expect(most).toBe(3);
+    expect(maxHandling).toBe(3);
   });
 
-  test('lets handlers in hand finish when it closes, and does not deliver again what they applied', async () => {
+  test('lets running handlers finish when it closes, and does not redeliver what they applied', async () => {
     const sender = transport.connect();
     const closing = transport.connect();
     const started = new Set<string>();
@@ -268,7 +271,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     );
     await connected(sender, closing);
     const publishing = sender.publish(messages(5));
-    await until(() => started.size === 5, 'in hand');
+    await until(() => started.size === 5, 'all handlers are running');
     await closing.close();
     expect(finished.size).toBe(5);
     expect(await publishing).toEqual(Array(5).fill('confirmed'));
@@ -280,7 +283,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     expect(again).toEqual([]);
   });
 
-  test('delivers a message again that was in hand or waiting for its next attempt when its consumer was cut off', async () => {
+  test('redelivers a message that was handled or waiting for its next attempt when its consumer was cut off', async () => {
     const sender = transport.connect({ confirmTimeoutMs: 2_000 });
     const first = transport.connect();
     const seen: string[] = [];
@@ -294,54 +297,57 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await connected(sender, first);
     const held = message();
     const failing = message({ body: 'fails' });
-    const publishing = publishSurely(sender, [held, failing]);
-    await until(() => seen.includes(held.id) && seen.filter((id) => id === failing.id).length > 1, 'both in hand');
+    const publishing = publishUntilConfirmed(sender, [held, failing]);
+    await until(
+      () => seen.includes(held.id) && seen.filter((id) => id === failing.id).length > 1,
+      'one is handled, one has failed twice',
+    );
     const before = performance.now();
     await first.close(0);
     expect(performance.now() - before).toBeLessThan(1_400);
     const second = transport.connect();
     const again = new Set<string>();
     second.consume(consumer(async ({ id }) => void again.add(id)));
-    await until(() => again.has(held.id) && again.has(failing.id), 'delivered again');
+    await until(() => again.has(held.id) && again.has(failing.id), 'redelivered');
     await publishing;
   });
 
-  test('keeps dead letters through any number of looks, and puts back or throws away the chosen ones', async () => {
+  test('keeps dead letters however often they are listed, and replays or discards the selected ones', async () => {
     const broker = transport.connect();
     const applied: IncomingMessage[] = [];
-    let healed = false;
+    let succeeds = false;
     broker.consume(
       consumer(async (incoming) => {
-        if (!healed) throw new Unprocessable('not yet');
+        if (!succeeds) throw new Unprocessable('not yet');
         applied.push(incoming);
       }),
     );
     await connected(broker);
     const batch = messages(6, { routingKey: 'promotion.updated' });
     const ids = batch.map(({ id }) => id);
-    await publishSurely(broker, batch);
-    const letters = await transport.letters();
-    const listed = async (): Promise<string[]> => (await letters.list()).map(({ id }) => id).sort();
-    const [one] = await lettersOf(letters, 6);
-    for (let look = 0; look < 25; look += 1) expect(await listed()).toEqual([...ids].sort());
-    expect((await letters.list()).find(({ id }) => id === one?.id)).toEqual(one); // also when and why are kept
+    await publishUntilConfirmed(broker, batch);
+    const deadLetters = await transport.openDeadLetters();
+    const listed = async (): Promise<string[]> => (await deadLetters.list()).map(({ id }) => id).sort();
+    const [one] = await waitForDeadLetters(deadLetters, 6);
+    for (let time = 0; time < 25; time += 1) expect(await listed()).toEqual([...ids].sort());
+    expect((await deadLetters.list()).find(({ id }) => id === one?.id)).toEqual(one); // with the same time and reason
 
-    const [back = '', gone = '', ...rest] = ids;
-    healed = true;
-    expect(await letters.replay([back, 'unknown'])).toBe(1);
-    await until(() => applied.length > 0, 'put back and applied');
-    expect(applied[0]).toMatchObject({ id: back, routingKey: 'promotion.updated', body: '{}' });
-    expect(await letters.discard([gone])).toBe(1);
+    const [replayed = '', discarded = '', ...rest] = ids;
+    succeeds = true;
+    expect(await deadLetters.replay([replayed, 'unknown'])).toBe(1);
+    await until(() => applied.length > 0, 'replayed and applied');
+    expect(applied[0]).toMatchObject({ id: replayed, routingKey: 'promotion.updated', body: '{}' });
+    expect(await deadLetters.discard([discarded])).toBe(1);
     expect(await listed()).toEqual([...rest].sort());
-    expect(await letters.replay()).toBe(4);
-    await until(() => applied.length >= 5, 'all put back');
+    expect(await deadLetters.replay()).toBe(4);
+    await until(() => applied.length >= 5, 'all replayed');
     expect(await listed()).toEqual([]);
-    expect(new Set(applied.map(({ id }) => id))).toEqual(new Set([back, ...rest]));
-    expect(await letters.discard()).toBe(0);
-    await letters.close();
+    expect(new Set(applied.map(({ id }) => id))).toEqual(new Set([replayed, ...rest]));
+    expect(await deadLetters.discard()).toBe(0);
+    await deadLetters.close();
   });
 
-  test('sets a replayed message aside again when it still fails', async () => {
+  test('dead-letters a replayed message again when it still fails', async () => {
     const broker = transport.connect();
     let attempts = 0;
     broker.consume(
@@ -352,18 +358,18 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     );
     await connected(broker);
     const bad = message({ routingKey: 'promotion.updated' });
-    await publishSurely(broker, [bad]);
-    const letters = await transport.letters();
+    await publishUntilConfirmed(broker, [bad]);
+    const deadLetters = await transport.openDeadLetters();
     for (const round of [1, 2, 3]) {
       await until(() => attempts === round, `attempt ${round}`);
-      const list = await lettersOf(letters, 1);
+      const list = await waitForDeadLetters(deadLetters, 1);
       expect(list).toMatchObject([{ id: bad.id, routingKey: 'promotion.updated' }]);
-      if (round < 3) expect(await letters.replay()).toBe(1);
+      if (round < 3) expect(await deadLetters.replay()).toBe(1);
     }
-    await letters.close();
+    await deadLetters.close();
   });
 
-  test('leaves nothing behind after close, and takes nothing more', async () => {
+  test('leaves no socket or timer after close, and accepts no more messages', async () => {
     const resources = (): string[] =>
       process.getActiveResourcesInfo().filter((kind) => ['TCPSocketWrap', 'Timeout'].includes(kind));
     const before = resources().length;
@@ -375,7 +381,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
       }),
     );
     await connected(broker);
-    await publishSurely(broker, messages(10));
+    await publishUntilConfirmed(broker, messages(10));
     await until(() => handled >= 10, 'handled');
     await Promise.all([broker.close(), broker.close()]);
     expect(broker.isConnected()).toBe(false);

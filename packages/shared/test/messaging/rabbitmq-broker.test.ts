@@ -1,4 +1,4 @@
-// What RabbitMQ and the network do to a connection, and that the mesh comes back from it by itself with nothing lost.
+// Faults of RabbitMQ and the network: the transport reconnects by itself and loses nothing.
 import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -11,17 +11,17 @@ import { createLogger } from '../../src/telemetry/logger.ts';
 import {
   amqpUrl,
   connected,
-  lettersOf,
   message,
   messages,
-  publishSurely,
+  publishUntilConfirmed,
   queue,
   type RabbitTransport,
-  rabbitMesh,
+  rabbitTransport,
   until,
+  waitForDeadLetters,
 } from './transports.ts';
 
-/** A channel of our own, straight to RabbitMQ. */
+/** Runs `work` on a channel of its own, without the proxy. */
 async function withChannel<Result>(work: (channel: Channel) => Promise<Result>): Promise<Result> {
   const connection = await connect(amqpUrl());
   try {
@@ -44,17 +44,17 @@ function frame(channel: number, payload: string): Buffer {
   return Buffer.concat([head, bytes, Buffer.of(0xce)]);
 }
 
-/** basic.ack of a delivery that never was: RabbitMQ closes the channel with a 406. */
+/** basic.ack of an unknown delivery tag: RabbitMQ closes the channel with a 406. */
 const ackOfNothing = frame(1, '003c0050000000000000271000');
 
-describe('a broker behind a bad network', () => {
+describe('a broker behind a faulty network', () => {
   let proxy: TcpProxy;
   let transport: RabbitTransport;
   let handled: string[];
 
   beforeEach(async () => {
     proxy = await startTcpProxy(amqpUrl());
-    transport = rabbitMesh(proxy.through(amqpUrl()));
+    transport = rabbitTransport(proxy.through(amqpUrl()));
     handled = [];
   });
   afterEach(async () => {
@@ -66,7 +66,7 @@ describe('a broker behind a bad network', () => {
     broker.consume({ queue, bindings: ['promotion.*'], handle });
   }
 
-  test('connects by itself once RabbitMQ can be reached, and says so once', async () => {
+  test('connects when RabbitMQ becomes reachable, and logs it once', async () => {
     proxy.limit(0);
     const lines: string[] = [];
     const destination = new Writable({
@@ -77,7 +77,7 @@ describe('a broker behind a bad network', () => {
     });
     const log = createLogger({ service: 'test', level: 'info', destination });
     const broker = transport.connect({ log });
-    await until(() => proxy.accepted() > 3, 'some attempts');
+    await until(() => proxy.accepted() > 3, 'several attempts');
     expect(broker.isConnected()).toBe(false);
     expect(await broker.publish([message()])).toEqual(['failed']);
     proxy.limit(undefined);
@@ -85,34 +85,34 @@ describe('a broker behind a bad network', () => {
     expect(lines).toEqual(['no connection to the broker', 'connected to the broker']);
   });
 
-  test('comes back from a cut at any point of its setup', async () => {
+  test('reconnects after a cut at any point of its setup', async () => {
     const steps = Array.from({ length: 40 }, (_, step) => step * 25);
     const networks = await Promise.all(steps.map(() => startTcpProxy(amqpUrl())));
     const brokers = networks.map((network, index) => {
       network.limit(steps[index]);
-      const broker = rabbitMesh(network.through(amqpUrl()), transport.prefix).connect();
+      const broker = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();
       collect(broker);
       return broker;
     });
-    // The last limits are beyond the setup: those brokers work at once.
+    // The last limits are longer than the setup: these brokers connect at once.
     const tried = (network: TcpProxy, index: number): boolean =>
       network.accepted() >= 4 || brokers[index]?.isConnected() === true;
-    await until(() => networks.every(tried), 'each was cut some times');
+    await until(() => networks.every(tried), 'each was cut several times');
     for (const network of networks) network.limit(undefined);
     for (const network of networks) network.cut();
     await connected(...brokers);
     const batch = messages(brokers.length);
-    await Promise.all(brokers.map((broker, index) => publishSurely(broker, batch.slice(index, index + 1))));
+    await Promise.all(brokers.map((broker, index) => publishUntilConfirmed(broker, batch.slice(index, index + 1))));
     await until(() => batch.every(({ id }) => handled.includes(id)), 'all handled');
     await Promise.all(brokers.map((broker) => broker.close()));
     await Promise.all(networks.map((network) => network.close()));
   });
 
-  test('answers "failed" when confirms stay away, and publishes again on a new connection', async () => {
+  test('publishes with "failed" while no confirms arrive, and publishes again on a new connection', async () => {
     const broker = transport.connect({ confirmTimeoutMs: 500 });
     collect(broker);
     await connected(broker);
-    proxy.stall(); // half-open: the socket takes what is written, nothing comes back
+    proxy.stall(); // half-open: the socket accepts writes, and nothing comes back
     const before = performance.now();
     expect(await broker.publish(messages(600))).toEqual(Array(600).fill('failed'));
     expect(performance.now() - before).toBeLessThan(3_000);
@@ -121,11 +121,11 @@ describe('a broker behind a bad network', () => {
     proxy.resume();
     await connected(broker);
     const batch = messages(600);
-    await publishSurely(broker, batch);
+    await publishUntilConfirmed(broker, batch);
     await until(() => batch.every(({ id }) => handled.includes(id)), 'handled');
   });
 
-  test('refuses to publish while RabbitMQ is blocked by an alarm, consumes on, and publishes again after it', async () => {
+  test('fails to publish during an alarm of RabbitMQ, still consumes, and publishes again after it', async () => {
     const broker = transport.connect({ confirmTimeoutMs: 500 });
     collect(broker);
     await connected(broker);
@@ -134,19 +134,19 @@ describe('a broker behind a bad network', () => {
     const before = performance.now();
     expect(await broker.publish([message()])).toEqual(['failed']);
     expect(performance.now() - before).toBeLessThan(400);
-    const elsewhere = rabbitMesh(amqpUrl(), transport.prefix).connect();
-    await connected(elsewhere);
-    await publishSurely(elsewhere, [message()]);
+    const other = rabbitTransport(amqpUrl(), transport.prefix).connect();
+    await connected(other);
+    await publishUntilConfirmed(other, [message()]);
     await until(() => handled.length === 1, 'consumed');
-    await elsewhere.close();
+    await other.close();
     const accepted = proxy.accepted();
     proxy.inject('client', frame(0, '000a003d')); // connection.unblocked
     await connected(broker);
     expect(await broker.publish([message()])).toEqual(['confirmed']);
-    expect(proxy.accepted()).toBe(accepted); // an alarm is no reason to connect anew
+    expect(proxy.accepted()).toBe(accepted); // an alarm is no reason to reconnect
   });
 
-  test('closes within its bound when RabbitMQ has gone silent', async () => {
+  test('closes within its timeout when RabbitMQ is silent', async () => {
     const broker = transport.connect();
     const started = Promise.withResolvers<void>();
     collect(broker, async () => {
@@ -154,7 +154,7 @@ describe('a broker behind a bad network', () => {
       await sleep(100);
     });
     await connected(broker);
-    await publishSurely(broker, [message()]);
+    await publishUntilConfirmed(broker, [message()]);
     await started.promise;
     proxy.stall();
     const sockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
@@ -162,48 +162,48 @@ describe('a broker behind a bad network', () => {
     const before = performance.now();
     await broker.close(500);
     expect(performance.now() - before).toBeLessThan(3_500);
-    await until(() => sockets() <= open - 2, 'its sockets are gone, not left to the patience of the system');
+    await until(() => sockets() <= open - 2, 'its sockets are destroyed, and do not wait for a timeout of the system');
   });
 
   test('closes while it has no connection', async () => {
     proxy.limit(0);
     const broker = transport.connect();
     collect(broker);
-    await until(() => proxy.accepted() > 2, 'some attempts');
+    await until(() => proxy.accepted() > 2, 'several attempts');
     await broker.close();
     const accepted = proxy.accepted();
     await sleep(300);
     expect(proxy.accepted()).toBe(accepted);
   });
 
-  test('comes back from channels that RabbitMQ closed alone with a 406', async () => {
+  test('reconnects after RabbitMQ has closed only its channels with a 406', async () => {
     const broker = transport.connect();
     collect(broker);
     await connected(broker);
     proxy.inject('server', ackOfNothing);
     await until(() => proxy.accepted() >= 4, 'both connections are new', 3_000);
     await connected(broker);
-    await publishSurely(broker, [message()]);
+    await publishUntilConfirmed(broker, [message()]);
     await until(() => handled.length > 0, 'handled');
   });
 
-  test('keeps trying while its queue exists with other arguments, and starts when that is resolved', async () => {
+  test('retries while its queue exists with other arguments, and starts when that queue is deleted', async () => {
     await withChannel((channel) => channel.assertQueue(`${transport.prefix}${queue}`, { durable: true }));
     const broker = transport.connect();
     collect(broker);
-    await until(() => proxy.accepted() >= 4, 'refused with a 406 some times');
+    await until(() => proxy.accepted() >= 4, 'rejected with a 406 several times');
     expect(broker.isConnected()).toBe(false);
     await withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}`));
     await connected(broker);
-    await publishSurely(broker, [message()]);
+    await publishUntilConfirmed(broker, [message()]);
     await until(() => handled.length > 0, 'handled');
   });
 });
 
-const strikes: [what: string, strike: (network: TcpProxy) => unknown][] = [
+const networkFaults: [what: string, inject: (network: TcpProxy) => unknown][] = [
   ['cut', (network) => network.cut()],
   [
-    'silent and then gone',
+    'silent and then cut',
     async (network) => {
       network.stall();
       await sleep(100);
@@ -212,14 +212,14 @@ const strikes: [what: string, strike: (network: TcpProxy) => unknown][] = [
     },
   ],
 ];
-// Four networks at once with five strikes each, because the pauses between attempts grow with each strike.
-test.each(strikes)(
+// Four networks at once with five faults each, because the pauses between attempts grow with each fault.
+test.each(networkFaults)(
   'nothing is lost when connections are %s, 20 times',
-  async (_what, strike) => {
+  async (_what, inject) => {
     await Promise.all(
       Array.from({ length: 4 }, async () => {
         const network = await startTcpProxy(amqpUrl());
-        const transport = rabbitMesh(network.through(amqpUrl()));
+        const transport = rabbitTransport(network.through(amqpUrl()));
         const [sender, receiver] = [transport.connect(), transport.connect()];
         const handled = new Set<string>();
         const handle = async ({ id }: { id: string }): Promise<void> => {
@@ -229,25 +229,25 @@ test.each(strikes)(
         receiver.consume({ queue, bindings: ['promotion.*'], handle });
         await connected(sender, receiver);
         const sent: string[] = [];
-        let over = false;
+        let done = false;
         const sending = (async () => {
-          while (!over) {
+          while (!done) {
             const batch = messages(50);
-            await publishSurely(sender, batch);
+            await publishUntilConfirmed(sender, batch);
             sent.push(...batch.map(({ id }) => id));
           }
         })();
         for (let round = 0; round < 5; round += 1) {
           await sleep(50 + Math.random() * 150);
-          await strike(network);
+          await inject(network);
           await connected(sender, receiver);
         }
-        over = true;
+        done = true;
         await sending;
         await until(() => sent.every((id) => handled.has(id)), 'all handled');
-        const letters = await transport.letters();
-        expect(await letters.list()).toEqual([]);
-        await letters.close();
+        const deadLetters = await transport.openDeadLetters();
+        expect(await deadLetters.list()).toEqual([]);
+        await deadLetters.close();
         await transport.end();
         await network.close();
       }),
@@ -257,46 +257,49 @@ test.each(strikes)(
 );
 
 describe('of 20 consumers', () => {
-  interface Struck {
+  interface Connected {
     network: TcpProxy;
-    mesh: RabbitTransport;
+    transport: RabbitTransport;
     broker: Broker;
     handled: string[];
   }
-  const all: Struck[] = [];
+  const all: Connected[] = [];
   beforeEach(async () => {
     for (let index = 0; index < 20; index += 1) {
       const network = await startTcpProxy(amqpUrl());
-      const transport = rabbitMesh(network.through(amqpUrl()));
+      const transport = rabbitTransport(network.through(amqpUrl()));
       const broker = transport.connect();
       const handled: string[] = [];
       broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
-      all.push({ network, mesh: transport, broker, handled });
+      all.push({ network, transport, broker, handled });
     }
     await connected(...all.map(({ broker }) => broker));
   }, 60_000);
   afterEach(async () => {
-    for (const { network, mesh: transport } of all.splice(0)) {
+    for (const { network, transport } of all.splice(0)) {
       await transport.end();
       await network.close();
     }
   }, 60_000);
 
-  const blows: [what: string, strike: (one: Struck) => unknown][] = [
+  const faults: [what: string, inject: (target: Connected) => unknown][] = [
     ['whose channels RabbitMQ closes with a 406', ({ network }) => network.inject('server', ackOfNothing)],
     [
       'that RabbitMQ cancels, because their queue is deleted,',
-      ({ mesh: transport }) => withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}`)),
+      ({ transport }) => withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}`)),
     ],
   ];
-  test.each(blows)(
+  test.each(faults)(
     '%s all consume again',
-    async (_what, strike) => {
+    async (_what, inject) => {
       const before = all.map(({ network }) => network.accepted());
-      await Promise.all(all.map(strike));
-      await until(() => all.every(({ network }, index) => network.accepted() > Number(before[index])), 'all are new');
+      await Promise.all(all.map(inject));
+      await until(
+        () => all.every(({ network }, index) => network.accepted() > Number(before[index])),
+        'all have reconnected',
+      );
       const sent = all.map(() => message());
-      await Promise.all(all.map(({ broker }, index) => publishSurely(broker, sent.slice(index, index + 1))));
+      await Promise.all(all.map(({ broker }, index) => publishUntilConfirmed(broker, sent.slice(index, index + 1))));
       await until(
         () => all.every(({ handled }, index) => handled.includes(String(sent[index]?.id))),
         'all consume again',
@@ -306,14 +309,14 @@ describe('of 20 consumers', () => {
   );
 });
 
-describe('what happens to a queue in RabbitMQ', () => {
+describe('a queue in RabbitMQ', () => {
   let transport: RabbitTransport;
   beforeEach(() => {
-    transport = rabbitMesh();
+    transport = rabbitTransport();
   });
   afterEach(() => transport.end());
 
-  test('a deleted queue is declared anew and consumed again within two seconds', async () => {
+  test('a deleted queue is declared again and consumed within two seconds', async () => {
     const broker = transport.connect();
     const handled: string[] = [];
     broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
@@ -324,30 +327,30 @@ describe('what happens to a queue in RabbitMQ', () => {
       const deadline = Date.now() + 2_000;
       while ((await broker.publish([sent]))[0] !== 'confirmed' && Date.now() < deadline) await sleep(20);
       await until(() => handled.includes(sent.id), 'consumed again', Math.max(500, deadline - Date.now()));
-      await sleep(1_100); // an operator's pace: without it the pauses between attempts would grow
+      await sleep(1_100); // longer than `stableMs`, which resets the back-off
     }
   });
 
-  test('a message that RabbitMQ set aside by itself is listed with a reason', async () => {
+  test('a message that RabbitMQ itself dead-lettered is listed with a reason', async () => {
     const broker = transport.connect();
     broker.consume({ queue, bindings: ['promotion.*'], handle: async () => undefined });
     await connected(broker);
     await broker.close();
     const sent = message({ routingKey: 'promotion.updated' });
-    // As RabbitMQ does it: through the queue's own dead letter arguments, with its own headers and not ours.
+    // As RabbitMQ does it: by the queue's dead letter arguments, with RabbitMQ's headers instead of ours.
     await withChannel(async (channel) => {
       const body = Buffer.from(sent.body);
       const options = { messageId: sent.id, contentType, persistent: true };
       channel.publish(`${transport.prefix}promopulse.events`, sent.routingKey, body, options);
       await new Promise<void>((resolve) => {
-        const refuse = (raw: ConsumeMessage | null): void => {
+        const rejectOne = (raw: ConsumeMessage | null): void => {
           if (raw) channel.reject(raw, false);
           resolve();
         };
-        void channel.consume(`${transport.prefix}${queue}`, refuse);
+        void channel.consume(`${transport.prefix}${queue}`, rejectOne);
       });
     });
-    const letters = await transport.letters();
+    const deadLetters = await transport.openDeadLetters();
     const expected = {
       id: sent.id,
       queue,
@@ -357,14 +360,14 @@ describe('what happens to a queue in RabbitMQ', () => {
       failedAt: expect.stringMatching(/^\d{4}-/),
       body: sent.body,
     };
-    expect(await lettersOf(letters, 1)).toEqual([expected]);
-    expect(await letters.list()).toEqual([expected]);
-    await letters.close();
+    expect(await waitForDeadLetters(deadLetters, 1)).toEqual([expected]);
+    expect(await deadLetters.list()).toEqual([expected]);
+    await deadLetters.close();
   });
 
-  // Needs rabbitmqctl on the broker of the run, which a RabbitMQ given by AMQP_URL may not offer.
+  // Needs rabbitmqctl, which is not available for a RabbitMQ given by AMQP_URL.
   (process.env.TEST_RABBITMQCTL ? test : test.skip)(
-    'a message whose consumer dies with it again and again is set aside by RabbitMQ after one delivery more than its limit',
+    'a message whose consumer dies on every delivery is dead-lettered by RabbitMQ after one delivery more than its limit',
     async () => {
       const policy = `limit-of-${transport.prefix}`;
       const pattern = `^${transport.prefix.replaceAll('.', '\\.')}`;
@@ -372,21 +375,23 @@ describe('what happens to a queue in RabbitMQ', () => {
       try {
         const deliveries: boolean[] = [];
         const network = await startTcpProxy(amqpUrl());
-        const dying = rabbitMesh(network.through(amqpUrl()), transport.prefix).connect();
+        const dying = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();
         const handle = async ({ redelivered }: { redelivered: boolean }): Promise<void> => {
           deliveries.push(redelivered);
-          network.cut(); // as when the process dies with the message in hand
+          network.cut(); // as when the process dies while it handles the message
           await sleep(50);
         };
         dying.consume({ queue, bindings: ['promotion.*'], handle });
         const sender = transport.connect();
         await connected(dying, sender);
         const sent = message();
-        await publishSurely(sender, [sent]);
-        const letters = await transport.letters();
-        expect(await lettersOf(letters, 1)).toMatchObject([{ id: sent.id, reason: 'RabbitMQ: delivery_limit' }]);
+        await publishUntilConfirmed(sender, [sent]);
+        const deadLetters = await transport.openDeadLetters();
+        expect(await waitForDeadLetters(deadLetters, 1)).toMatchObject([
+          { id: sent.id, reason: 'RabbitMQ: delivery_limit' },
+        ]);
         expect(deliveries).toEqual([false, true, true, true]);
-        await letters.close();
+        await deadLetters.close();
         await dying.close();
         await network.close();
       } finally {
@@ -396,7 +401,7 @@ describe('what happens to a queue in RabbitMQ', () => {
     60_000,
   );
 
-  test('a dead letter without an id gets one that stays', async () => {
+  test('a dead letter without an id gets one and keeps it', async () => {
     const broker = transport.connect();
     const handle = async (): Promise<void> => {
       throw new Unprocessable('no');
@@ -406,11 +411,11 @@ describe('what happens to a queue in RabbitMQ', () => {
     await withChannel(async (channel) => {
       channel.publish(`${transport.prefix}promopulse.events`, 'promotion.created', Buffer.from('by hand'));
     });
-    const letters = await transport.letters();
-    const [letter] = await lettersOf(letters, 1);
-    expect(letter).toMatchObject({ id: expect.stringMatching(/^[\w-]{36}$/), body: 'by hand' });
-    expect(await letters.discard([letter?.id ?? ''])).toBe(1);
-    expect(await letters.list()).toEqual([]);
-    await letters.close();
+    const deadLetters = await transport.openDeadLetters();
+    const [deadLetter] = await waitForDeadLetters(deadLetters, 1);
+    expect(deadLetter).toMatchObject({ id: expect.stringMatching(/^[\w-]{36}$/), body: 'by hand' });
+    expect(await deadLetters.discard([deadLetter?.id ?? ''])).toBe(1);
+    expect(await deadLetters.list()).toEqual([]);
+    await deadLetters.close();
   });
 });

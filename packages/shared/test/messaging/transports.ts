@@ -1,5 +1,5 @@
-// The two transports under one roof for the tests: each `Mesh` is one of its own (a prefix in RabbitMQ, a hub and a
-// folder in memory) and takes with it, at the end, all it left.
+// The two transports for the tests. Each `Transport` is separate from all others (by a prefix in RabbitMQ, by a hub and
+// a folder in memory), and `end` removes everything that it created.
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,13 +19,13 @@ import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { openRabbitDeadLetters } from '../../src/messaging/rabbitmq/dead-letters.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
-/** The one queue the dead letter commands know. */
+/** The only queue that the dead letter commands know. */
 export const queue = 'subscriptions.projections';
 export const secondQueue = 'second.queue';
 
 export interface Transport {
   connect(options?: Partial<BrokerOptions>): Broker;
-  letters(): Promise<DeadLetterStore>;
+  openDeadLetters(): Promise<DeadLetterStore>;
   end(): Promise<void>;
 }
 
@@ -56,8 +56,8 @@ export function amqpUrl(): string {
   return url;
 }
 
-/** `url` may lead through a proxy; looking and cleaning up go straight. */
-export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): RabbitTransport {
+/** `url` may lead through a proxy. Dead letters and the clean-up use RabbitMQ's own address. */
+export function rabbitTransport(url = amqpUrl(), prefix = `test-${randomUUID()}.`): RabbitTransport {
   const brokers: Broker[] = [];
   return {
     url,
@@ -67,7 +67,7 @@ export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): R
       brokers.push(broker);
       return broker;
     },
-    letters: () => openRabbitDeadLetters(amqpUrl(), { prefix }),
+    openDeadLetters: () => openRabbitDeadLetters(amqpUrl(), { prefix }),
     end: async () => {
       await Promise.all(brokers.map((broker) => broker.close(0)));
       const connection = await connect(amqpUrl());
@@ -83,14 +83,14 @@ export function rabbitMesh(url = amqpUrl(), prefix = `test-${randomUUID()}.`): R
   };
 }
 
-export interface MemoryMesh extends Transport {
+export interface MemoryTransport extends Transport {
   dir: string;
-  /** The process dies and comes back: the old brokers are no more, the folder is. */
+  /** Simulates a restart of the process: closes all brokers, keeps the folder, creates a new hub. */
   restart(): Promise<void>;
 }
 
-export async function memoryMesh(): Promise<MemoryMesh> {
-  const dir = await mkdtemp(join(tmpdir(), 'letters-'));
+export async function memoryTransport(): Promise<MemoryTransport> {
+  const dir = await mkdtemp(join(tmpdir(), 'dead-letters-'));
   let hub = createMemoryHub({ deadLetterDir: dir });
   let brokers: Broker[] = [];
   const stop = async (): Promise<void> => {
@@ -104,7 +104,7 @@ export async function memoryMesh(): Promise<MemoryMesh> {
       brokers.push(broker);
       return broker;
     },
-    letters: async () => openFileDeadLetters(dir),
+    openDeadLetters: async () => openFileDeadLetters(dir),
     restart: async () => {
       await stop();
       hub = createMemoryHub({ deadLetterDir: dir });
@@ -137,19 +137,19 @@ export async function connected(...brokers: Broker[]): Promise<void> {
   await until(() => brokers.every((broker) => broker.isConnected()), 'connected');
 }
 
-/** Waits until `count` dead letters are there. */
-export async function lettersOf(letters: DeadLetterStore, count: number): Promise<DeadLetter[]> {
+/** Waits until there are exactly `count` dead letters. @throws after 15 s */
+export async function waitForDeadLetters(store: DeadLetterStore, count: number): Promise<DeadLetter[]> {
   const deadline = Date.now() + 15_000;
   for (;;) {
-    const list = await letters.list();
+    const list = await store.list();
     if (list.length === count) return list;
     if (Date.now() > deadline) throw new Error(`${list.length} dead letters, not ${count}`);
     await sleep(50);
   }
 }
 
-/** As the outbox does it: whatever is not confirmed is published again. */
-export async function publishSurely(broker: Broker, batch: readonly OutgoingMessage[]): Promise<void> {
+/** Publishes like the outbox: what is not confirmed is published again. @throws after 25 s */
+export async function publishUntilConfirmed(broker: Broker, batch: readonly OutgoingMessage[]): Promise<void> {
   let left = [...batch];
   for (const deadline = Date.now() + 25_000; left.length > 0; ) {
     if (Date.now() > deadline) throw new Error(`${left.length} messages were never confirmed`);

@@ -24,14 +24,14 @@ import { createLogger } from '../../src/telemetry/logger.ts';
 const silent = createLogger({ service: 'test', level: 'silent' });
 const cause = { requestId: 'request-1' };
 
-let place: TestDatabase;
+let testDatabase: TestDatabase;
 let admin: pg.Pool;
 let database: Database;
 const cleanUp: (() => Promise<unknown>)[] = [];
 
 const open = async (): Promise<Database> => {
   const opened = await openDatabase({
-    url: place.urlFor('users'),
+    url: testDatabase.urlFor('users'),
     schema: 'users',
     entities: [OutboxMessage],
     migrations: import.meta.dirname,
@@ -39,12 +39,12 @@ const open = async (): Promise<Database> => {
   cleanUp.push(() => opened.close());
   return opened;
 };
-// biome-ignore lint/suspicious/noExplicitAny: rows are what a test looks at
+// biome-ignore lint/suspicious/noExplicitAny: rows of any statement
 const sql = async (text: string, values: unknown[] = []): Promise<any[]> => (await admin.query(text, values)).rows;
 
 beforeAll(async () => {
-  place = await createTestDatabase(['users']);
-  admin = new pg.Pool({ connectionString: place.adminUrl, max: 4 });
+  testDatabase = await createTestDatabase(['users']);
+  admin = new pg.Pool({ connectionString: testDatabase.adminUrl, max: 4 });
   admin.on('error', () => undefined);
   const first = await open();
   const em = first.em();
@@ -55,7 +55,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await admin.end();
-  await place.drop();
+  await testDatabase.drop();
 });
 beforeEach(async () => {
   await sql('truncate users.outbox restart identity; truncate users.things');
@@ -65,7 +65,7 @@ afterEach(async () => {
   for (const end of cleanUp.splice(0).reverse()) await end();
 });
 
-/** A transport of which each test decides what becomes of a batch. Heartbeats are kept apart. */
+/** A broker whose outcomes the test decides. Heartbeats are confirmed and collected separately. */
 function fakeBroker(
   publish: (messages: readonly OutgoingMessage[]) => Promise<PublishOutcome[]> | PublishOutcome[] = (messages) =>
     messages.map(() => 'confirmed'),
@@ -105,7 +105,7 @@ const versionsOf = (events: readonly ReceivedEvent[]) =>
 const idsOf = (events: readonly ReceivedEvent[]) => events.map(({ data }) => (data as { id: number }).id);
 const waiting = async () => (await sql('select id from users.outbox where published_at is null')).length;
 
-/** The backends that lead (hold an advisory lock) in this file's database. */
+/** The pids of the backends that lead (hold an advisory lock) in this file's database. */
 const leaders = async (): Promise<number[]> =>
   (
     await sql(
@@ -126,7 +126,7 @@ describe('recording an event', () => {
         'user.created',
         1,
         { id: 1, version: 1 },
-        { ...cause, replyTo: 'somebody', eventId: randomUUID() },
+        { ...cause, replyTo: 'an-address', eventId: randomUUID() },
       );
       expect(await sql('select id from users.outbox')).toEqual([]);
     });
@@ -137,7 +137,7 @@ describe('recording an event', () => {
         subject: '1',
         data: { id: 1, version: 1 },
         request_id: 'request-1',
-        reply_to: 'somebody',
+        reply_to: 'an-address',
         published_at: null,
       },
     ]);
@@ -156,7 +156,7 @@ describe('recording an event', () => {
     ['an id that is none', { id: 0, version: 1 }],
     ['no version', { id: 1 }],
     ['text for a number', { id: '1', version: 1 }],
-  ])('with data that break the contract (%s) is refused, and the change with it', async (_what, data) => {
+  ])('with data that break the contract (%s) fails, and its change is rolled back', async (_what, data) => {
     const work = database.transaction(async (em) => {
       await em.getConnection().execute('insert into things values (1)', [], 'all', em.getTransactionContext());
       await recordEvent(em, 'user.created', 1, data as never, cause);
@@ -166,7 +166,7 @@ describe('recording an event', () => {
     expect(await sql('select id from users.outbox')).toEqual([]);
   });
 
-  test('keeps what the contract does not name at home', async () => {
+  test('leaves out fields that the contract does not name', async () => {
     const data = { id: 1, version: 1, email: 'ada@example.com' };
     await database.transaction((em) => recordEvent(em, 'user.created', 1, data, cause));
     expect(await sql('select data from users.outbox')).toEqual([{ data: { id: 1, version: 1 } }]);
@@ -199,7 +199,7 @@ describe('the relay', () => {
     ]);
   });
 
-  test('is woken by a commit, and finds by itself what another process has committed', async () => {
+  test('is woken by a commit, and finds by polling what another process has committed', async () => {
     const fake = fakeBroker();
     relayOn(database, fake.broker, { pollMs: 20_000 });
     await eventually(() => expect(fake.heartbeats).toHaveLength(1));
@@ -230,11 +230,11 @@ describe('the relay', () => {
   });
 
   test.each(['failed', 'unroutable'] as const)(
-    'leaves what was %s for later, while the rest of the batch is published once',
+    'publishes what was %s again later, and the rest of the batch once',
     async (outcome) => {
-      let refuse = true;
+      let fails = true;
       const fake = fakeBroker((messages) =>
-        messages.map(({ body }) => (refuse && parseEvent(body).envelope.subject === '2' ? outcome : 'confirmed')),
+        messages.map(({ body }) => (fails && parseEvent(body).envelope.subject === '2' ? outcome : 'confirmed')),
       );
       const relay = relayOn(database, fake.broker);
       await database.transaction(async (em) => {
@@ -246,14 +246,14 @@ describe('the relay', () => {
       const backlog = await relay.backlog();
       expect(backlog.waiting).toBe(1);
       expect(backlog.oldest_seconds).toBeGreaterThan(0.4);
-      refuse = false;
+      fails = false;
       await eventually(async () => expect(await waiting()).toBe(0));
       expect(idsOf(fake.published)).toEqual([1, 3, 2]);
       expect(await relay.backlog()).toEqual({ waiting: 0, oldest_seconds: 0 });
     },
   );
 
-  test('reads ahead while a batch is being confirmed, yet sends again what failed before what is behind it', async () => {
+  test('prefetches while a batch is being confirmed, and publishes what failed before the rows that follow it', async () => {
     for (let version = 1; version <= 12; version += 1) await created(1, version);
     const sent: number[][] = [];
     let hasFailed = false;
@@ -269,7 +269,7 @@ describe('the relay', () => {
     expect(sent).toEqual([[1, 2, 3], [4, 5, 6], [5, 7, 8], [9, 10, 11], [12]]);
   });
 
-  test('asks less and less often while nothing goes out, also when commits go on', async () => {
+  test('publishes less and less often while nothing is confirmed, also while commits continue', async () => {
     let batches = 0;
     const fake = fakeBroker((messages) => {
       batches += 1;
@@ -282,7 +282,7 @@ describe('the relay', () => {
       await sleep(20);
     }
     expect(batches).toBeGreaterThanOrEqual(3);
-    expect(batches).toBeLessThan(10); // 30 at an even pace
+    expect(batches).toBeLessThan(10); // 30 at a constant interval
   });
 
   test('publishes again what was confirmed when it dies before the mark', async () => {
@@ -299,7 +299,7 @@ describe('the relay', () => {
     expect(new Set(fake.published.map(({ envelope }) => envelope.id)).size).toBe(1);
   });
 
-  test('prunes what was published long enough ago, and nothing that waits', async () => {
+  test('prunes rows after the retention time, and none that wait', async () => {
     await sql(
       `insert into users.outbox (event_id, name, subject, data, created_at, published_at)
        select gen_random_uuid(), 'user.created', '1', '{"id":1,"version":1}', now() - interval '2 hours', published_at
@@ -316,7 +316,7 @@ describe('the relay', () => {
   });
 });
 
-test('prunes thousands at a time, also around one that was published long after those behind it', async () => {
+test('prunes thousands of rows at a time, also around a row that was published long after the following ones', async () => {
   await sql(`insert into users.outbox (event_id, name, subject, data, published_at)
     select gen_random_uuid(), 'user.created', n::text, '{"id":1,"version":1}',
            case n when 1 then now() else now() - interval '2 hours' end from generate_series(1, 3500) as n`);
@@ -344,11 +344,11 @@ describe('a relay that stops', () => {
     expect(await leaders()).toEqual([]);
   });
 
-  test('gives up at its deadline when nothing goes out, and gives up the lead', async () => {
+  test('stops at its deadline when nothing is confirmed, and releases the lead', async () => {
     const fake = fakeBroker((messages) => messages.map(() => 'failed'));
     const relay = relayOn(database, fake.broker);
     await created(1);
-    await sleep(2_500); // until its pauses are long
+    await sleep(2_500); // until its pauses have grown
     const start = performance.now();
     await relay.stop(500);
     expect(performance.now() - start).toBeLessThan(2_200);
@@ -356,7 +356,7 @@ describe('a relay that stops', () => {
     expect(await waiting()).toBe(1);
   });
 
-  test('gives up at its deadline when the transport keeps it waiting', async () => {
+  test('stops at its deadline when a publish is stuck, and releases the lead', async () => {
     const fake = fakeBroker(async (messages) => {
       await sleep(2_500);
       return messages.map(() => 'failed');
@@ -370,7 +370,7 @@ describe('a relay that stops', () => {
     await eventually(async () => expect(await leaders()).toEqual([]));
   });
 
-  test('while it does not lead stops at once', async () => {
+  test('stops at once while it does not lead', async () => {
     relayOn(database, fakeBroker().broker);
     await eventually(async () => expect(await leaders()).toHaveLength(1));
     const second = relayOn(await open(), fakeBroker().broker);
@@ -423,7 +423,7 @@ describe('two relays', () => {
     expect(new Set(published())).toEqual(new Set([1, 2, 3, 4, 5]));
   });
 
-  test('with leaders dying all the time publish every version, and after each death in order again', async () => {
+  test('publish every version while leaders die repeatedly, and in order after each death', async () => {
     const runs: number[][] = [];
     for (const on of [database, await open()]) {
       const { broker } = fakeBroker(async (messages) => {
@@ -453,31 +453,31 @@ describe('two relays', () => {
 });
 
 describe('the heartbeat', () => {
-  const horizonOf = (event: ReceivedEvent) => {
+  const watermarkOf = (event: ReceivedEvent) => {
     expect(event.data).toMatchObject({ service: 'users' });
     return new Date((event.data as { watermark: string }).watermark);
   };
 
-  test('comes about as often as asked, also when nothing happens', async () => {
+  test('is sent at about the configured interval, also without events', async () => {
     const fake = fakeBroker();
     relayOn(database, fake.broker, { heartbeatMs: 200 });
     await sleep(1_600);
     expect(fake.heartbeats.length).toBeGreaterThanOrEqual(4);
     expect(fake.heartbeats.length).toBeLessThanOrEqual(10);
     const [{ now }] = await sql('select now()');
-    const latest = horizonOf(fake.heartbeats.at(-1) as ReceivedEvent);
+    const latest = watermarkOf(fake.heartbeats.at(-1) as ReceivedEvent);
     expect(now.getTime() - latest.getTime()).toBeLessThan(1_000);
   });
 
-  test('never claims a moment before which something was committed that has not gone out', async () => {
-    const gone = new Map<string, number>();
-    const claims: { watermark: number; goneBefore: number }[] = [];
+  test('never has a watermark later than the commit of an unpublished event', async () => {
+    const publishedAt = new Map<string, number>();
+    const claims: { watermark: number; sentAt: number }[] = [];
     let step = 0;
     const fake = fakeBroker(async (messages) => {
       await sleep(15);
       const outcomes = messages.map((): PublishOutcome => (Math.random() < 0.2 ? 'failed' : 'confirmed'));
       messages.forEach(({ id }, index) => {
-        if (outcomes[index] === 'confirmed') gone.set(id, step++);
+        if (outcomes[index] === 'confirmed') publishedAt.set(id, step++);
       });
       return outcomes;
     });
@@ -485,7 +485,7 @@ describe('the heartbeat', () => {
       ...fake.broker,
       publish: async (messages) => {
         const event = parseEvent(String(messages[0]?.body));
-        if (event.name === 'relay.heartbeat') claims.push({ watermark: horizonOf(event).getTime(), goneBefore: step });
+        if (event.name === 'relay.heartbeat') claims.push({ watermark: watermarkOf(event).getTime(), sentAt: step });
         return fake.broker.publish(messages);
       },
     };
@@ -494,12 +494,12 @@ describe('the heartbeat', () => {
     const commits: { eventId: string; before: number }[] = [];
     const end = Date.now() + 2_000;
     await Promise.all(
-      [0, 5, 50, 400].map(async (thinkMs, writer) => {
+      [0, 5, 50, 400].map(async (transactionMs, writer) => {
         while (Date.now() < end) {
           const eventId = randomUUID();
           await database.transaction(async (em) => {
             await recordEvent(em, 'user.created', writer + 1, { id: writer + 1, version: 1 }, { ...cause, eventId });
-            await sleep(thinkMs);
+            await sleep(transactionMs);
           });
           const [{ at }] = await sql('select clock_timestamp() as at');
           commits.push({ eventId, before: at.getTime() });
@@ -509,13 +509,13 @@ describe('the heartbeat', () => {
     );
     await eventually(async () => expect(await waiting()).toBe(0));
     expect(claims.length).toBeGreaterThan(20);
-    const broken = claims.flatMap(({ watermark, goneBefore }) =>
-      commits.filter(({ eventId, before }) => before < watermark && Number(gone.get(eventId)) >= goneBefore),
+    const broken = claims.flatMap(({ watermark, sentAt }) =>
+      commits.filter(({ eventId, before }) => before < watermark && Number(publishedAt.get(eventId)) >= sentAt),
     );
     expect(broken).toEqual([]);
   });
 
-  test('is silent behind a backlog too long to be looked at as a whole, and comes back with its end', async () => {
+  test('is not sent while the backlog is too long to be inspected, and is sent again after it', async () => {
     await sql(`insert into users.outbox (event_id, name, subject, data)
       select gen_random_uuid(), 'user.created', n::text, jsonb_build_object('id', n, 'version', 1)
       from generate_series(1, 10000) as n`);
@@ -531,14 +531,14 @@ describe('the heartbeat', () => {
     await eventually(async () => expect(await waiting()).toBe(0));
   });
 
-  test('stays behind the oldest row that waits', async () => {
+  test('has a watermark no later than the oldest waiting row', async () => {
     await created(1);
     const [{ created_at }] = await sql('select created_at from users.outbox');
     const fake = fakeBroker((messages) => messages.map(() => 'failed'));
     relayOn(database, fake.broker, { heartbeatMs: 50 });
     await eventually(() => expect(fake.heartbeats.length).toBeGreaterThan(3));
     for (const heartbeat of fake.heartbeats) {
-      expect(horizonOf(heartbeat).getTime()).toBeLessThanOrEqual(created_at.getTime());
+      expect(watermarkOf(heartbeat).getTime()).toBeLessThanOrEqual(created_at.getTime());
     }
   });
 });
@@ -568,11 +568,11 @@ describe('over RabbitMQ', () => {
     return received;
   }
 
-  test('what was recorded arrives, each aggregate in order, and is marked', async () => {
+  test('recorded events arrive, each aggregate in order, and are marked', async () => {
     const listener = rabbit();
     const received = listen(listener);
     const broker = rabbit();
-    // A batch that goes out while the queue is being bound may lose its first messages to a later batch.
+    // If the queue is bound during a batch, its first messages are unroutable and follow in a later batch.
     await eventually(() => expect([broker.isConnected(), listener.isConnected()]).toEqual([true, true]));
     relayOn(database, broker);
     const versions = Array.from({ length: 30 }, (_, n) => n + 1);
@@ -590,7 +590,7 @@ describe('over RabbitMQ', () => {
     await eventually(async () => expect(await waiting()).toBe(0));
   });
 
-  test('what no queue takes yet waits until one does', async () => {
+  test('an unroutable event waits until a queue is bound', async () => {
     const broker = rabbit();
     await eventually(() => expect(broker.isConnected()).toBe(true));
     relayOn(database, broker);
@@ -602,7 +602,7 @@ describe('over RabbitMQ', () => {
     await eventually(async () => expect(await waiting()).toBe(0));
   });
 
-  test('what nobody is meant to take is published and marked', async () => {
+  test('an event that has no consumer is published and marked', async () => {
     const broker = rabbit();
     relayOn(database, broker);
     const data = {
@@ -617,7 +617,7 @@ describe('over RabbitMQ', () => {
     await eventually(async () => expect(await waiting()).toBe(0));
   });
 
-  test('a broker that is not there at the start gets everything once it comes', async () => {
+  test('all events are published once a broker that was down at the start is up', async () => {
     const proxy = await startTcpProxy(amqpUrl());
     cleanUp.push(() => proxy.close());
     proxy.limit(0);

@@ -1,5 +1,5 @@
-// The outbox's promise under the hardest death: relays are processes of their own, and each is killed a moment after
-// it has taken the lead, while changes are committed and rolled back and their events are on the way.
+// The promise of the outbox when processes are killed: each relay is a process of its own and is killed shortly after
+// it took the lead, while changes are committed and rolled back and their events are being published.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -27,15 +27,15 @@ const writesPerKill = 80;
 const writers = 4;
 const aggregates = 40;
 
-let place: TestDatabase;
+let testDatabase: TestDatabase;
 let database: Database;
 const prefix = uniquePrefix();
 const cleanUp: (() => unknown)[] = [];
 
 beforeAll(async () => {
-  place = await createTestDatabase(['users']);
+  testDatabase = await createTestDatabase(['users']);
   database = await openDatabase({
-    url: place.urlFor('users'),
+    url: testDatabase.urlFor('users'),
     schema: 'users',
     entities: [OutboxMessage],
     migrations: import.meta.dirname,
@@ -48,7 +48,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const end of cleanUp.splice(0).reverse()) await end();
   await database?.close();
-  await place?.drop();
+  await testDatabase?.drop();
   await deleteTopology(prefix);
 });
 
@@ -58,7 +58,12 @@ interface RelayProcess {
 }
 
 function startRelayProcess(): RelayProcess {
-  const env = { PATH: process.env.PATH, DATABASE_URL: place.urlFor('users'), AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix };
+  const env = {
+    PATH: process.env.PATH,
+    DATABASE_URL: testDatabase.urlFor('users'),
+    AMQP_URL: amqpUrl(),
+    AMQP_PREFIX: prefix,
+  };
   const child = spawn(process.execPath, [join(import.meta.dirname, 'relay-process.ts')], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -67,7 +72,7 @@ function startRelayProcess(): RelayProcess {
   return { child, leads: once(child.stdout, 'data') };
 }
 
-/** What a consumer holds: the highest version of each aggregate, and which events came. */
+/** The state of a consumer: the highest version of each aggregate, and the ids of the events that arrived. */
 async function startReadModel() {
   const versions = new Map<number, number>();
   const arrivals = new Set<string>();
@@ -88,7 +93,7 @@ async function startReadModel() {
   return { versions, arrivals };
 }
 
-/** The next version of a row and its event; every tenth is rolled back when all is written. */
+/** Writes the next version of a row and its event. Every tenth transaction is rolled back after both. */
 async function write(number: number, committed: Set<string>, rolledBack: Set<string>): Promise<void> {
   const eventId = randomUUID();
   const id = 1 + (number % aggregates);
@@ -115,12 +120,12 @@ test('2,000 changes of which a tenth is rolled back, and 25 leaders killed: ever
   const committed = new Set<string>();
   const rolledBack = new Set<string>();
   let allowed = writesPerKill;
-  let begun = 0;
+  let started = 0;
   const writing = Promise.all(
     Array.from({ length: writers }, async () => {
-      while (begun < kills * writesPerKill) {
-        if (begun >= allowed) await sleep(5);
-        else await write(begun++, committed, rolledBack);
+      while (started < kills * writesPerKill) {
+        if (started >= allowed) await sleep(5);
+        else await write(started++, committed, rolledBack);
         await sleep(8);
       }
     }),

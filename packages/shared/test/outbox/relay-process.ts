@@ -1,6 +1,6 @@
-// A relay as a process of its own, for tests that kill it: of the schema `users` at DATABASE_URL, to AMQP_URL.
-// Its confirms take 20 ms longer than they would, so that a kill often falls between an event's publishing and its mark.
-// Writes "leads" once it publishes for the first time, which its first heartbeat makes it do as soon as it leads.
+// A relay as a process of its own, for tests that kill it. It reads the schema `users` at DATABASE_URL and publishes to
+// AMQP_URL. Each confirm is delayed by 20 ms, so that a kill often falls between the publish of an event and its mark.
+// Writes "leads" at the first publish, which is the first heartbeat at the latest.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openDatabase } from '../../src/database/database.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
@@ -23,7 +23,6 @@ startRelay({
   database,
   log,
   broker: {
-    ...broker,
     publish: async (messages) => {
       if (!leads) process.stdout.write('leads\n');
       leads = true;

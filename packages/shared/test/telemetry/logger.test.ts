@@ -23,7 +23,7 @@ function collectingLog(level = 'info') {
   return { log: createLogger({ service: 'test', level, destination }), lines };
 }
 
-/** What is thrown, for what it says of itself. */
+/** Returns what `work` throws. */
 async function thrownBy(work: () => unknown): Promise<Error> {
   try {
     await work();
@@ -60,7 +60,7 @@ test.each([
   expect(lines.map((line) => JSON.parse(line).level)).toEqual(expected);
 });
 
-test('what is logged right before the process exits is written', async () => {
+test('lines logged right before the process exits are written', async () => {
   const script = `import { createLogger } from './packages/shared/src/telemetry/logger.ts';
     const log = createLogger({ service: 'test', level: 'info' });
     for (let line = 0; line < 2000; line += 1) log.info({ line }, 'last words');
@@ -80,14 +80,14 @@ describe('of an error', () => {
     expect((described.frames as string[])[0]).toMatch(/^ {4}at .*logger\.test\.ts:\d+:\d+/);
   });
 
-  test('that says "try again" no frames are logged, nor of its causes: in a flood there are many', () => {
+  test('of kind "unavailable" no frames are logged, nor of its causes, because an outage causes many', () => {
     const cause = Object.assign(new Error(secret), { code: 'ECONNREFUSED' });
     const { log, lines } = collectingLog();
-    log.warn({ err: unavailable('The database is away', 1, cause) }, 'answered as unavailable');
+    log.warn({ err: unavailable('The database is down', 1, cause) }, 'answered as unavailable');
     expect(JSON.parse(String(lines[0])).err).toEqual({
       type: 'DomainError',
       code: 'unavailable',
-      message: 'The database is away',
+      message: 'The database is down',
       cause: { type: 'Error', code: 'ECONNREFUSED' },
     });
   });
@@ -124,7 +124,7 @@ describe('of an error', () => {
     }
   });
 
-  test('its causes are described by the same rule, however they are tied', () => {
+  test('its causes are described by the same rules, also in a cycle', () => {
     const inner = new Error(secret);
     const outer = new Error(secret, { cause: new SyntaxError(secret, { cause: inner }) });
     const described = describeError(outer);
@@ -135,13 +135,13 @@ describe('of an error', () => {
   });
 
   test.each([[secret], [42], [null], [undefined], [[secret]], [{ secret, toString: () => secret }]])(
-    'something thrown that is no error (%j) shows no content',
+    'a thrown value that is no error (%j) is logged without its content',
     (thrown) => {
       expect(JSON.stringify(describeError(thrown))).not.toContain(secret);
     },
   );
 
-  test('nothing of its message is written when a line has no message of its own', () => {
+  test('its message is not logged when a line has no message of its own', () => {
     const { log, lines } = collectingLog();
     log.error(new Error(secret));
     log.error({ err: new Error(secret) });
@@ -178,10 +178,14 @@ describe('of an error of the database', () => {
     ['a unique violation', `insert into cards values ('${secret}')`, '23505'],
     ['a wrong literal', `insert into cards (n) values ('${secret}')`, '22P02'],
     ['a syntax error', `insert into cards '${secret}'`, '42601'],
-    ['a literal that holds a false frame', `insert into cards (n) values ('x\n    at ${secret} (a:1:1)')`, '22P02'],
+    [
+      'a literal that looks like a stack frame',
+      `insert into cards (n) values ('x\n    at ${secret} (a:1:1)')`,
+      '22P02',
+    ],
   ])('%s: SQLSTATE, class and frames, never the statement, the values or the detail', async (_what, sql, code) => {
     const error = await thrownBy(() => execute(sql));
-    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).toContain(secret); // or it would prove nothing
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).toContain(secret); // otherwise the test would prove nothing
     const { log, lines } = collectingLog();
     log.error({ err: error }, 'failed');
     expect(lines.join()).not.toContain(secret);
@@ -191,7 +195,7 @@ describe('of an error of the database', () => {
     expect(err.frames.length).toBeGreaterThan(0);
   });
 
-  test("MikroORM's own, which repeats the stack of the first, is treated alike", async () => {
+  test("MikroORM's own error, which repeats the stack of the first, is described by the same rules", async () => {
     await database.run(
       { text: 'create table outbox (id serial, event_id uuid, name text, subject text, data jsonb)' },
       [],

@@ -1,7 +1,7 @@
 // Cold start and safety net: reads each owner's snapshot page by page through the same guarded upserts, at the start,
 // soon after an event was set aside, and now and then. The queue need not be bound first: an event that finds no
 // queue stays in its owner's outbox, so nothing can fall between the snapshot and the first delivery.
-import { sleepUnlessAborted } from '@promopulse/shared/backoff';
+import { sleep } from '@promopulse/shared/backoff';
 import { tryLock } from '@promopulse/shared/database/advisory-lock';
 import type { Database } from '@promopulse/shared/database/database';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
@@ -28,7 +28,7 @@ export function startReconciliation(options: ReconciliationOptions): () => Promi
       await reconcileWhatIsDue(options, stop.signal).catch((error: unknown) => {
         if (!stop.signal.aborted) options.log.warn({ err: error }, 'cannot reconcile yet');
       });
-      await sleepUnlessAborted(lookEveryMs, stop.signal);
+      await sleep(lookEveryMs, stop.signal);
     }
   })();
   return async () => {

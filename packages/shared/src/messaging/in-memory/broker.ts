@@ -1,118 +1,174 @@
-// The mesh's transport inside one process, for `npm start`. The promise: `confirmed` means applied by every queue's
-// consumers or set aside on disk, so that an outbox that marks only confirmed rows loses nothing to a kill.
-// All services of the process share one hub; each has its own Broker from it, to close on its own.
+// The transport inside one process, for `npm start`. The promise: `confirmed` means that the consumers of every bound
+// queue have applied the message or that its dead letter is on disk. The outbox marks only confirmed rows, so a killed
+// process loses nothing. All services of the process share one hub. Each has a Broker of its own, which it can close.
 import { settleWithin } from '../../backoff.ts';
 import { matchesTopic } from '../../contracts/queues.ts';
-import type { Broker, BrokerOptions, PublishOutcome } from '../broker.ts';
-import { openDeadLetterFiles } from './dead-letters.ts';
-import { createMemoryQueue, type Enqueued, type MemoryQueue } from './queue.ts';
+import type { Broker, BrokerOptions, Consumer, OutgoingMessage, PublishOutcome } from '../broker.ts';
+import { DeadLetterFiles } from './dead-letters.ts';
+import { type Enqueued, MemoryQueue } from './queue.ts';
 
 export interface MemoryHub {
-  /** What `connectRabbit` is to RabbitMQ. A hub is one mesh, so `prefix` has nothing to keep apart here. */
+  /** The counterpart of `connectRabbit`. It ignores `prefix`, because a hub belongs to one stack. */
   connect(options: BrokerOptions): Broker;
 }
 
-/** Dead letters are files in `deadLetterDir` (file-dead-letters.ts); nothing runs while no consumer is connected. */
+/** @param deadLetterDir folder of the dead letters, one file each (dead-letters.ts) */
 export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): MemoryHub {
-  const letters = openDeadLetterFiles(deadLetterDir);
-  const queues = new Map<string, MemoryQueue>();
-  const listeners = new Map<string, (messageId: string) => void>();
-  let brokers = 0;
-  let stopWatching: (() => Promise<void>) | undefined;
+  const hub = new Hub(deadLetterDir);
+  return {
+    connect: (options) => {
+      const broker = new MemoryBroker(hub, options);
+      // A plain object, so that a decorator can copy it with `...`.
+      return {
+        publish: (messages) => broker.publish(messages),
+        consume: (consumer) => broker.consume(consumer),
+        replyAddress: () => broker.replyAddress(),
+        onReply: (listener) => broker.onReply(listener),
+        isConnected: () => broker.isConnected(),
+        close: (timeoutMs) => broker.close(timeoutMs),
+      };
+    },
+  };
+}
 
-  function queueNamed(name: string): MemoryQueue {
-    const known = queues.get(name);
-    if (known) return known;
-    const queue = createMemoryQueue({
-      sendReply: (replyTo, messageId) => listeners.get(replyTo)?.(messageId),
-      deadLetter: ({ id, routingKey, body }, reason, attempts) =>
-        letters.store({ id, queue: name, routingKey, reason, attempts, failedAt: new Date().toISOString(), body }),
-    });
-    queues.set(name, queue);
-    return queue;
+/** What the brokers of one process share: queues, reply addresses, dead letters. It is idle without a consumer. */
+class Hub {
+  readonly #files: DeadLetterFiles;
+  readonly #queues = new Map<string, MemoryQueue>();
+  readonly #repliers = new Map<string, (messageId: string) => void>();
+  #brokers = 0;
+  #stopReplays: (() => Promise<void>) | undefined;
+
+  constructor(deadLetterDir: string) {
+    this.#files = new DeadLetterFiles(deadLetterDir);
   }
 
-  /** Letters an operator wants handled again, also those asked for while nothing was running. */
-  function watchReplays({ log }: BrokerOptions): void {
-    stopWatching ??= letters.watch(log, ({ queue, id, routingKey, body }) => {
-      const offer = queues.get(queue)?.enqueue({ id, routingKey, body });
-      return offer ? offer.accepted : Promise.resolve(false);
-    });
+  /** @returns the reply address of a new broker, whose replies go to `onReply` */
+  register(onReply: (messageId: string) => void): string {
+    this.#brokers += 1;
+    const address = `memory.${this.#brokers}`;
+    this.#repliers.set(address, onReply);
+    return address;
   }
 
-  async function unwatchReplays(): Promise<void> {
-    if ([...queues.values()].some((queue) => queue.hasConsumers())) return;
-    const stop = stopWatching;
-    stopWatching = undefined;
+  async unregister(address: string): Promise<void> {
+    this.#repliers.delete(address);
+    if ([...this.#queues.values()].some((queue) => queue.hasConsumers())) return;
+    const stop = this.#stopReplays;
+    this.#stopReplays = undefined;
     await stop?.();
   }
 
-  function connect(options: BrokerOptions): Broker {
-    const { log, retry, confirmTimeoutMs = 5_000 } = options;
-    brokers += 1;
-    const address = `memory.${brokers}`;
-    const replyListeners: ((messageId: string) => void)[] = [];
-    const leaves: ((timeoutMs: number) => Promise<void>)[] = [];
-    const publishing = new Set<Promise<unknown>>();
-    const cuts = new Set<AbortController>();
-    let closed: Promise<void> | undefined;
-    listeners.set(address, (messageId) => {
-      for (const listener of replyListeners) queueMicrotask(() => listener(messageId));
-    });
-
-    const publish: Broker['publish'] = async (messages) => {
-      const outcomes = messages.map((): PublishOutcome => 'failed');
-      if (closed) return outcomes;
-      const offers: Enqueued[] = [];
-      const all = messages.map(async ({ id, routingKey, body, mandatory, replyTo }, index) => {
-        const routed = [...queues.values()].filter((queue) =>
-          queue.isBoundTo((pattern) => matchesTopic(pattern, routingKey)),
-        );
-        const mine = routed
-          .filter((queue) => !queue.wasAcceptedLate(id))
-          .map((queue) => queue.enqueue({ id, routingKey, body }, replyTo));
-        offers.push(...mine);
-        const taken = await Promise.all(mine.map((offer) => offer.accepted));
-        if (!taken.every(Boolean)) return;
-        outcomes[index] = mandatory && routed.length === 0 ? 'unroutable' : 'confirmed';
-      });
-      const cut = new AbortController();
-      cuts.add(cut);
-      await settleWithin(confirmTimeoutMs, Promise.all(all), cut);
-      cuts.delete(cut);
-      for (const offer of offers) offer.abort();
-      return [...outcomes]; // what comes later must not change the answer
-    };
-
-    async function close(timeoutMs: number): Promise<void> {
-      const deadline = performance.now() + timeoutMs;
-      await Promise.all(leaves.map((leave) => leave(timeoutMs)));
-      await settleWithin(Math.max(0, deadline - performance.now()), Promise.all(publishing));
-      for (const cut of cuts) cut.abort();
-      listeners.delete(address);
-      await unwatchReplays();
-    }
-
-    return {
-      publish: (messages) => {
-        const work = publish(messages).finally(() => publishing.delete(work));
-        publishing.add(work);
-        return work;
-      },
-      consume: (consumer) => {
-        if (closed) return;
-        leaves.push(queueNamed(consumer.queue).subscribe({ consumer, retry, log }));
-        watchReplays(options);
-      },
-      replyAddress: () => (closed ? undefined : address),
-      onReply: (listener) => void replyListeners.push(listener),
-      isConnected: () => !closed,
-      close: (timeoutMs = 5_000) => {
-        closed ??= close(timeoutMs);
-        return closed;
-      },
-    };
+  queuesFor(routingKey: string): MemoryQueue[] {
+    return [...this.#queues.values()].filter((queue) =>
+      queue.isBoundTo((pattern) => matchesTopic(pattern, routingKey)),
+    );
   }
 
-  return { connect };
+  /** @returns `unsubscribe`, see `MemoryQueue.subscribe` */
+  subscribe(consumer: Consumer, { retry, log }: BrokerOptions): (timeoutMs: number) => Promise<void> {
+    const unsubscribe = this.#queue(consumer.queue).subscribe({ consumer, retry, log });
+    // Replays that an operator requested, also those requested while no process was running.
+    this.#stopReplays ??= this.#files.watch(log, async ({ queue, id, routingKey, body }) => {
+      return (await this.#queues.get(queue)?.enqueue({ id, routingKey, body }).accepted) ?? false;
+    });
+    return unsubscribe;
+  }
+
+  #queue(name: string): MemoryQueue {
+    const known = this.#queues.get(name);
+    if (known) return known;
+    const queue = new MemoryQueue({
+      sendReply: (replyTo, messageId) => this.#repliers.get(replyTo)?.(messageId),
+      deadLetter: ({ id, routingKey, body }, reason, attempts) =>
+        this.#files.store({ id, queue: name, routingKey, reason, attempts, failedAt: new Date().toISOString(), body }),
+    });
+    this.#queues.set(name, queue);
+    return queue;
+  }
+}
+
+/**
+ * States:
+ * - open: from the constructor on. There is no connection to lose.
+ * - closing, from `close` on: `publish` fails, `consume` does nothing. Running handlers and publishes may finish until
+ *   the timeout, then publishes fail.
+ * - closed: replies to its address are dropped.
+ */
+class MemoryBroker {
+  readonly #hub: Hub;
+  readonly #options: BrokerOptions;
+  readonly #address: string;
+  readonly #replyListeners: ((messageId: string) => void)[] = [];
+  readonly #unsubscribes: ((timeoutMs: number) => Promise<void>)[] = [];
+  readonly #publishing = new Set<Promise<unknown>>();
+  /** One per running publish; aborting it ends the wait. */
+  readonly #waits = new Set<AbortController>();
+  #closed: Promise<void> | undefined;
+
+  constructor(hub: Hub, options: BrokerOptions) {
+    this.#hub = hub;
+    this.#options = options;
+    this.#address = hub.register((messageId) => {
+      for (const listener of this.#replyListeners) queueMicrotask(() => listener(messageId));
+    });
+  }
+
+  publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome[]> {
+    const work = this.#publish(messages).finally(() => this.#publishing.delete(work));
+    this.#publishing.add(work);
+    return work;
+  }
+
+  consume(consumer: Consumer): void {
+    if (!this.#closed) this.#unsubscribes.push(this.#hub.subscribe(consumer, this.#options));
+  }
+
+  replyAddress(): string | undefined {
+    return this.#closed ? undefined : this.#address;
+  }
+
+  onReply(listener: (messageId: string) => void): void {
+    this.#replyListeners.push(listener);
+  }
+
+  isConnected(): boolean {
+    return !this.#closed;
+  }
+
+  close(timeoutMs = 5_000): Promise<void> {
+    this.#closed ??= this.#close(timeoutMs);
+    return this.#closed;
+  }
+
+  async #publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome[]> {
+    const outcomes = messages.map((): PublishOutcome => 'failed');
+    if (this.#closed) return outcomes;
+    const enqueued: Enqueued[] = [];
+    const all = messages.map(async ({ id, routingKey, body, mandatory, replyTo }, index) => {
+      const queues = this.#hub.queuesFor(routingKey);
+      // A queue that accepted this id late, after an earlier publish had failed, does not get the message again.
+      const mine = queues
+        .filter((queue) => !queue.wasAcceptedLate(id))
+        .map((queue) => queue.enqueue({ id, routingKey, body }, replyTo));
+      enqueued.push(...mine);
+      const accepted = await Promise.all(mine.map((one) => one.accepted));
+      if (!accepted.every(Boolean)) return;
+      outcomes[index] = mandatory && queues.length === 0 ? 'unroutable' : 'confirmed';
+    });
+    const wait = new AbortController();
+    this.#waits.add(wait);
+    await settleWithin(this.#options.confirmTimeoutMs ?? 5_000, Promise.all(all), wait);
+    this.#waits.delete(wait);
+    for (const one of enqueued) one.abort();
+    return [...outcomes]; // a copy, because a message accepted later must not change the result
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    await Promise.all(this.#unsubscribes.map((unsubscribe) => unsubscribe(timeoutMs)));
+    await settleWithin(Math.max(0, deadline - performance.now()), Promise.all(this.#publishing));
+    for (const wait of this.#waits) wait.abort();
+    await this.#hub.unregister(this.#address);
+  }
 }

@@ -1,23 +1,20 @@
-// Dead letters as files, one each, so that they outlive the process and an operator can work on them while nothing
-// runs. `<name>.json` is set aside, `<name>.replay` is asked for, `<name>.handling` is in the running mesh's hands;
-// only what has been handled is unlinked. A letter is written under another name, synced, then renamed into place.
+// Dead letters as files, one per message, so that they survive the process and an operator can use them while no
+// process runs. `<name>.json` is a dead letter, `<name>.replay` a requested replay, `<name>.handling` a replay that the
+// running process has started. A file is deleted only after its message has been handled. A new file is written under
+// a temporary name, synced, and then renamed.
 import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { sleepUnlessAborted } from '../../backoff.ts';
+import { sleep } from '../../backoff.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 
-export interface DeadLetterFiles {
-  /** Durable once resolved. The same message set aside again replaces its letter. */
-  store(letter: DeadLetter): Promise<void>;
-  /** Hands every letter asked for to `handle` until stopped; one it resolves false for is kept and tried again. */
-  watch(log: Logger, handle: (letter: DeadLetter) => Promise<boolean>): () => Promise<void>;
-}
+/** @returns whether the message was accepted */
+type ReplayHandler = (deadLetter: DeadLetter) => Promise<boolean>;
 
 const scanMs = 1_000;
-const letterShape = z.object({
+const deadLetterShape = z.object({
   id: z.string(),
   queue: z.string(),
   routingKey: z.string(),
@@ -27,82 +24,96 @@ const letterShape = z.object({
   body: z.string(),
 });
 
-export function openDeadLetterFiles(dir: string): DeadLetterFiles {
-  const handling = new Set<string>();
+/** The running process's access to the files: it adds dead letters and handles replays. */
+export class DeadLetterFiles {
+  readonly #dir: string;
+  /** Names of the replays that are being handled. */
+  readonly #handling = new Set<string>();
 
-  async function scan(log: Logger, handle: (letter: DeadLetter) => Promise<boolean>): Promise<void> {
-    for (const file of await filesIn(dir)) {
-      const [, name, state] = /^(.+)\.(replay|handling)$/.exec(file) ?? [];
-      // One in hand already: a second request for the same letter waits for the first to end.
-      if (!name || handling.has(name)) continue;
-      handling.add(name);
-      const path = join(dir, `${name}.handling`);
-      if (state === 'replay') await rename(join(dir, file), path);
-      replay(path, handle)
-        .catch((error: unknown) => log.warn({ err: error, letter: name }, 'a dead letter could not be replayed'))
-        .finally(() => handling.delete(name));
-    }
+  constructor(dir: string) {
+    this.#dir = dir;
   }
 
-  return {
-    store: async (letter) => {
-      await mkdir(dir, { recursive: true });
-      const path = join(dir, fileName(letter));
-      await writeSynced(`${path}.tmp`, JSON.stringify(letter, null, 2));
-      await rename(`${path}.tmp`, `${path}.json`);
-      await syncFolder(dir);
-    },
-    watch: (log, handle) => {
-      const stopping = new AbortController();
-      const watching = (async () => {
-        while (!stopping.signal.aborted) {
-          await scan(log, handle).catch((error: unknown) => log.warn({ err: error }, 'dead letters cannot be read'));
-          await sleepUnlessAborted(scanMs, stopping.signal);
-        }
-      })();
-      return () => {
-        stopping.abort();
-        return watching;
-      };
-    },
-  };
+  /** Resolves when the file is durable. A second dead letter of the same message replaces the first. */
+  async store(deadLetter: DeadLetter): Promise<void> {
+    await mkdir(this.#dir, { recursive: true });
+    const path = join(this.#dir, fileName(deadLetter));
+    await writeSynced(`${path}.tmp`, JSON.stringify(deadLetter, null, 2));
+    await rename(`${path}.tmp`, `${path}.json`);
+    await syncFolder(this.#dir);
+  }
+
+  /**
+   * Passes every requested replay to `handle`, and again every second while `handle` resolves false.
+   * @returns how to stop
+   */
+  watch(log: Logger, handle: ReplayHandler): () => Promise<void> {
+    const stopping = new AbortController();
+    const watching = (async () => {
+      while (!stopping.signal.aborted) {
+        await this.#scan(log, handle).catch((error: unknown) =>
+          log.warn({ err: error }, 'reading the dead letters failed'),
+        );
+        await sleep(scanMs, stopping.signal);
+      }
+    })();
+    return () => {
+      stopping.abort();
+      return watching;
+    };
+  }
+
+  async #scan(log: Logger, handle: ReplayHandler): Promise<void> {
+    for (const file of await filesIn(this.#dir)) {
+      const [, name, state] = /^(.+)\.(replay|handling)$/.exec(file) ?? [];
+      // A second replay of the same message waits until the first has ended.
+      if (!name || this.#handling.has(name)) continue;
+      this.#handling.add(name);
+      const handling = join(this.#dir, `${name}.handling`);
+      const renamed = state === 'replay' ? rename(join(this.#dir, file), handling) : Promise.resolve();
+      renamed
+        .then(() => replay(handling, handle))
+        .catch((error: unknown) => log.warn({ err: error, dead_letter: name }, 'replaying a dead letter failed'))
+        .finally(() => this.#handling.delete(name));
+    }
+  }
 }
 
-async function replay(path: string, handle: (letter: DeadLetter) => Promise<boolean>): Promise<void> {
-  const handled = await handle(await readLetter(path));
+async function replay(path: string, handle: ReplayHandler): Promise<void> {
+  const handled = await handle(await readDeadLetter(path));
   if (handled) await unlink(path);
 }
 
-/** The operator's side, with or without a running mesh. */
+/** The operator's access to the files, whether or not a process runs. */
 export function openFileDeadLetters(dir: string): DeadLetterStore {
-  async function read(ids?: readonly string[]): Promise<{ letter: DeadLetter; path: string }[]> {
+  async function read(ids?: readonly string[]): Promise<{ deadLetter: DeadLetter; path: string }[]> {
     const paths = (await filesIn(dir)).filter((file) => file.endsWith('.json')).map((file) => join(dir, file));
-    const letters = await Promise.all(paths.map(async (path) => ({ letter: await readLetter(path), path })));
-    return letters
-      .filter(({ letter }) => !ids || ids.includes(letter.id))
-      .sort((a, b) => a.letter.failedAt.localeCompare(b.letter.failedAt));
+    const all = await Promise.all(paths.map(async (path) => ({ deadLetter: await readDeadLetter(path), path })));
+    return all
+      .filter(({ deadLetter }) => !ids || ids.includes(deadLetter.id))
+      .sort((a, b) => a.deadLetter.failedAt.localeCompare(b.deadLetter.failedAt));
   }
 
   return {
-    list: async () => (await read()).map(({ letter }) => letter),
+    list: async () => (await read()).map(({ deadLetter }) => deadLetter),
     replay: async (ids) => {
-      const chosen = await read(ids);
-      for (const { path } of chosen) await rename(path, path.replace(/json$/, 'replay'));
-      return chosen.length;
+      const selected = await read(ids);
+      for (const { path } of selected) await rename(path, path.replace(/json$/, 'replay'));
+      return selected.length;
     },
     discard: async (ids) => {
-      const chosen = await read(ids);
-      for (const { path } of chosen) await unlink(path);
-      return chosen.length;
+      const selected = await read(ids);
+      for (const { path } of selected) await unlink(path);
+      return selected.length;
     },
     close: async () => undefined,
   };
 }
 
-/** Ids come from outside: only a harmless one may name a file. */
+/** An id comes from outside the process, so one with other than word characters is hashed to name a file. */
 function fileName({ queue, id }: DeadLetter): string {
-  const harmless = /^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex');
-  return `${encodeURIComponent(queue)}.${harmless}`;
+  const safeId = /^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex');
+  return `${encodeURIComponent(queue)}.${safeId}`;
 }
 
 async function filesIn(dir: string): Promise<string[]> {
@@ -114,9 +125,9 @@ async function filesIn(dir: string): Promise<string[]> {
   }
 }
 
-async function readLetter(path: string): Promise<DeadLetter> {
+async function readDeadLetter(path: string): Promise<DeadLetter> {
   try {
-    return letterShape.parse(JSON.parse(await readFile(path, 'utf8')));
+    return deadLetterShape.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code) throw cause;
     throw new Error(`${path} is not a dead letter`, { cause });

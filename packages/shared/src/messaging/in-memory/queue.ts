@@ -1,6 +1,6 @@
-// One queue of the in-process transport. The promise: an offer resolves true only once a consumer has applied the
-// message or its dead letter is on disk. Until then the sender still owns it (the outbox keeps the row), so what lives
-// here may die with the process.
+// One queue of the in-process transport. The promise: `accepted` resolves true only after a consumer has applied the
+// message or its dead letter is on disk. Until then the sender owns the message (the outbox keeps the row), so the
+// content of a queue may be lost with the process.
 import { settleWithin } from '../../backoff.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Consumer, IncomingMessage, RetryPolicy } from '../broker.ts';
@@ -12,24 +12,21 @@ export interface Subscriber {
   log: Logger;
 }
 
+/** A subscriber of the queue, with the deliveries that its consumer handles now. */
+interface ActiveSubscriber extends Subscriber {
+  deliveries: Set<Promise<void>>;
+  unsubscribing: AbortController;
+}
+
 export interface Enqueued {
+  /** Whether the queue took responsibility for the message. Never rejects. */
   accepted: Promise<boolean>;
-  /** The sender waits no longer: a message not yet begun is withdrawn. */
+  /** The sender stops waiting. A message that no consumer has started and that no other sender waits for is removed. */
   abort(): void;
 }
 
-export interface MemoryQueue {
-  /** The same id again while it is here joins the first. */
-  enqueue(message: Omit<IncomingMessage, 'redelivered'>, replyTo?: string): Enqueued;
-  /** Whether this id was taken after its sender had given up, which is told once. */
-  wasAcceptedLate(id: string): boolean;
-  /** @returns how to leave: lets handlers in hand finish for so many milliseconds, then the queue has them back */
-  subscribe(member: Subscriber): (timeoutMs: number) => Promise<void>;
-  hasConsumers(): boolean;
-  isBoundTo(matches: (pattern: string) => boolean): boolean;
-}
-
 interface QueueOptions {
+  /** Stores a dead letter. Rejects unless it is stored durably. */
   deadLetter(message: IncomingMessage, reason: string, attempts: number): Promise<void>;
   sendReply(replyTo: string, messageId: string): void;
 }
@@ -37,127 +34,164 @@ interface QueueOptions {
 interface Entry {
   message: IncomingMessage;
   replyTo: Set<string>;
-  taken: Promise<boolean>;
-  settle(taken: boolean): void;
+  accepted: Promise<boolean>;
+  settle(accepted: boolean): void;
+  /** How many senders wait for it. */
   senders: number;
-  holder: Seat | undefined;
-  /** A sender has given up while it was in hand: later ones are not kept waiting. */
-  overdue: boolean;
+  /** The subscriber that handles it now. */
+  assignee: ActiveSubscriber | undefined;
+  /** A sender has stopped waiting while it was assigned. */
+  expired: boolean;
 }
 
-interface Seat extends Subscriber {
-  inHand: Set<Promise<void>>;
-  leaving: AbortController;
-}
+const defaultPrefetch = 20;
+const maxLateIds = 10_000;
+const rejected: Enqueued = { accepted: Promise.resolve(false), abort: () => undefined };
 
-const lateIdsKept = 10_000;
-const not: Enqueued = { accepted: Promise.resolve(false), abort: () => undefined };
+/**
+ * States of an entry:
+ * - waiting: in `#waiting`, without an assignee. It is removed when its last sender stops waiting or the last
+ *   subscriber unsubscribes.
+ * - assigned: a subscriber handles it. When that is interrupted, the entry goes back to the front of `#waiting`.
+ * - expired: assigned, and a sender has stopped waiting. Later senders of the same id are rejected at once.
+ * - settled: accepted or removed, and no longer here. The id of an expired entry that was accepted is remembered.
+ */
+export class MemoryQueue {
+  readonly #deadLetter: QueueOptions['deadLetter'];
+  readonly #sendReply: QueueOptions['sendReply'];
+  readonly #subscribers: ActiveSubscriber[] = [];
+  readonly #patterns = new Set<string>();
+  readonly #entries = new Map<string, Entry>();
+  readonly #waiting: Entry[] = [];
+  readonly #acceptedLate = new Set<string>();
 
-export function createMemoryQueue({ deadLetter, sendReply }: QueueOptions): MemoryQueue {
-  const seats: Seat[] = [];
-  const patterns = new Set<string>();
-  const entries = new Map<string, Entry>();
-  const waiting: Entry[] = [];
-  const takenLate = new Set<string>();
-
-  function enqueue(message: Omit<IncomingMessage, 'redelivered'>, replyTo?: string): Enqueued {
-    if (seats.length === 0) return not;
-    const known = entries.get(message.id);
-    const entry = known ?? addEntry({ ...message, redelivered: false });
-    if (replyTo) entry.replyTo.add(replyTo);
-    if (known?.overdue) return not;
-    entry.senders += 1;
-    return { accepted: entry.taken, abort: () => giveUp(entry) };
+  constructor({ deadLetter, sendReply }: QueueOptions) {
+    this.#deadLetter = deadLetter;
+    this.#sendReply = sendReply;
   }
 
-  function addEntry(message: IncomingMessage): Entry {
-    const { promise: taken, resolve: settle } = Promise.withResolvers<boolean>();
-    const entry: Entry = { message, taken, settle, replyTo: new Set(), senders: 0, holder: undefined, overdue: false };
-    entries.set(message.id, entry);
-    waiting.push(entry);
-    setImmediate(dispatch); // never within the sender's own call
+  /** A message whose id is already in the queue joins the first one. Without a subscriber the message is rejected. */
+  enqueue(message: Omit<IncomingMessage, 'redelivered'>, replyTo?: string): Enqueued {
+    if (this.#subscribers.length === 0) return rejected;
+    const known = this.#entries.get(message.id);
+    const entry = known ?? this.#addEntry({ ...message, redelivered: false });
+    if (replyTo) entry.replyTo.add(replyTo);
+    if (known?.expired) return rejected;
+    entry.senders += 1;
+    return { accepted: entry.accepted, abort: () => this.#abort(entry) };
+  }
+
+  /** Whether this id was accepted after its sender had stopped waiting. True at most once per such id. */
+  wasAcceptedLate(id: string): boolean {
+    return this.#acceptedLate.delete(id);
+  }
+
+  /** @returns `unsubscribe`: waits for running handlers for at most `timeoutMs`, then requeues their messages */
+  subscribe(subscriber: Subscriber): (timeoutMs: number) => Promise<void> {
+    const active: ActiveSubscriber = {
+      ...subscriber,
+      deliveries: new Set(),
+      unsubscribing: new AbortController(),
+    };
+    this.#subscribers.push(active);
+    for (const pattern of subscriber.consumer.bindings) this.#patterns.add(pattern);
+    setImmediate(() => this.#dispatch());
+    return (timeoutMs) => this.#unsubscribe(active, timeoutMs);
+  }
+
+  hasConsumers(): boolean {
+    return this.#subscribers.length > 0;
+  }
+
+  isBoundTo(matches: (pattern: string) => boolean): boolean {
+    return [...this.#patterns].some(matches);
+  }
+
+  #addEntry(message: IncomingMessage): Entry {
+    const { promise: accepted, resolve: settle } = Promise.withResolvers<boolean>();
+    const entry: Entry = {
+      message,
+      accepted,
+      settle,
+      replyTo: new Set(),
+      senders: 0,
+      assignee: undefined,
+      expired: false,
+    };
+    this.#entries.set(message.id, entry);
+    this.#waiting.push(entry);
+    setImmediate(() => this.#dispatch()); // never call a handler inside the sender's own call
     return entry;
   }
 
-  function giveUp(entry: Entry): void {
+  #abort(entry: Entry): void {
     entry.senders -= 1;
-    if (entries.get(entry.message.id) !== entry) return;
-    if (entry.holder) entry.overdue = true;
-    else if (entry.senders === 0) drop(entry);
+    if (this.#entries.get(entry.message.id) !== entry) return;
+    if (entry.assignee) entry.expired = true;
+    else if (entry.senders === 0) this.#remove(entry);
   }
 
-  function drop(entry: Entry): void {
-    waiting.splice(waiting.indexOf(entry), 1);
-    finish(entry, false);
+  #remove(entry: Entry): void {
+    this.#waiting.splice(this.#waiting.indexOf(entry), 1);
+    this.#settle(entry, false);
   }
 
-  function finish(entry: Entry, taken: boolean): void {
-    entries.delete(entry.message.id);
-    if (taken && entry.overdue) {
-      takenLate.add(entry.message.id);
-      for (const oldest of takenLate) if (takenLate.size > lateIdsKept) takenLate.delete(oldest);
+  #settle(entry: Entry, accepted: boolean): void {
+    this.#entries.delete(entry.message.id);
+    if (accepted && entry.expired) {
+      const late = this.#acceptedLate.add(entry.message.id);
+      for (const oldest of late) if (late.size > maxLateIds) late.delete(oldest);
     }
-    entry.settle(taken);
+    entry.settle(accepted);
   }
 
-  function dispatch(): void {
-    while (waiting.length > 0) {
-      const seat = seats.find(({ consumer, inHand }) => inHand.size < (consumer.prefetch ?? 20));
-      if (!seat) return;
-      seats.push(...seats.splice(seats.indexOf(seat), 1)); // the next message goes to another
-      const entry = waiting.shift() as Entry;
-      entry.holder = seat;
-      const work = hand(entry, seat).finally(() => {
-        seat.inHand.delete(work);
-        dispatch();
+  #dispatch(): void {
+    while (this.#waiting.length > 0) {
+      const subscriber = this.#subscribers.find(
+        ({ consumer, deliveries }) => deliveries.size < (consumer.prefetch ?? defaultPrefetch),
+      );
+      if (!subscriber) return;
+      // Round robin: the next message goes to another subscriber.
+      this.#subscribers.push(...this.#subscribers.splice(this.#subscribers.indexOf(subscriber), 1));
+      const entry = this.#waiting.shift() as Entry;
+      entry.assignee = subscriber;
+      const delivery = this.#deliver(entry, subscriber).finally(() => {
+        subscriber.deliveries.delete(delivery);
+        this.#dispatch();
       });
-      seat.inHand.add(work);
+      subscriber.deliveries.add(delivery);
     }
   }
 
-  async function hand(entry: Entry, seat: Seat): Promise<void> {
+  async #deliver(entry: Entry, subscriber: ActiveSubscriber): Promise<void> {
     const { message } = entry;
     const settlement = await deliver({
       message,
-      consumer: seat.consumer,
-      retry: seat.retry,
-      log: seat.log,
-      signal: seat.leaving.signal,
-      deadLetter: (reason, attempts) => deadLetter(message, reason, attempts),
+      consumer: subscriber.consumer,
+      retry: subscriber.retry,
+      log: subscriber.log,
+      signal: subscriber.unsubscribing.signal,
+      deadLetter: (reason, attempts) => this.#deadLetter(message, reason, attempts),
     });
-    if (settlement === 'applied') for (const replyTo of entry.replyTo) sendReply(replyTo, message.id);
-    if (entry.holder !== seat) return; // it came too late: the queue has taken the message back
-    if (settlement === 'interrupted') takeBack(entry);
-    else finish(entry, true);
+    if (settlement === 'applied') for (const replyTo of entry.replyTo) this.#sendReply(replyTo, message.id);
+    if (entry.assignee !== subscriber) return; // too late: the queue has already requeued the message
+    if (settlement === 'interrupted') this.#requeue(entry);
+    else this.#settle(entry, true);
   }
 
-  function takeBack(entry: Entry): void {
-    entry.holder = undefined;
+  #requeue(entry: Entry): void {
+    entry.assignee = undefined;
     entry.message = { ...entry.message, redelivered: true };
-    waiting.unshift(entry);
-    if (seats.length === 0) drop(entry);
+    this.#waiting.unshift(entry);
+    if (this.#subscribers.length === 0) this.#remove(entry);
   }
 
-  async function leave(seat: Seat, timeoutMs: number): Promise<void> {
-    seats.splice(seats.indexOf(seat), 1);
-    if (seats.length === 0) for (const entry of [...waiting]) drop(entry);
-    seat.leaving.abort();
-    await settleWithin(timeoutMs, Promise.all(seat.inHand));
-    for (const entry of [...entries.values()]) if (entry.holder === seat) takeBack(entry);
-    dispatch();
+  async #unsubscribe(subscriber: ActiveSubscriber, timeoutMs: number): Promise<void> {
+    this.#subscribers.splice(this.#subscribers.indexOf(subscriber), 1);
+    if (this.#subscribers.length === 0) for (const entry of [...this.#waiting]) this.#remove(entry);
+    subscriber.unsubscribing.abort();
+    await settleWithin(timeoutMs, Promise.all(subscriber.deliveries));
+    for (const entry of [...this.#entries.values()]) if (entry.assignee === subscriber) this.#requeue(entry);
+    this.#dispatch();
   }
-
-  return {
-    enqueue,
-    wasAcceptedLate: (id) => takenLate.delete(id),
-    subscribe: (member) => {
-      const seat: Seat = { ...member, inHand: new Set(), leaving: new AbortController() };
-      seats.push(seat);
-      for (const pattern of member.consumer.bindings) patterns.add(pattern);
-      setImmediate(dispatch);
-      return (timeoutMs) => leave(seat, timeoutMs);
-    },
-    hasConsumers: () => seats.length > 0,
-    isBoundTo: (matches) => [...patterns].some(matches),
-  };
 }

@@ -1,106 +1,149 @@
-// The mesh's transport over RabbitMQ, through every loss of the connection. Publishing has a connection and so has each
-// consumer: under a memory or disk alarm RabbitMQ stops reading from whoever publishes, and a consumer sharing that
-// connection could not acknowledge and so never relieve it. Each connection is one failure domain (rabbit-link.ts).
-import type { ChannelModel } from 'amqplib';
+// The transport over RabbitMQ. It survives every loss of a connection (connection.ts). Publishing uses one connection
+// and each consumer another one: during a memory or disk alarm RabbitMQ stops reading from connections that publish.
+// A consumer on the same connection could then not acknowledge messages, which would never end the alarm.
 import { settleWithin } from '../../backoff.ts';
 import { contentType } from '../../contracts/envelope.ts';
-import type { Broker, BrokerOptions, PublishOutcome } from '../broker.ts';
+import type { Broker, BrokerOptions, Consumer, OutgoingMessage, PublishOutcome } from '../broker.ts';
 import { type MaintainedConnection, maintainConnection } from './connection.ts';
 import { openRabbitConsumer, type RabbitConsumer } from './consumer.ts';
-import { type OutgoingFrame, openRabbitPublisher } from './publisher.ts';
-import { topologyOf } from './topology.ts';
+import { type OutgoingFrame, openRabbitPublisher, type RabbitPublisher } from './publisher.ts';
+import { type Topology, topologyOf } from './topology.ts';
 
-/** Does not wait for the connection: it comes, and comes back, by itself. */
+/** Returns at once: the connections are opened, and reopened after a loss, in the background. */
 export function connectRabbit(url: string, options: BrokerOptions): Broker {
-  const { log, retry, prefix = '', confirmTimeoutMs = 5_000 } = options;
-  const topology = topologyOf(prefix);
-  const name = `${log.bindings().service ?? 'promopulse'}`;
-  const listeners: ((messageId: string) => void)[] = [];
-  const inFlight = new Set<Promise<void>>();
-  const publishing = new Set<Promise<unknown>>();
-  const closing = new AbortController();
-  let closed: Promise<void> | undefined;
-  const incoming: MaintainedConnection<RabbitConsumer>[] = [];
+  const broker = new RabbitBroker(url, options);
+  // A plain object, so that a decorator can copy it with `...`.
+  return {
+    publish: (messages) => broker.publish(messages),
+    consume: (consumer) => broker.consume(consumer),
+    replyAddress: () => broker.replyAddress(),
+    onReply: (listener) => broker.onReply(listener),
+    isConnected: () => broker.isConnected(),
+    close: (timeoutMs) => broker.close(timeoutMs),
+  };
+}
 
-  const outgoing = maintainConnection({
-    url,
-    log,
-    name: `${name} publisher`,
-    open: (connection, life) =>
-      openRabbitPublisher(connection, life, topology, (messageId) => {
-        for (const listener of listeners) listener(messageId);
-      }),
-  });
+/**
+ * States:
+ * - open: `publish` fails at once without a connection or during an alarm; consumers consume while they are connected.
+ * - closing, from `close` on: consumers are cancelled, running handlers may finish until the timeout, pauses between
+ *   attempts end and their messages go back to the queue.
+ * - closed: all connections are closed.
+ */
+class RabbitBroker {
+  readonly #url: string;
+  readonly #options: BrokerOptions;
+  readonly #topology: Topology;
+  /** Name of the service, for the names of the connections. */
+  readonly #service: string;
+  readonly #publisher: MaintainedConnection<RabbitPublisher>;
+  readonly #consumers: MaintainedConnection<RabbitConsumer>[] = [];
+  readonly #replyListeners: ((messageId: string) => void)[] = [];
+  readonly #deliveries = new Set<Promise<void>>();
+  readonly #publishing = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
+  #closed: Promise<void> | undefined;
 
-  async function post(posts: readonly OutgoingFrame[]): Promise<PublishOutcome[]> {
-    const outcomes = posts.map((): PublishOutcome => 'failed');
-    const outlet = outgoing.session();
-    if (!outlet || outlet.isBlocked()) return outcomes;
-    const giveUp = new AbortController();
-    const all = posts.map(async (one, index) => {
-      const outcome = await outlet.send(one, giveUp.signal);
-      if (!giveUp.signal.aborted) outcomes[index] = outcome;
+  constructor(url: string, options: BrokerOptions) {
+    this.#url = url;
+    this.#options = options;
+    this.#topology = topologyOf(options.prefix ?? '');
+    this.#service = `${options.log.bindings().service ?? 'promopulse'}`;
+    const onReply = (messageId: string): void => {
+      for (const listener of this.#replyListeners) listener(messageId);
+    };
+    this.#publisher = maintainConnection({
+      url,
+      log: options.log,
+      name: `${this.#service} publisher`,
+      open: (connection, lifetime) => openRabbitPublisher(connection, lifetime, this.#topology, onReply),
     });
-    if (await settleWithin(confirmTimeoutMs, Promise.all(all))) return outcomes;
-    giveUp.abort();
-    // Blocked, RabbitMQ has the messages and will confirm them some day. Silent without a word, the connection is dead.
-    if (!outlet.isBlocked() && outgoing.session() === outlet) outgoing.restart('no confirm in time');
+  }
+
+  async publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome[]> {
+    if (this.#closed) return messages.map(() => 'failed');
+    const work = this.#send(
+      messages.map(({ id, routingKey, body, mandatory, replyTo }) => ({
+        exchange: this.#topology.events,
+        routingKey,
+        body,
+        options: { messageId: id, contentType, mandatory, ...(replyTo && { replyTo }) },
+      })),
+    );
+    this.#publishing.add(work);
+    return work.finally(() => this.#publishing.delete(work));
+  }
+
+  consume(consumer: Consumer): void {
+    if (this.#closed) return;
+    const { log, retry } = this.#options;
+    const options = {
+      topology: this.#topology,
+      closing: this.#closing.signal,
+      inFlight: this.#deliveries,
+      log,
+      retry,
+      publishDeadLetter: async (frame: OutgoingFrame) => {
+        const [outcome] = await this.#send([frame]);
+        if (outcome !== 'confirmed') throw new Error(`dead letter ${outcome}`);
+      },
+      sendReply: (replyTo: string, messageId: string) => this.#publisher.session()?.sendReply(replyTo, messageId),
+    };
+    const connection = maintainConnection({
+      url: this.#url,
+      log,
+      name: `${this.#service} ${consumer.queue}`,
+      open: (connection, lifetime) => openRabbitConsumer(connection, lifetime, consumer, options),
+    });
+    this.#consumers.push(connection);
+  }
+
+  replyAddress(): string | undefined {
+    return this.#publisher.session()?.replyAddress;
+  }
+
+  onReply(listener: (messageId: string) => void): void {
+    this.#replyListeners.push(listener);
+  }
+
+  isConnected(): boolean {
+    const publisher = this.#publisher.session();
+    return publisher !== undefined && !publisher.isBlocked() && this.#consumers.every((each) => each.session());
+  }
+
+  close(timeoutMs = 5_000): Promise<void> {
+    this.#closed ??= this.#close(timeoutMs);
+    return this.#closed;
+  }
+
+  /** Sends frames and waits once for all their confirms. */
+  async #send(frames: readonly OutgoingFrame[]): Promise<PublishOutcome[]> {
+    const outcomes = frames.map((): PublishOutcome => 'failed');
+    const publisher = this.#publisher.session();
+    if (!publisher || publisher.isBlocked()) return outcomes;
+    const abort = new AbortController();
+    const all = frames.map(async (frame, index) => {
+      const outcome = await publisher.send(frame, abort.signal);
+      if (!abort.signal.aborted) outcomes[index] = outcome;
+    });
+    if (await settleWithin(this.#options.confirmTimeoutMs ?? 5_000, Promise.all(all))) return outcomes;
+    abort.abort();
+    // A blocked RabbitMQ holds the messages and confirms them later. Silence without an alarm is a dead connection.
+    if (!publisher.isBlocked() && this.#publisher.session() === publisher) {
+      this.#publisher.restart('no confirm in time');
+    }
     return outcomes;
   }
 
-  const intakeOptions = {
-    topology,
-    closing: closing.signal,
-    inFlight,
-    log,
-    retry,
-    post: async (letter: OutgoingFrame) => {
-      const [outcome] = await post([letter]);
-      if (outcome !== 'confirmed') throw new Error(`dead letter ${outcome}`);
-    },
-    sendReply: (replyTo: string, messageId: string) => outgoing.session()?.sendReply(replyTo, messageId),
-  };
-
-  async function close(timeoutMs: number): Promise<void> {
+  async #close(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs;
-    const left = (): number => Math.max(0, deadline - performance.now());
-    const intakes = incoming.map((link) => link.session()).filter((intake) => intake !== undefined);
-    await settleWithin(left(), Promise.all(intakes.map((intake) => intake.cancel())));
-    closing.abort(); // only now: what goes back to the queue must not come to us again
-    await settleWithin(left(), Promise.all(inFlight));
-    await settleWithin(left(), Promise.all([...publishing, ...intakes.map((intake) => intake.flush())]));
-    await Promise.all([...incoming, outgoing].map((link) => link.close()));
+    const remainingMs = (): number => Math.max(0, deadline - performance.now());
+    const consumers = this.#consumers.map((each) => each.session()).filter((session) => session !== undefined);
+    await settleWithin(remainingMs(), Promise.all(consumers.map((consumer) => consumer.cancel())));
+    this.#closing.abort(); // after the cancel, so that RabbitMQ does not redeliver a requeued message to this process
+    await settleWithin(remainingMs(), Promise.all(this.#deliveries));
+    const flushes = consumers.map((consumer) => consumer.flush());
+    await settleWithin(remainingMs(), Promise.all([...this.#publishing, ...flushes]));
+    await Promise.all([...this.#consumers, this.#publisher].map((connection) => connection.close()));
   }
-
-  return {
-    publish: async (messages) => {
-      if (closed) return messages.map(() => 'failed');
-      const work = post(
-        messages.map(({ id, routingKey, body, mandatory, replyTo }) => ({
-          exchange: topology.events,
-          routingKey,
-          body,
-          options: { messageId: id, contentType, mandatory, ...(replyTo && { replyTo }) },
-        })),
-      );
-      publishing.add(work);
-      return work.finally(() => publishing.delete(work));
-    },
-    consume: (consumer) => {
-      if (closed) return;
-      const open = (connection: ChannelModel, life: AbortController): Promise<RabbitConsumer> =>
-        openRabbitConsumer(connection, life, consumer, intakeOptions);
-      incoming.push(maintainConnection({ url, log, name: `${name} ${consumer.queue}`, open }));
-    },
-    replyAddress: () => outgoing.session()?.replyAddress,
-    onReply: (listener) => void listeners.push(listener),
-    isConnected: () => {
-      const outlet = outgoing.session();
-      return outlet !== undefined && !outlet.isBlocked() && incoming.every((link) => link.session());
-    },
-    close: (timeoutMs = 5_000) => {
-      closed ??= close(timeoutMs);
-      return closed;
-    },
-  };
 }

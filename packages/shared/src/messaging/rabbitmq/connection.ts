@@ -1,139 +1,172 @@
-// One connection to RabbitMQ, kept alive. The promise: whatever breaks (socket, heartbeat, channel, consumer, a step of
-// the setup), the whole connection ends and a new one is opened and set up from nothing, after a growing pause.
-// One AbortController is the life of a connection: aborting it destroys the socket and ends everything built on it.
+// One connection to RabbitMQ, kept alive. The promise: whatever fails (socket, heartbeat, channel, consumer, a step of
+// the setup), the whole connection is closed, and after a growing pause a new one is opened and set up from the start.
+// An AbortController is the lifetime of a connection: aborting it destroys the socket and ends all that uses it.
 import type { Writable } from 'node:stream';
 import { type ChannelModel, connect } from 'amqplib';
-import { backOffMs, settleWithin, sleepUnlessAborted } from '../../backoff.ts';
+import { backOffMs, settleWithin, sleep } from '../../backoff.ts';
 import { coalesceWrites } from '../../coalesce-writes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 
 interface ConnectionOptions<Session> {
   url: string;
   log: Logger;
-  /** Shown in the logs and in RabbitMQ's management pages. */
+  /** Shown in the logs and in RabbitMQ's management UI. */
   name: string;
-  /** Builds what is used on the connection. Rejecting, like aborting `life` at any time, starts the link over. */
-  open(connection: ChannelModel, life: AbortController): Promise<Session>;
+  /** Sets up what uses the connection. The connection restarts if it rejects or, at any time, aborts `lifetime`. */
+  open(connection: ChannelModel, lifetime: AbortController): Promise<Session>;
 }
 
-export interface MaintainedConnection<Session> {
-  /** Undefined while there is no working connection. */
-  session(): Session | undefined;
-  /** Gives this connection up and opens a new one. */
-  restart(reason: string): void;
-  close(): Promise<void>;
-}
-
-/** RabbitMQ advises 5 to 20. A consumer that fell silent is given up after two to three of them, and its neighbour goes on. */
+/** RabbitMQ recommends 5 to 20. After two to three without an answer it closes the connection of a consumer. */
 const heartbeatSeconds = 5;
 const openTimeoutMs = 10_000;
 const closeTimeoutMs = 1_000;
-/** A connection that lived shorter than this did not end the outage: the pauses keep growing. */
+/** A session shorter than this does not reset the back-off. */
 const stableMs = 1_000;
 const reconnect = { delayMs: 100, maxDelayMs: 5_000 };
 
-export function maintainConnection<Session>({
-  url,
-  log,
-  name,
-  open,
-}: ConnectionOptions<Session>): MaintainedConnection<Session> {
-  const address = new URL(url);
-  if (!address.searchParams.has('heartbeat')) address.searchParams.set('heartbeat', String(heartbeatSeconds));
-  const closing = new AbortController();
-  let current: { connection: ChannelModel; life: AbortController; session: Session } | undefined;
-  let said: 'connected' | 'lost' | undefined;
+export type { MaintainedConnection };
 
-  /** From the first byte to the end of the connection. @returns how long it worked, in milliseconds */
-  async function live(): Promise<number> {
-    const life = new AbortController();
-    const ended = new Promise<void>((resolve) =>
-      life.signal.addEventListener('abort', () => resolve(), { once: true }),
-    );
-    const timer = setTimeout(() => life.abort(new Error('no connection in time')), openTimeoutMs);
-    const cancel = (): void => life.abort(new Error('closing'));
-    closing.signal.addEventListener('abort', cancel, { once: true });
-    let since: number | undefined;
-    try {
-      const connection = await openConnection(address.href, name, life);
-      const session = await open(connection, life);
-      life.signal.throwIfAborted();
-      clearTimeout(timer);
-      closing.signal.removeEventListener('abort', cancel); // from here on `close` says goodbye first
-      since = performance.now();
-      current = { connection, life, session };
-      if (said !== 'connected') log.info({ link: name }, 'connected to the broker');
-      said = 'connected';
-      await ended;
-    } catch (error) {
-      life.abort(error);
-    } finally {
-      clearTimeout(timer);
-      closing.signal.removeEventListener('abort', cancel);
-      current = undefined;
-    }
-    if (!closing.signal.aborted && said !== 'lost') {
-      log.warn({ link: name, reason: reasonText(life.signal.reason) }, 'no connection to the broker');
-      said = 'lost';
-    }
-    return since === undefined ? 0 : performance.now() - since;
-  }
-
-  async function liveOn(): Promise<void> {
-    let failures = 0;
-    while (!closing.signal.aborted) {
-      const lasted = await live();
-      failures = lasted > stableMs ? 1 : failures + 1;
-      await sleepUnlessAborted(backOffMs(failures, reconnect), closing.signal);
-    }
-  }
-
-  const over = liveOn();
-  return {
-    session: () => (current?.life.signal.aborted ? undefined : current?.session),
-    restart: (reason) => current?.life.abort(new Error(reason)),
-    close: async () => {
-      closing.abort();
-      if (current) {
-        const { connection, life } = current;
-        await settleWithin(
-          closeTimeoutMs,
-          Promise.resolve().then(() => connection.close()),
-        );
-        life.abort(new Error('closed'));
-      }
-      await over;
-    },
-  };
+/** Opens a connection in the background and keeps it open until `close`. */
+export function maintainConnection<Session>(options: ConnectionOptions<Session>): MaintainedConnection<Session> {
+  return new MaintainedConnection(options);
 }
 
-/** RabbitMQ's and the socket's own words: they name hosts, queues and codes, never what a message holds. */
+/**
+ * States:
+ * - connecting: opening the connection and setting up the session. It takes at most 10 s, then it has failed.
+ * - connected: `session()` returns the session, until its lifetime aborts.
+ * - waiting: the pause before the next attempt, 0.1 s to 5 s. It grows until a session lasts longer than a second.
+ * - closed: by `close`, from any state.
+ */
+class MaintainedConnection<Session> {
+  readonly #options: ConnectionOptions<Session>;
+  readonly #url: string;
+  readonly #closing = new AbortController();
+  readonly #done: Promise<void>;
+  #current: { connection: ChannelModel; lifetime: AbortController; session: Session } | undefined;
+  #lastLogged: 'connected' | 'lost' | undefined;
+
+  constructor(options: ConnectionOptions<Session>) {
+    this.#options = options;
+    const url = new URL(options.url);
+    if (!url.searchParams.has('heartbeat')) url.searchParams.set('heartbeat', String(heartbeatSeconds));
+    this.#url = url.href;
+    this.#done = this.#reconnectLoop();
+  }
+
+  /** Undefined while there is no working connection. */
+  session(): Session | undefined {
+    return this.#current?.lifetime.signal.aborted ? undefined : this.#current?.session;
+  }
+
+  /** Closes this connection and opens a new one. */
+  restart(reason: string): void {
+    this.#current?.lifetime.abort(new Error(reason));
+  }
+
+  /** Resolves when the connection is closed; its socket is destroyed after one second at the latest. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    if (this.#current) {
+      const { connection, lifetime } = this.#current;
+      await settleWithin(closeTimeoutMs, connection.close());
+      lifetime.abort(new Error('closed'));
+    }
+    await this.#done;
+  }
+
+  async #reconnectLoop(): Promise<void> {
+    let failures = 0;
+    while (!this.#closing.signal.aborted) {
+      const lastedMs = await this.#runSession();
+      failures = lastedMs > stableMs ? 1 : failures + 1;
+      await sleep(backOffMs(failures, reconnect), this.#closing.signal);
+    }
+  }
+
+  /** One connection from its first byte to its end. @returns how long its session lasted, in milliseconds */
+  async #runSession(): Promise<number> {
+    const lifetime = new AbortController();
+    const ended = new Promise<void>((resolve) =>
+      lifetime.signal.addEventListener('abort', () => resolve(), { once: true }),
+    );
+    const timer = setTimeout(() => lifetime.abort(new Error('no connection in time')), openTimeoutMs);
+    const cancel = (): void => lifetime.abort(new Error('closing'));
+    this.#closing.signal.addEventListener('abort', cancel, { once: true });
+    let connectedAt: number | undefined;
+    try {
+      const connection = await openConnection(this.#url, this.#options.name, lifetime);
+      const session = await this.#options.open(connection, lifetime);
+      lifetime.signal.throwIfAborted();
+      clearTimeout(timer);
+      this.#closing.signal.removeEventListener('abort', cancel); // from here on `close` first closes it gracefully
+      connectedAt = performance.now();
+      this.#current = { connection, lifetime, session };
+      this.#logConnected();
+      await ended;
+    } catch (error) {
+      lifetime.abort(error);
+    } finally {
+      clearTimeout(timer);
+      this.#closing.signal.removeEventListener('abort', cancel);
+      this.#current = undefined;
+    }
+    this.#logLost(lifetime.signal.reason);
+    return connectedAt === undefined ? 0 : performance.now() - connectedAt;
+  }
+
+  #logConnected(): void {
+    if (this.#lastLogged !== 'connected') {
+      this.#options.log.info({ connection: this.#options.name }, 'connected to the broker');
+    }
+    this.#lastLogged = 'connected';
+  }
+
+  /** Once per outage, not once per attempt. */
+  #logLost(reason: unknown): void {
+    if (this.#closing.signal.aborted || this.#lastLogged === 'lost') return;
+    const { log, name } = this.#options;
+    log.warn({ connection: name, reason: reasonText(reason) }, 'no connection to the broker');
+    this.#lastLogged = 'lost';
+  }
+}
+
+/** The message of RabbitMQ or the socket. It names hosts, queues and codes, never the content of a message. */
 function reasonText(reason: unknown): string {
   const { message, code } = reason as { message?: string; code?: string };
   return message || String(code);
 }
 
-/** A connection whose every trouble aborts `life`, and that ends when `life` does. */
-export async function openConnection(url: string, name: string, life: AbortController): Promise<ChannelModel> {
-  life.signal.throwIfAborted();
-  // The socket's own `signal` option destroys it at any stage, also half-open or in the middle of the handshake.
-  const socket = { signal: life.signal, noDelay: true, keepAlive: true, clientProperties: { connection_name: name } };
+/**
+ * Opens a connection that aborts `lifetime` when it fails or closes, and that is destroyed when `lifetime` aborts.
+ * @throws the error of the socket or of RabbitMQ, or the reason of `lifetime`
+ */
+export async function openConnection(url: string, name: string, lifetime: AbortController): Promise<ChannelModel> {
+  lifetime.signal.throwIfAborted();
+  // The socket's own `signal` option destroys it in any state, also half-open or during the handshake.
+  const socket = {
+    signal: lifetime.signal,
+    noDelay: true,
+    keepAlive: true,
+    clientProperties: { connection_name: name },
+  };
   const connection = await connect(url, socket);
-  const fail = (error?: Error): void => life.abort(error ?? new Error('connection closed'));
+  const fail = (error?: Error): void => lifetime.abort(error ?? new Error('connection closed'));
   connection.on('error', fail);
   connection.on('close', fail);
-  // amqplib gives its socket every frame by itself.
+  // amqplib writes every frame to its socket separately.
   coalesceWrites((connection as unknown as { connection: { stream: Writable } }).connection.stream, process.nextTick);
   return connection;
 }
 
-/** Makes a channel part of its connection's life: it never fails alone. */
+/** Aborts `lifetime` when the channel fails or closes, so that a channel never fails without its connection. */
 export function guard<Channel extends { on(event: string, listener: (error?: Error) => void): unknown }>(
   channel: Channel,
-  life: AbortController,
+  lifetime: AbortController,
 ): Channel {
-  channel.on('error', (error) => life.abort(error));
-  // When the connection goes, its channels say so first, and know no reason: it has the word.
-  channel.on('close', () => queueMicrotask(() => life.abort(new Error('channel closed'))));
+  channel.on('error', (error) => lifetime.abort(error));
+  // When a connection fails, amqplib closes its channels first, without a reason. Waiting for the end of this callback
+  // lets the connection abort with the real reason.
+  channel.on('close', () => queueMicrotask(() => lifetime.abort(new Error('channel closed'))));
   return channel;
 }

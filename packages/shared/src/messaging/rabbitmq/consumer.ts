@@ -1,7 +1,7 @@
 // Consuming over one connection. The promise: a message is acknowledged only after its handler has applied it or its
-// dead letter is confirmed; in every other case it belongs to its queue again.
+// dead letter is confirmed. In every other case it goes back to its queue.
 import { randomUUID } from 'node:crypto';
-import type { ChannelModel, ConsumeMessage } from 'amqplib';
+import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { contentType } from '../../contracts/envelope.ts';
 import type { BrokerOptions, Consumer, IncomingMessage } from '../broker.ts';
 import { deliver } from '../delivery.ts';
@@ -9,88 +9,132 @@ import { guard } from './connection.ts';
 import type { OutgoingFrame } from './publisher.ts';
 import { deadLetterHeaders, declareExchanges, declareQueue, type Topology } from './topology.ts';
 
-export interface RabbitConsumer {
-  /** No new deliveries after this. */
-  cancel(): Promise<unknown>;
-  /** Resolves once RabbitMQ has read every acknowledgement given so far. */
-  flush(): Promise<unknown>;
-}
-
-export interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
+interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
   topology: Topology;
-  /** Aborts when the broker closes: messages waiting for their next attempt go back to the queue. */
+  /** Aborts when the broker closes: messages that wait for their next attempt go back to the queue. */
   closing: AbortSignal;
-  /** Work under way, across connections, for a close to wait for. */
+  /** Running deliveries of all connections. A closing broker waits for them. */
   inFlight: Set<Promise<void>>;
-  /** Rejects unless confirmed. */
-  post(letter: OutgoingFrame): Promise<void>;
+  /** Publishes a dead letter. Rejects unless it is confirmed. */
+  publishDeadLetter(frame: OutgoingFrame): Promise<void>;
   sendReply(replyTo: string, messageId: string): void;
 }
 
+const defaultPrefetch = 20;
+
+/** @throws when the channel, the queue or the subscription cannot be set up */
 export async function openRabbitConsumer(
   connection: ChannelModel,
-  life: AbortController,
+  lifetime: AbortController,
   consumer: Consumer,
-  { topology, closing, inFlight, log, retry, post, sendReply }: RabbitConsumerOptions,
+  options: RabbitConsumerOptions,
 ): Promise<RabbitConsumer> {
-  // An acknowledgement is only valid on the channel that delivered: everything below stays within this closure.
-  const channel = guard(await connection.createChannel(), life);
-  const signal = AbortSignal.any([life.signal, closing]);
-  await declareExchanges(channel, topology);
-  await declareQueue(channel, topology, consumer.queue, consumer.bindings);
-  const prefetch = consumer.prefetch ?? 20;
-  await channel.prefetch(prefetch);
+  const channel = guard(await connection.createChannel(), lifetime);
+  await declareExchanges(channel, options.topology);
+  await declareQueue(channel, options.topology, consumer.queue, consumer.bindings);
+  const opened = new RabbitConsumer(channel, lifetime, consumer, options);
+  await opened.start();
+  return opened;
+}
 
-  async function take(raw: ConsumeMessage): Promise<void> {
+export type { RabbitConsumer };
+
+/**
+ * The consumer of one channel. An acknowledgement is valid only on the channel that delivered the message, so a new
+ * connection gets a new object. States:
+ * - consuming, from `start` on.
+ * - cancelled, from `cancel` on: no new deliveries; those that run are still acknowledged.
+ * - ended: the lifetime has aborted. Nothing is acknowledged, because RabbitMQ has already requeued the messages.
+ */
+class RabbitConsumer {
+  readonly #channel: Channel;
+  readonly #lifetime: AbortController;
+  readonly #consumer: Consumer;
+  readonly #options: RabbitConsumerOptions;
+  readonly #prefetch: number;
+  /** Aborts when this connection ends or the broker closes. */
+  readonly #signal: AbortSignal;
+  #consumerTag = '';
+
+  constructor(channel: Channel, lifetime: AbortController, consumer: Consumer, options: RabbitConsumerOptions) {
+    this.#channel = channel;
+    this.#lifetime = lifetime;
+    this.#consumer = consumer;
+    this.#options = options;
+    this.#prefetch = consumer.prefetch ?? defaultPrefetch;
+    this.#signal = AbortSignal.any([lifetime.signal, options.closing]);
+  }
+
+  async start(): Promise<void> {
+    await this.#channel.prefetch(this.#prefetch);
+    const queue = this.#options.topology.queue(this.#consumer.queue);
+    const { consumerTag } = await this.#channel.consume(queue, (raw) => this.#onDelivery(raw));
+    this.#consumerTag = consumerTag;
+  }
+
+  /** Resolves when no more messages will be delivered. */
+  cancel(): Promise<unknown> {
+    return this.#channel.cancel(this.#consumerTag);
+  }
+
+  /** Resolves when RabbitMQ has processed the acknowledgements sent so far: it answers in the order of the frames. */
+  flush(): Promise<unknown> {
+    return this.#channel.prefetch(this.#prefetch);
+  }
+
+  #onDelivery(raw: ConsumeMessage | null): void {
+    if (raw === null) {
+      this.#lifetime.abort(new Error(`${this.#consumer.queue}: RabbitMQ cancelled the consumer`));
+      return;
+    }
+    const { inFlight } = this.#options;
+    const delivery = this.#deliver(raw)
+      .catch((error: unknown) => this.#lifetime.abort(error)) // amqplib throws on acknowledging on a closed channel
+      .finally(() => inFlight.delete(delivery));
+    inFlight.add(delivery);
+  }
+
+  async #deliver(raw: ConsumeMessage): Promise<void> {
+    const { retry, log, topology, publishDeadLetter, sendReply } = this.#options;
     const message = toMessage(raw);
     const settlement = await deliver({
       message,
-      consumer,
+      consumer: this.#consumer,
       retry,
       log,
-      signal,
-      deadLetter: (reason, attempts) => post(toLetter(topology, consumer.queue, message, reason, attempts)),
+      signal: this.#signal,
+      deadLetter: (reason, attempts) => {
+        const queue = topology.queue(this.#consumer.queue);
+        return publishDeadLetter(deadLetterFrame(topology.deadLetters, queue, message, { reason, attempts }));
+      },
     });
-    if (!life.signal.aborted) {
-      // `reject`, not `nack`: only it counts toward a delivery limit in every version of RabbitMQ.
-      if (settlement === 'interrupted') channel.reject(raw, true);
-      else channel.ack(raw);
+    if (!this.#lifetime.signal.aborted) {
+      // `reject`, not `nack`: only `reject` counts toward a delivery limit in every version of RabbitMQ.
+      if (settlement === 'interrupted') this.#channel.reject(raw, true);
+      else this.#channel.ack(raw);
     }
     const replyTo = raw.properties.replyTo;
     if (settlement === 'applied' && typeof replyTo === 'string') sendReply(replyTo, message.id);
   }
-
-  const onDelivery = (raw: ConsumeMessage | null): void => {
-    if (raw === null) {
-      life.abort(new Error(`${consumer.queue}: RabbitMQ cancelled the consumer`));
-      return;
-    }
-    const work = take(raw)
-      .catch((error: unknown) => life.abort(error)) // acknowledging on a closed channel throws
-      .finally(() => inFlight.delete(work));
-    inFlight.add(work);
-  };
-  const { consumerTag } = await channel.consume(topology.queue(consumer.queue), onDelivery);
-  return { cancel: () => channel.cancel(consumerTag), flush: () => channel.prefetch(prefetch) };
 }
 
 function toMessage({ properties, fields, content }: ConsumeMessage): IncomingMessage {
-  // A message put back from the dead letters arrives by queue name; its header remembers the real key.
+  // A replayed dead letter is routed by its queue name. A header carries its original routing key.
   const routingKey = properties.headers?.[deadLetterHeaders.routingKey];
   return {
-    id: typeof properties.messageId === 'string' ? properties.messageId : randomUUID(), // a stranger's, sent by hand
+    // A message that another program has published may have no id.
+    id: typeof properties.messageId === 'string' ? properties.messageId : randomUUID(),
     routingKey: typeof routingKey === 'string' ? routingKey : fields.routingKey,
     body: content.toString(),
     redelivered: fields.redelivered,
   };
 }
 
-function toLetter(
-  topology: Topology,
+function deadLetterFrame(
+  exchange: string,
   queue: string,
   { id, routingKey, body }: IncomingMessage,
-  reason: string,
-  attempts: number,
+  { reason, attempts }: { reason: string; attempts: number },
 ): OutgoingFrame {
   const headers = {
     [deadLetterHeaders.reason]: reason,
@@ -98,6 +142,5 @@ function toLetter(
     [deadLetterHeaders.failedAt]: new Date().toISOString(),
     [deadLetterHeaders.routingKey]: routingKey,
   };
-  const options = { messageId: id, contentType, mandatory: true, headers };
-  return { exchange: topology.deadLetters, routingKey: topology.queue(queue), body, options };
+  return { exchange, routingKey: queue, body, options: { messageId: id, contentType, mandatory: true, headers } };
 }

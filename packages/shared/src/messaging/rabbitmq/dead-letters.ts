@@ -1,6 +1,6 @@
-// The operator's hands on the dead letters in RabbitMQ. Looking must not cost: a message requeued counts toward the
-// queue's delivery limit, and at the limit it is dropped. So each letter is read once, published anew with a confirm
-// and only then acknowledged; dying in between leaves a double, never a gap.
+// An operator's access to the dead letters in RabbitMQ. Reading must have no side effect: a requeued message counts
+// toward the queue's delivery limit and is dropped at the limit. So each dead letter is read once, published again with
+// a confirm, and only then acknowledged. A crash in between leaves a duplicate, never a gap.
 import { randomUUID } from 'node:crypto';
 import type { ConfirmChannel, GetMessage } from 'amqplib';
 import { settleWithin } from '../../backoff.ts';
@@ -8,87 +8,119 @@ import { contentType } from '../../contracts/envelope.ts';
 import { queues } from '../../contracts/queues.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 import { guard, openConnection } from './connection.ts';
-import { confirmedSend, type Send } from './publisher.ts';
-import { deadLetterHeaders, declareDeadQueue, declareExchanges, topologyOf } from './topology.ts';
+import { ConfirmSender, type OutgoingFrame } from './publisher.ts';
+import { deadLetterHeaders, declareDeadQueue, declareExchanges, type Topology, topologyOf } from './topology.ts';
 
-type Fate = 'keep' | 'replay' | 'discard';
+/** What to do with a dead letter. */
+type Action = 'keep' | 'replay' | 'discard';
 
-const patienceMs = 10_000;
+const timeoutMs = 10_000;
 
 /** @throws when RabbitMQ cannot be reached within 10 s */
 export async function openRabbitDeadLetters(
   url: string,
   { prefix = '' }: { prefix?: string } = {},
 ): Promise<DeadLetterStore> {
-  const topology = topologyOf(prefix);
-  const life = new AbortController();
-  const timer = setTimeout(() => life.abort(new Error('RabbitMQ does not answer')), patienceMs);
-  const connection = await openConnection(url, 'promopulse dead letters', life).finally(() => clearTimeout(timer));
-  const channel: ConfirmChannel = guard(await connection.createConfirmChannel(), life);
-  const send = confirmedSend(channel, life.signal);
+  const lifetime = new AbortController();
+  const timer = setTimeout(() => lifetime.abort(new Error('RabbitMQ does not answer')), timeoutMs);
+  const connection = await openConnection(url, 'promopulse dead letters', lifetime).finally(() => clearTimeout(timer));
+  const channel = guard(await connection.createConfirmChannel(), lifetime);
+  return new RabbitDeadLetters(channel, lifetime, topologyOf(prefix));
+}
 
-  /** Takes each letter that is there at the start exactly once, in order. */
-  async function sweep(decide: (letter: DeadLetter) => Fate): Promise<DeadLetter[]> {
-    await declareExchanges(channel, topology);
-    const seen: DeadLetter[] = [];
+/** Open from the constructor until `close` or the end of the connection; then every method rejects. */
+class RabbitDeadLetters implements DeadLetterStore {
+  readonly #channel: ConfirmChannel;
+  readonly #lifetime: AbortController;
+  readonly #topology: Topology;
+  readonly #sender: ConfirmSender;
+
+  constructor(channel: ConfirmChannel, lifetime: AbortController, topology: Topology) {
+    this.#channel = channel;
+    this.#lifetime = lifetime;
+    this.#topology = topology;
+    this.#sender = new ConfirmSender(channel, lifetime.signal);
+  }
+
+  list(): Promise<DeadLetter[]> {
+    return this.#processAll(() => 'keep');
+  }
+
+  replay(ids?: readonly string[]): Promise<number> {
+    return this.#processSelected('replay', ids);
+  }
+
+  discard(ids?: readonly string[]): Promise<number> {
+    return this.#processSelected('discard', ids);
+  }
+
+  async close(): Promise<void> {
+    // The channel first: its close frame follows the acknowledgements; that of a connection could overtake them.
+    if (!this.#lifetime.signal.aborted) await settleWithin(1_000, this.#channel.close());
+    this.#lifetime.abort(new Error('closed'));
+  }
+
+  async #processSelected(action: Action, ids?: readonly string[]): Promise<number> {
+    let count = 0;
+    await this.#processAll(({ id }) => {
+      if (ids && !ids.includes(id)) return 'keep';
+      count += 1;
+      return action;
+    });
+    return count;
+  }
+
+  /** Processes each dead letter that exists at the start exactly once, in order. @returns them */
+  async #processAll(decide: (deadLetter: DeadLetter) => Action): Promise<DeadLetter[]> {
+    const topology = this.#topology;
+    await declareExchanges(this.#channel, topology);
+    const processed: DeadLetter[] = [];
     for (const name of Object.keys(queues)) {
-      for (let left = await declareDeadQueue(channel, topology, name); left > 0; left -= 1) {
-        const raw = await channel.get(topology.deadQueue(name));
-        if (!raw) break; // somebody else is at work on them
-        const letter = toLetter(raw, name);
-        const fate = decide(letter);
-        if (fate === 'keep') await post(send, topology.deadQueue(name), letter, true);
-        if (fate === 'replay') await post(send, topology.queue(name), letter, false);
-        channel.ack(raw);
-        seen.push(letter);
+      for (let left = await declareDeadQueue(this.#channel, topology, name); left > 0; left -= 1) {
+        const raw = await this.#channel.get(topology.deadQueue(name));
+        if (!raw) break; // another process takes them at the same time
+        const deadLetter = toDeadLetter(raw, name);
+        const action = decide(deadLetter);
+        if (action === 'keep') await this.#send(deadLetterFrame(topology.deadQueue(name), deadLetter));
+        if (action === 'replay') await this.#send(replayFrame(topology.queue(name), deadLetter));
+        this.#channel.ack(raw);
+        processed.push(deadLetter);
       }
     }
-    return seen;
+    return processed;
   }
 
-  async function settle(fate: Fate, ids?: readonly string[]): Promise<number> {
-    let settled = 0;
-    await sweep(({ id }) => {
-      if (ids && !ids.includes(id)) return 'keep';
-      settled += 1;
-      return fate;
-    });
-    return settled;
+  async #send(frame: OutgoingFrame): Promise<void> {
+    const outcome = await this.#sender.send(frame, AbortSignal.timeout(timeoutMs));
+    if (outcome === 'confirmed') return;
+    throw new Error(`${frame.routingKey} did not accept ${frame.options.messageId}: ${outcome}`);
   }
-
-  return {
-    list: () => sweep(() => 'keep'),
-    replay: (ids) => settle('replay', ids),
-    discard: (ids) => settle('discard', ids),
-    close: async () => {
-      // The channel first: its close goes out behind the acknowledgements, a connection's could overtake them.
-      if (!life.signal.aborted) await settleWithin(1_000, channel.close());
-      life.abort(new Error('closed'));
-    },
-  };
 }
 
-/** Straight to a queue by its name. */
-async function post(send: Send, queue: string, letter: DeadLetter, asLetter: boolean): Promise<void> {
-  const { id: messageId, body, routingKey, reason, attempts, failedAt } = letter;
+/** A message for the queue it came from, addressed by the queue's name. */
+function replayFrame(queue: string, { id: messageId, body, routingKey }: DeadLetter): OutgoingFrame {
+  const headers = { [deadLetterHeaders.routingKey]: routingKey };
+  return { exchange: '', routingKey: queue, body, options: { messageId, contentType, mandatory: true, headers } };
+}
+
+/** The dead letter itself, for its own queue. */
+function deadLetterFrame(queue: string, deadLetter: DeadLetter): OutgoingFrame {
+  const frame = replayFrame(queue, deadLetter);
+  const { reason, attempts, failedAt } = deadLetter;
   const headers = {
-    [deadLetterHeaders.routingKey]: routingKey,
-    ...(asLetter && {
-      [deadLetterHeaders.reason]: reason,
-      [deadLetterHeaders.attempts]: attempts,
-      [deadLetterHeaders.failedAt]: failedAt,
-    }),
+    ...frame.options.headers,
+    [deadLetterHeaders.reason]: reason,
+    [deadLetterHeaders.attempts]: attempts,
+    [deadLetterHeaders.failedAt]: failedAt,
   };
-  const options = { messageId, contentType, mandatory: true, headers };
-  const outcome = await send({ exchange: '', routingKey: queue, body, options }, AbortSignal.timeout(patienceMs));
-  if (outcome !== 'confirmed') throw new Error(`${queue} did not take ${messageId}: ${outcome}`);
+  return { ...frame, options: { ...frame.options, headers } };
 }
 
-/** A letter of ours says why by its headers; one RabbitMQ set aside itself carries its own account, `x-death`. */
-function toLetter({ properties, fields, content }: GetMessage, queue: string): DeadLetter {
+/** A consumer's dead letter has its reason in our headers. One that RabbitMQ dead-lettered itself has `x-death`. */
+function toDeadLetter({ properties, fields, content }: GetMessage, queue: string): DeadLetter {
   const headers = properties.headers ?? {};
   const death = headers['x-death']?.[0];
-  const text = (value: unknown, otherwise: string): string => (typeof value === 'string' ? value : otherwise);
+  const text = (value: unknown, fallback: string): string => (typeof value === 'string' ? value : fallback);
   const diedAt = death ? new Date(death.time.value * 1_000) : new Date();
   return {
     id: text(properties.messageId, randomUUID()),

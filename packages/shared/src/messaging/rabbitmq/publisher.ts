@@ -1,5 +1,5 @@
-// Sending with confirms over one connection. The promise: every `send` resolves, exactly once, with what RabbitMQ said
-// or with `failed` when it can no longer say anything.
+// Publishing with confirms over one connection. The promise: every `send` resolves exactly once, with RabbitMQ's
+// answer, or with `failed` when RabbitMQ can no longer answer.
 import type { Channel, ChannelModel, ConfirmChannel, Options } from 'amqplib';
 import type { PublishOutcome } from '../broker.ts';
 import { guard } from './connection.ts';
@@ -12,25 +12,87 @@ export interface OutgoingFrame {
   options: Options.Publish & { messageId: string };
 }
 
-/** `giveUp` aborts when the caller no longer waits: what has not been sent by then is not sent. */
-export type Send = (post: OutgoingFrame, giveUp: AbortSignal) => Promise<PublishOutcome>;
+/** Maximum number of unconfirmed messages. amqplib buffers without a limit, so this bounds the memory of a channel. */
+const maxInFlight = 256;
 
+/**
+ * Sends frames on a confirm channel. States of a frame:
+ * - waiting: `maxInFlight` frames are unconfirmed. The next confirm sends it.
+ * - in flight: sent, not yet confirmed.
+ * - settled: confirmed, returned as unroutable, or failed (a negative confirm, or the end of the channel).
+ */
+export class ConfirmSender {
+  readonly #channel: ConfirmChannel;
+  readonly #lifetime: AbortSignal;
+  readonly #waiting: (() => void)[] = [];
+  /** How often each message id was returned. The same id can be in flight twice. */
+  readonly #returned = new Map<string, number>();
+  #inFlight = 0;
+
+  /** @param lifetime aborts when the channel has closed */
+  constructor(channel: ConfirmChannel, lifetime: AbortSignal) {
+    this.#channel = channel;
+    this.#lifetime = lifetime;
+    // RabbitMQ sends an unroutable message back before its confirm.
+    channel.on('return', ({ properties }) => {
+      const id = String(properties.messageId);
+      this.#returned.set(id, (this.#returned.get(id) ?? 0) + 1);
+    });
+    lifetime.addEventListener('abort', () => {
+      for (const resume of this.#waiting.splice(0)) resume();
+    });
+  }
+
+  /** Never rejects. @param abort aborts when the caller stops waiting: a frame that still waits is then not sent */
+  async send({ exchange, routingKey, body, options }: OutgoingFrame, abort: AbortSignal): Promise<PublishOutcome> {
+    while (this.#inFlight >= maxInFlight && !this.#lifetime.aborted) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    if (this.#lifetime.aborted || abort.aborted) {
+      this.#waiting.shift()?.(); // this call was resumed to send and does not: resume the next one
+      return 'failed';
+    }
+    this.#inFlight += 1;
+    const outcome = await new Promise<PublishOutcome>((resolve) => {
+      const onConfirm = (error: unknown): void => {
+        const unroutable = this.#takeReturned(options.messageId);
+        resolve(error ? 'failed' : unroutable ? 'unroutable' : 'confirmed');
+      };
+      try {
+        this.#channel.publish(exchange, routingKey, Buffer.from(body), { persistent: true, ...options }, onConfirm);
+      } catch {
+        resolve('failed'); // on a closed channel amqplib throws and does not call back
+      }
+    });
+    this.#inFlight -= 1;
+    this.#waiting.shift()?.();
+    return outcome;
+  }
+
+  #takeReturned(id: string): boolean {
+    const count = this.#returned.get(id) ?? 0;
+    if (count > 1) this.#returned.set(id, count - 1);
+    else this.#returned.delete(id);
+    return count > 0;
+  }
+}
+
+/** What publishes on one connection: a confirm channel for messages and a plain channel for replies. */
 export interface RabbitPublisher {
-  send: Send;
-  /** Tells another process that a message was applied; lost without harm. */
+  /** See `ConfirmSender.send`. */
+  send(frame: OutgoingFrame, abort: AbortSignal): Promise<PublishOutcome>;
+  /** Tells another process that a message was applied. Without a confirm: a lost reply does no harm. */
   sendReply(replyTo: string, messageId: string): void;
-  /** Own queue for such replies. */
+  /** This connection's own queue for replies. */
   replyAddress: string;
-  /** RabbitMQ takes no messages for now (memory or disk alarm) and will say when it does again. */
+  /** RabbitMQ accepts no messages now, because of a memory or disk alarm. It says when the alarm ends. */
   isBlocked(): boolean;
 }
 
-/** Unconfirmed messages at once; without a bound the channel buffers whatever it is given. */
-const maxInFlight = 256;
-
+/** @throws when a channel, an exchange or the reply queue cannot be opened */
 export async function openRabbitPublisher(
   connection: ChannelModel,
-  life: AbortController,
+  lifetime: AbortController,
   topology: Topology,
   onReply: (messageId: string) => void,
 ): Promise<RabbitPublisher> {
@@ -41,18 +103,19 @@ export async function openRabbitPublisher(
   connection.on('unblocked', () => {
     blocked = false;
   });
-  const channel = guard(await connection.createConfirmChannel(), life);
+  const channel = guard(await connection.createConfirmChannel(), lifetime);
   await declareExchanges(channel, topology);
-  const replies = guard(await connection.createChannel(), life);
-  const replyAddress = await openReplyQueue(replies, life, onReply);
+  const replies = guard(await connection.createChannel(), lifetime);
+  const replyAddress = await openReplyQueue(replies, lifetime, onReply);
+  const sender = new ConfirmSender(channel, lifetime.signal);
   return {
-    send: confirmedSend(channel, life.signal),
+    send: (frame, abort) => sender.send(frame, abort),
     sendReply: (replyTo, messageId) => {
-      if (blocked || life.signal.aborted) return;
+      if (blocked || lifetime.signal.aborted) return;
       try {
         replies.publish('', replyTo, Buffer.alloc(0), { correlationId: messageId });
       } catch {
-        // the channel is closing: its own 'close' ends this life
+        // The channel is closing; its 'close' event aborts the lifetime.
       }
     },
     replyAddress,
@@ -62,58 +125,14 @@ export async function openRabbitPublisher(
 
 async function openReplyQueue(
   channel: Channel,
-  life: AbortController,
+  lifetime: AbortController,
   onReply: (messageId: string) => void,
 ): Promise<string> {
   const { queue } = await channel.assertQueue('', { exclusive: true, durable: false, autoDelete: true });
-  const take = (raw: { properties: { correlationId?: unknown } } | null): void => {
-    if (raw === null) life.abort(new Error('reply queue was deleted'));
+  const onDelivery = (raw: { properties: { correlationId?: unknown } } | null): void => {
+    if (raw === null) lifetime.abort(new Error('reply queue was deleted'));
     else onReply(String(raw.properties.correlationId));
   };
-  await channel.consume(queue, take, { noAck: true, exclusive: true });
+  await channel.consume(queue, onDelivery, { noAck: true, exclusive: true });
   return queue;
-}
-
-export function confirmedSend(channel: ConfirmChannel, life: AbortSignal): Send {
-  let inFlight = 0;
-  const queued: (() => void)[] = [];
-  const returned = new Map<string, number>();
-  // An unroutable message comes back before its confirm. The same id can be in flight twice, hence a count.
-  channel.on('return', ({ properties }) => {
-    const id = String(properties.messageId);
-    returned.set(id, (returned.get(id) ?? 0) + 1);
-  });
-  life.addEventListener('abort', () => {
-    for (const goOn of queued.splice(0)) goOn();
-  });
-
-  function wasReturned(id: string): boolean {
-    const count = returned.get(id) ?? 0;
-    if (count > 1) returned.set(id, count - 1);
-    else returned.delete(id);
-    return count > 0;
-  }
-
-  return async ({ exchange, routingKey, body, options }, giveUp) => {
-    while (inFlight >= maxInFlight && !life.aborted) await new Promise<void>((resolve) => queued.push(resolve));
-    if (life.aborted || giveUp.aborted) {
-      queued.shift()?.(); // the place this call was woken for goes to the next
-      return 'failed';
-    }
-    inFlight += 1;
-    const outcome = await new Promise<PublishOutcome>((resolve) => {
-      const onConfirm = (error: unknown): void => {
-        const unroutable = wasReturned(options.messageId);
-        resolve(error ? 'failed' : unroutable ? 'unroutable' : 'confirmed');
-      };
-      try {
-        channel.publish(exchange, routingKey, Buffer.from(body), { persistent: true, ...options }, onConfirm);
-      } catch {
-        resolve('failed'); // a closed channel throws instead of calling back
-      }
-    });
-    inFlight -= 1;
-    queued.shift()?.();
-    return outcome;
-  };
 }

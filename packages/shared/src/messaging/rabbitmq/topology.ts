@@ -1,8 +1,8 @@
-// The names and arguments of what the mesh has in RabbitMQ. Arguments are for ever (declaring again with others is
-// refused with 406), so limits on length, age or deliveries belong in policies, which an operator can change.
+// Names and arguments of the exchanges and queues in RabbitMQ. The arguments of a queue cannot change: declaring it
+// with others fails with 406. So limits on length, age or deliveries belong in policies, which an operator can change.
 import type { Channel } from 'amqplib';
 
-/** Headers of a dead letter, and of a message put back into its queue. */
+/** Headers of a dead letter. A replayed message has only `routingKey`. */
 export const deadLetterHeaders = {
   reason: 'x-reason',
   attempts: 'x-attempts',
@@ -37,25 +37,25 @@ export async function declareQueue(
   name: string,
   bindings: readonly string[],
 ): Promise<void> {
-  await declareDeadQueue(channel, topology, name); // first, so that no letter can miss it
+  await declareDeadQueue(channel, topology, name); // before the queue, so that every dead letter has a destination
   const queue = topology.queue(name);
   await channel.assertQueue(queue, {
     durable: true,
     arguments: {
       'x-queue-type': 'quorum',
-      // One replica consumes at a time, so that a heartbeat vouches for all that came before it: were two at it, one
-      // could hold an event in trouble while the other applies the heartbeats behind it.
+      // One replica consumes at a time, so that an applied heartbeat means that all events before it are applied. With
+      // two, one could still retry an event while the other applies the heartbeats that follow it.
       'x-single-active-consumer': true,
       'x-dead-letter-exchange': topology.deadLetters,
       'x-dead-letter-routing-key': queue,
       'x-dead-letter-strategy': 'at-least-once',
-      'x-overflow': 'reject-publish', // without it the strategy above silently falls back to at-most-once
+      'x-overflow': 'reject-publish', // without this, RabbitMQ silently uses at-most-once instead of the strategy above
     },
   });
   for (const pattern of bindings) await channel.bindQueue(queue, topology.events, pattern);
 }
 
-/** @returns how many letters wait there */
+/** Declares the queue of the dead letters of queue `name`. @returns how many it holds */
 export async function declareDeadQueue(channel: Channel, topology: Topology, name: string): Promise<number> {
   const dead = topology.deadQueue(name);
   const { messageCount } = await channel.assertQueue(dead, { durable: true, arguments: { 'x-queue-type': 'quorum' } });

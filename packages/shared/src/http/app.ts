@@ -27,7 +27,7 @@ export function errorHandler(log: Logger, translate: (error: unknown) => DomainE
     sendDocument(
       response,
       500,
-      problem(500, 'Something went wrong on our side.', requestId, { code: 'internal_error' }),
+      problem(500, 'The server failed. Report the request_id.', requestId, { code: 'internal_error' }),
     );
   };
 }

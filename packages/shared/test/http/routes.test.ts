@@ -432,7 +432,7 @@ describe('what a handler throws', () => {
       type: 'about:blank',
       title: 'Internal Server Error',
       status: 500,
-      detail: 'Something went wrong on our side.',
+      detail: 'The server failed. Report the request_id.',
       code: 'internal_error',
       request_id: `accident-${id}`,
     });

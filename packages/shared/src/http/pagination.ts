@@ -11,8 +11,8 @@ export const offset = textInteger(0, maxId)
   .meta({ override: { type: 'integer', minimum: 0, maximum: maxId, default: 0 } });
 
 /**
- * The query of a list: its filters, `limit` from 1 to 1,000 (default 100), and either `offset` from 0 or the `cursor` of
- * the previous page.
+ * The query of a list: its filters, `limit` from 1 to 1,000 (default 100), and either `offset` from 0 or the `cursor`
+ * of the previous page.
  */
 export function pageQuery<Filters extends z.ZodRawShape, Position extends number[]>(
   filters: Filters,

@@ -14,7 +14,9 @@ const statusByKind: Record<ErrorKind, number> = {
   timeout: 504,
 };
 
-/** The reason phrases of RFC 9110. They are listed here because Node's phrases of 413 and 422 differ between releases. */
+/**
+ * The reason phrases of RFC 9110. They are listed here because Node's phrases of 413 and 422 differ between releases.
+ */
 export const problemTitles: Record<number, string> = {
   400: 'Bad Request',
   404: 'Not Found',

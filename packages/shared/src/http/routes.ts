@@ -1,5 +1,5 @@
-// A service's routes as a table. Express's routes (here) and the OpenAPI document (openapi.ts) are both made from it, so
-// that they cannot differ. A handler gets input that its schemas have accepted; app.ts answers what it throws.
+// A service's routes as a table. Express's routes (here) and the OpenAPI document (openapi.ts) are both made from it,
+// so that they cannot differ. A handler gets input that its schemas have accepted; app.ts answers what it throws.
 import { isUtf8 } from 'node:buffer';
 import express, { type Express, type Request, type RequestHandler } from 'express';
 import { z } from 'zod';

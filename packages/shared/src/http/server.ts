@@ -19,7 +19,9 @@ interface ServeOptions {
   backlog?: number;
   /** Maximum total size of the request headers, in bytes. Default 16 KiB (Node's). */
   maxHeaderBytes?: number;
-  /** Adds listeners for events that express does not handle, such as `clientError`. Called before the server listens. */
+  /**
+   * Adds listeners for events that express does not handle, such as `clientError`. Called before the server listens.
+   */
   configure?(server: Server): void;
 }
 
@@ -40,9 +42,9 @@ export async function serve(app: RequestListener, options: ServeOptions): Promis
 const closeIdleEveryMs = 50;
 
 /**
- * States: listening, then closing, then closed.
- * While it closes, every response carries `Connection: close`, also those of requests that had arrived before. Otherwise
- * a keep-alive connection would stay open after its response, and its next request would be served.
+ * States: listening, then closing, then closed. While it closes, every response carries `Connection: close`, also those
+ * of requests that had arrived before. Otherwise a keep-alive connection would stay open after its response, and its
+ * next request would be served.
  */
 class DrainingServer {
   readonly #server: Server;

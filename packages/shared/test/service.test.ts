@@ -318,13 +318,13 @@ describe('cannot start and says why in plain words', () => {
     expect(service.err()).toMatch(/^[^\n]* cannot start\. [^\n]* is taken: set PORT to a free one\.\n$/);
   });
 
-  test('when the database refuses its password, which it does not repeat', async () => {
+  test('when the database rejects its password, which the message does not contain', async () => {
     const url = new URL(place.urlFor('users'));
     url.password = 'hunter2';
     const service = run({ ...environment(), DATABASE_URL: url.href });
     expect(await service.ended).toEqual({ code: 1, signal: null });
     expect(service.err()).toBe(
-      'The users service cannot start. The database refuses the user or the password of DATABASE_URL.\n',
+      'The users service cannot start. The database rejects the user or the password of DATABASE_URL.\n',
     );
     expect(service.out() + service.err()).not.toContain('hunter2');
   });

@@ -17,13 +17,13 @@ import {
 
 const command = fileURLToPath(new URL('../../src/commands/dead-letters.ts', import.meta.url));
 
-interface Ran {
+interface CommandResult {
   code: number;
   stdout: string;
   stderr: string;
 }
 
-function run(args: string[], env: Record<string, string>): Promise<Ran> {
+function run(args: string[], env: Record<string, string>): Promise<CommandResult> {
   return new Promise((resolve) => {
     const done = (error: { code?: unknown } | null, stdout: string, stderr: string): void =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr });

@@ -1,5 +1,4 @@
-// Environment in, one frozen typed object out. Everything wrong is reported in one message that names each
-// variable and never shows a value.
+// Reads the environment into one frozen, typed object. One message names every variable that is wrong, and no value.
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
@@ -9,49 +8,55 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** What every process of the mesh reads. Ports: 0 lets the system choose. */
+/** The variables that every process reads. */
 export const processConfig = {
   ENVIRONMENT: z.string().default('development'),
   HOST: z.string().default('0.0.0.0'),
+  /** 0: a free port, chosen by the system. */
   PORT: z.coerce.number().int().min(0).max(65535),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-  /** Milliseconds from SIGTERM to the last resort: connections are cut and the process ends. */
+  /** Milliseconds from SIGTERM until open connections are closed by force and the process ends. */
   SHUTDOWN_TIMEOUT_MS: z.coerce.number().int().min(100).max(300_000).default(10_000),
 };
 
 /**
- * Reads `env` by a zod object, without white space around values. An empty variable counts as unset; for every NAME, NAME_FILE may name a file
- * that holds the value (secrets of Docker and Kubernetes).
+ * Reads the variables of a zod object from `env`, without the white space around their values. An empty variable counts
+ * as unset. Instead of NAME, NAME_FILE may name a file with the value (a secret of Docker or Kubernetes).
  * @throws ConfigError naming every variable that is missing or malformed
  */
 export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Environment): Readonly<z.infer<Schema>> {
   const problems: string[] = [];
   const values: Record<string, string> = {};
   for (const name of Object.keys(schema.shape)) {
-    const file = env[`${name}_FILE`]?.trim();
-    const direct = env[name]?.trim();
-    if (file && direct) problems.push(`${name} and ${name}_FILE are both set: keep one`);
-    else if (file) {
-      try {
-        const value = readFileSync(file, 'utf8').trim();
-        if (value) values[name] = value;
-        else problems.push(`${name}_FILE names an empty file`);
-      } catch {
-        problems.push(`${name}_FILE cannot be read`);
-      }
-    } else if (direct) values[name] = direct;
+    const { value, problem } = readVariable(name, env);
+    if (value) values[name] = value;
+    if (problem) problems.push(problem);
   }
   const parsed = schema.safeParse(values);
-  if (!parsed.success) {
-    for (const { path, message } of parsed.error.issues) {
-      const name = String(path[0]);
-      const missing = values[name] === undefined;
-      if (missing && env[`${name}_FILE`]?.trim()) continue; // said above
-      problems.push(`${name} ${missing ? 'is not set' : `is not valid: ${message}`}`);
-    }
+  for (const { path, message } of parsed.error?.issues ?? []) {
+    const name = String(path[0]);
+    if (values[name] !== undefined) problems.push(`${name} is not valid: ${message}`);
+    else if (!trimmed(env, `${name}_FILE`)) problems.push(`${name} is not set`); // else the file's problem is listed
   }
   if (problems.length > 0 || !parsed.success) {
     throw new ConfigError(`The environment is not complete:\n${problems.map((line) => `  - ${line}`).join('\n')}`);
   }
   return Object.freeze(parsed.data);
+}
+
+function readVariable(name: string, env: Environment): { value?: string; problem?: string } {
+  const value = trimmed(env, name);
+  const file = trimmed(env, `${name}_FILE`);
+  if (!file) return value ? { value } : {};
+  if (value) return { problem: `${name} and ${name}_FILE are both set: keep one` };
+  try {
+    const content = readFileSync(file, 'utf8').trim();
+    return content ? { value: content } : { problem: `${name}_FILE names an empty file` };
+  } catch {
+    return { problem: `${name}_FILE cannot be read` };
+  }
+}
+
+function trimmed(env: Environment, name: string): string | undefined {
+  return env[name]?.trim();
 }

@@ -1,7 +1,7 @@
-// The one error a service throws on purpose: a kind, which the HTTP edge maps to a status, and a code, which is part
-// of the API and stable.
+// The one error that code throws deliberately. Its kind is mapped to a status in http/problem.ts; its code is part of
+// the API and does not change.
 
-/** `invalid` names fields; `unavailable` means "try again", and carries after how many seconds. */
+/** `invalid`: the request breaks a rule. `unavailable`: the same request may succeed later. */
 export type ErrorKind =
   | 'bad_request'
   | 'not_found'
@@ -21,8 +21,9 @@ export interface FieldError {
 
 interface DomainErrorOptions {
   errors?: readonly FieldError[];
-  /** Whole seconds, for `unavailable`. */
+  /** The Retry-After header of an `unavailable` error, in whole seconds. */
   retryAfter?: number;
+  /** More headers of the response. */
   headers?: Readonly<Record<string, string>>;
   cause?: unknown;
 }
@@ -53,35 +54,35 @@ export function conflict(code: string, message: string): DomainError {
   return new DomainError('conflict', code, message);
 }
 
-/** A rule of the business refuses; `errors` defaults to none because no single field is to blame. */
+/** A business rule is broken. `errors` is empty when the rule concerns no single field. */
 export function ruleViolation(code: string, message: string, errors: readonly FieldError[] = []): DomainError {
   return new DomainError('invalid', code, message, { errors });
 }
 
-/** The input itself is wrong: the message is the broken rules, one after the other. */
+/** The input is malformed. The message lists the broken rules, separated by semicolons. */
 export function invalidInput(errors: readonly FieldError[]): DomainError {
   const message = errors.map(({ field, rule }) => `${field} ${rule}`).join('; ');
   return new DomainError('invalid', 'validation_failed', message, { errors });
 }
 
 /**
- * A header of a 503 that names the neighbour which is away. It tells the gateway that the service which answers is
- * well itself, so that its circuit breaker does not count the answer against it.
+ * The header of a 503 response that names the unavailable dependency. It tells the gateway that the responding service
+ * itself is healthy, so that the gateway's circuit breaker does not count the response as a failure.
  */
 export const unavailableDependencyHeader = 'Promopulse-Unavailable-Dependency';
 
-/** A neighbour cannot be asked. `retryAfter` in whole seconds. */
+/** A service that this request depends on does not answer. `retryAfter` is in whole seconds. */
 export function dependencyUnavailable(
-  neighbour: string,
+  dependency: string,
   message: string,
   retryAfter: number,
   cause?: unknown,
 ): DomainError {
-  const headers = { [unavailableDependencyHeader]: neighbour };
+  const headers = { [unavailableDependencyHeader]: dependency };
   return new DomainError('unavailable', 'dependency_unavailable', message, { retryAfter, headers, cause });
 }
 
-/** Nobody can tell right now. `retryAfter` in whole seconds. */
+/** The request cannot be answered now. `retryAfter` is in whole seconds. */
 export function unavailable(message: string, retryAfter = 1, cause?: unknown): DomainError {
   return new DomainError('unavailable', 'unavailable', message, { retryAfter, cause });
 }

@@ -1,5 +1,6 @@
-// How a service lives: configuration, migrations, database, broker, routes, relay, consumers, server; stopped in the
-// reverse order, so that requests in flight finish and what they committed is still published.
+// The life of a service: configuration, migrations, database, broker, its own parts, relay, consumers, server. They are
+// stopped in the reverse order, so that requests in flight finish and the events they committed are still published.
+import type { Express } from 'express';
 import type { DestinationStream } from 'pino';
 import { z } from 'zod';
 import { type Environment, loadConfig, processConfig } from './config.ts';
@@ -21,18 +22,22 @@ import { type RunningServer, serve } from './http/server.ts';
 import type { Broker, BrokerOptions, Consumer } from './messaging/broker.ts';
 import { connectRabbit } from './messaging/rabbitmq/broker.ts';
 import { startRelay } from './outbox/relay.ts';
+import { StopList } from './stop-list.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
 
 const serviceConfig = {
   ...processConfig,
   ...databaseConfig,
   AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// URL' }),
-  /** Put before every exchange and queue name, so that several meshes can share a broker. */
+  /** Prefix of every exchange and queue name, so that several stacks can share a broker. */
   AMQP_PREFIX: z.string().default(''),
-  /** Published events stay in the outbox so long, in seconds, for people to look at. */
+  /** Published events stay in the outbox for this time, so that people can inspect them. */
   OUTBOX_RETENTION_SECONDS: z.coerce.number().int().min(1).max(31_536_000).default(86_400),
 };
 
+type ServiceConfig = z.infer<z.ZodObject<typeof serviceConfig>>;
+
+/** What a service's own parts are made from. */
 export interface ServiceContext<Config> {
   config: Config;
   database: Database;
@@ -40,40 +45,40 @@ export interface ServiceContext<Config> {
   log: Logger;
 }
 
-/** What a service adds to the common frame. */
+/** What a service adds to the parts that all services have. */
 export interface ServiceParts {
   routes: readonly Route[];
-  /** Routes for its neighbours: not in the OpenAPI document, not reachable through the gateway. */
+  /** Routes for the other services: not in the OpenAPI document, not reachable through the gateway. */
   internalRoutes?: readonly Route[];
   consumers?: readonly Consumer[];
-  /** Shown in `/health`. */
+  /** More members of `/health`. */
   health?(): Promise<object>;
-  /** Begins background work; what it returns is called at the stop. */
+  /** Starts background work. @returns the function that stops it */
   start?(): () => Promise<void>;
 }
 
 export interface ServiceDefinition<Shape extends z.ZodRawShape = z.ZodRawShape> {
-  /** Also its schema in Postgres. */
+  /** Also the name of its schema in Postgres. */
   name: string;
   title: string;
   version: string;
   defaultPort: number;
-  /** The environment it reads besides the common one. */
+  /** Its own environment variables, in addition to those of every service. */
   config: Shape;
   entities: Entities;
-  /** Absolute path of its migrations. */
+  /** Absolute path of the migrations' folder. */
   migrations: string;
   parts(context: ServiceContext<z.infer<z.ZodObject<Shape>>>): ServiceParts;
 }
 
 interface StartOptions {
-  /** A transport to use in place of RabbitMQ; AMQP_URL is then not read. */
+  /** Connects to a broker other than RabbitMQ. AMQP_URL is then not read. */
   connectBroker?: (options: BrokerOptions) => Broker;
   logDestination?: DestinationStream;
   decorate?: Decoration;
 }
 
-/** For tests: stands between a service and what it is wired to, such as to let it fail there. */
+/** For tests: wraps the database, the broker and the routes of a service, to let them fail for example. */
 export interface Decoration {
   database?(database: Database): Database;
   broker?(broker: Broker): Broker;
@@ -93,18 +98,60 @@ export function defineService<Shape extends z.ZodRawShape>(definition: ServiceDe
   return definition as unknown as ServiceDefinition;
 }
 
-/** What a service's migrations and its own start agree on. */
+/** The database options that a service's migrations and its start have in common. */
 export function databaseOptionsOf(definition: ServiceDefinition, url: string): DatabaseOptions {
   const { name: schema, entities, migrations } = definition;
   return { url, schema, entities, migrations };
 }
 
-/** @throws ConfigError, the database's error when it stays away for 30 s, or the listen error (EADDRINUSE) */
+/** @throws ConfigError, the database's error after 30 s without a database, or the listen error (EADDRINUSE) */
 export async function startService(
   definition: ServiceDefinition,
   env: Environment,
   options: StartOptions = {},
 ): Promise<RunningService> {
+  const config = configOf(definition, env, options);
+  const log = createServiceLogger(definition, config, options);
+  const decorate = { ...undecorated, ...options.decorate };
+  const stops = new StopList(log, config.SHUTDOWN_TIMEOUT_MS);
+  try {
+    const database = decorate.database(await openMigratedDatabase(definition, config, log));
+    stops.add(() => database.close());
+    const connect = options.connectBroker ?? ((settings) => connectRabbit(config.AMQP_URL, settings));
+    const broker = decorate.broker(connect(brokerOptions(config.AMQP_PREFIX, log)));
+    stops.add((remainingMs) => broker.close(remainingMs));
+
+    const parts = definition.parts({ config, database, broker, log });
+    const relay = startRelay({ database, broker, log, retentionSeconds: config.OUTBOX_RETENTION_SECONDS });
+    stops.add((remainingMs) => relay.stop(Math.min(relayStopMs, remainingMs)));
+    for (const consumer of parts.consumers ?? []) broker.consume(consumer);
+    if (parts.start) stops.add(parts.start());
+
+    const app = createServiceApp(definition, log, {
+      routes: parts.routes.map(decorate.route),
+      internalRoutes: parts.internalRoutes?.map(decorate.route) ?? [],
+      environment: config.ENVIRONMENT,
+      isReady: async () => !stops.begun && (await database.isReachable()),
+      health: async () => ({
+        broker: broker.isConnected() ? 'connected' : 'disconnected',
+        outbox: await relay.backlog(),
+        ...(await parts.health?.()),
+      }),
+    });
+    const server = await serveApp(app, config);
+    stops.add((remainingMs) => server.close(Math.max(0, remainingMs - relayStopMs)));
+    log.info({ port: server.port, version: definition.version }, 'listening');
+    return { url: server.url, port: server.port, close: () => stops.run() };
+  } catch (error) {
+    await stops.run();
+    throw error;
+  }
+}
+
+/** Milliseconds of the shutdown that the requests in flight leave to the relay, and that the relay may take. */
+const relayStopMs = 2_000;
+
+function configOf(definition: ServiceDefinition, env: Environment, options: StartOptions): ServiceConfig {
   const { PORT, AMQP_URL, ...common } = serviceConfig;
   const schema = z.object({
     ...common,
@@ -112,85 +159,67 @@ export async function startService(
     ...(!options.connectBroker && { AMQP_URL }),
     ...definition.config,
   });
-  const config = loadConfig(schema, env) as z.infer<z.ZodObject<typeof serviceConfig>>;
-  const log = createLogger({
-    service: definition.name,
-    level: config.LOG_LEVEL,
-    ...(options.logDestination && { destination: options.logDestination }),
-  });
-  const decorate = { ...undecorated, ...options.decorate };
-  const started: ((deadline: number) => Promise<unknown>)[] = [];
-  const close = async (): Promise<void> => {
-    const deadline = Date.now() + config.SHUTDOWN_TIMEOUT_MS;
-    for (const stop of started.splice(0).reverse()) {
-      await stop(deadline).catch((error: unknown) => log.error({ err: error }, 'a part did not stop cleanly'));
-    }
-    log.info('stopped');
-  };
-  try {
-    const databaseOptions: DatabaseOptions = {
-      ...databaseOptionsOf(definition, config.DATABASE_URL),
-      poolMax: config.DATABASE_POOL_MAX,
-      pipelinedConnections: config.DATABASE_PIPELINED_CONNECTIONS,
-    };
-    const applied = await migrate(databaseOptions, log);
-    if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
-    const database = decorate.database(await openDatabase(databaseOptions));
-    started.push(() => database.close());
-
-    const connect = options.connectBroker ?? ((settings: BrokerOptions) => connectRabbit(config.AMQP_URL, settings));
-    const broker = decorate.broker(connect(brokerOptions(config.AMQP_PREFIX, log)));
-    started.push((deadline) => broker.close(Math.max(0, deadline - Date.now())));
-
-    const parts = definition.parts({ config, database, broker, log });
-    const relay = startRelay({ database, broker, log, retentionSeconds: config.OUTBOX_RETENTION_SECONDS });
-    started.push((deadline) => relay.stop(Math.max(0, Math.min(2_000, deadline - Date.now()))));
-    for (const consumer of parts.consumers ?? []) broker.consume(consumer);
-    if (parts.start) started.push(parts.start());
-
-    let stopping = false;
-    const app = createApp();
-    app.use(assignRequestId, accessLog(log));
-    addRoutes(app, [...parts.routes, ...(parts.internalRoutes ?? [])].map(decorate.route));
-    app.use(
-      healthRoutes({
-        info: { app: `PromoPulse ${definition.title}`, version: definition.version, environment: config.ENVIRONMENT },
-        details: async () => ({
-          broker: broker.isConnected() ? 'connected' : 'disconnected',
-          outbox: await relay.backlog(),
-          ...(await parts.health?.()),
-        }),
-        isReady: async () => !stopping && (await database.isReachable()),
-      }),
-    );
-    const document = describeApi(parts.routes, { title: definition.title, version: definition.version });
-    app.get('/openapi.json', (_request, response) => void response.json(document));
-    app.use(notFoundRoute, errorHandler(log, translateDatabaseError));
-    const server: RunningServer = await serve(app, {
-      host: config.HOST,
-      port: config.PORT,
-      keepAliveTimeoutMs: 65_000, // longer than the gateway keeps an idle connection, so that it never meets a closing one
-      maxHeaderBytes: 32_768, // what the gateway lets through (16 KiB) and what it adds
-      headersTimeoutMs: 10_000,
-      requestTimeoutMs: 15_000,
-    });
-    started.push((deadline) => {
-      stopping = true;
-      return server.close(Math.max(0, deadline - Date.now() - 2_000));
-    });
-    log.info({ port: server.port, version: definition.version }, 'listening');
-    return { url: server.url, port: server.port, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  return loadConfig(schema, env) as ServiceConfig;
 }
 
-/** Five attempts over about three seconds for an unknown fault; a database that is away is waited for. */
+function createServiceLogger({ name }: ServiceDefinition, config: ServiceConfig, options: StartOptions): Logger {
+  const { logDestination: destination } = options;
+  return createLogger({ service: name, level: config.LOG_LEVEL, ...(destination && { destination }) });
+}
+
+async function openMigratedDatabase(
+  definition: ServiceDefinition,
+  config: ServiceConfig,
+  log: Logger,
+): Promise<Database> {
+  const options: DatabaseOptions = {
+    ...databaseOptionsOf(definition, config.DATABASE_URL),
+    poolMax: config.DATABASE_POOL_MAX,
+    pipelinedConnections: config.DATABASE_PIPELINED_CONNECTIONS,
+  };
+  const applied = await migrate(options, log);
+  if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
+  return await openDatabase(options);
+}
+
+/** Unknown errors are retried for about three seconds (five attempts). An unavailable database is waited for. */
 export function brokerOptions(prefix: string, log: Logger): BrokerOptions {
   return {
     prefix,
     log,
     retry: { attempts: 5, delayMs: 200, maxDelayMs: 5_000, isTransient: isDatabaseUnavailable },
   };
+}
+
+interface ServiceAppOptions {
+  routes: readonly Route[];
+  internalRoutes: readonly Route[];
+  environment: string;
+  isReady(): Promise<boolean>;
+  health(): Promise<object>;
+}
+
+/** The express app of a service: its routes, its health pages and its OpenAPI document. */
+function createServiceApp({ title, version }: ServiceDefinition, log: Logger, options: ServiceAppOptions): Express {
+  const { routes, internalRoutes, environment, isReady, health } = options;
+  const app = createApp();
+  app.use(assignRequestId, accessLog(log));
+  addRoutes(app, [...routes, ...internalRoutes]);
+  const info = { app: `PromoPulse ${title}`, version, environment };
+  app.use(healthRoutes({ info, details: health, isReady }));
+  const document = describeApi(routes, { title, version });
+  app.get('/openapi.json', (_request, response) => void response.json(document));
+  app.use(notFoundRoute, errorHandler(log, translateDatabaseError));
+  return app;
+}
+
+function serveApp(app: Express, config: ServiceConfig): Promise<RunningServer> {
+  return serve(app, {
+    host: config.HOST,
+    port: config.PORT,
+    keepAliveTimeoutMs: 65_000, // longer than the gateway's, so that the gateway never uses a connection as it closes
+    maxHeaderBytes: 32_768, // the 16 KiB that the gateway accepts, and the headers that it adds
+    headersTimeoutMs: 10_000,
+    requestTimeoutMs: 15_000,
+  });
 }

@@ -15,7 +15,7 @@ const schema = z.object({
 
 const complete = { PORT: '8000', DATABASE_URL: 'postgres://users@db/app', SECRET: 'abcdefgh' };
 
-function complaint(env: Environment): string {
+function configError(env: Environment): string {
   try {
     loadConfig(schema, env);
   } catch (error) {
@@ -25,7 +25,7 @@ function complaint(env: Environment): string {
   throw new Error('the environment was accepted');
 }
 
-test('what is set is read by type, what is not set has its default', () => {
+test('a variable is converted by type, and an unset one has its default', () => {
   expect(loadConfig(schema, { ...complete, LOG_LEVEL: 'warn', DATABASE_POOL_MAX: '7', UNRELATED: 'x' })).toEqual({
     ENVIRONMENT: 'development',
     HOST: '0.0.0.0',
@@ -47,12 +47,12 @@ test('white space around a value is not part of it', () => {
   });
 });
 
-test('the result cannot be changed', () => {
+test('the result is frozen', () => {
   expect(Object.isFrozen(loadConfig(schema, complete))).toBe(true);
 });
 
-test('one message names everything that is missing or malformed, and no value', () => {
-  const message = complaint({
+test('one message names every missing or malformed variable, and no value', () => {
+  const message = configError({
     PORT: '70000',
     LOG_LEVEL: 'shouting',
     SHUTDOWN_TIMEOUT_MS: 'soonish',
@@ -78,13 +78,15 @@ test.each(['', ' ', '\t\n'])('a variable set to %j counts as not set', (blank) =
     OPTION: 'as usual',
     HOST: '0.0.0.0',
   });
-  expect(complaint({ ...complete, PORT: blank, SECRET: blank })).toBe(
+  expect(configError({ ...complete, PORT: blank, SECRET: blank })).toBe(
     'The environment is not complete:\n  - PORT is not set\n  - SECRET is not set',
   );
 });
 
-test.each(['-1', '65536', '80.5', 'Infinity', '8 0', 'http'])('the port %j is refused', (port) => {
-  expect(complaint({ ...complete, PORT: port })).toMatch(/^The environment is not complete:\n {2}- PORT is not valid/);
+test.each(['-1', '65536', '80.5', 'Infinity', '8 0', 'http'])('the port %j is rejected', (port) => {
+  expect(configError({ ...complete, PORT: port })).toMatch(
+    /^The environment is not complete:\n {2}- PORT is not valid/,
+  );
 });
 
 describe('a value in a file', () => {
@@ -112,25 +114,25 @@ describe('a value in a file', () => {
     expect(loadConfig(schema, { ...complete, SECRET_FILE: '' }).SECRET).toBe('abcdefgh');
   });
 
-  test('is checked like any other, and not shown', () => {
-    expect(complaint(withFile('wrong'))).toBe(
+  test('is validated like any other, and the message does not contain it', () => {
+    expect(configError(withFile('wrong'))).toBe(
       'The environment is not complete:\n  - SECRET is not valid: must be eight letters',
     );
   });
 
-  test('is refused beside NAME: which of the two is meant?', () => {
-    expect(complaint(withFile('secret', {}))).toBe(
+  test('is rejected if NAME is set as well', () => {
+    expect(configError(withFile('secret', {}))).toBe(
       'The environment is not complete:\n  - SECRET and SECRET_FILE are both set: keep one',
     );
   });
 
-  test.each(['nowhere', '.'])('that cannot be read (%s) is named once, without its path', (name) => {
-    expect(complaint(withFile(name))).toBe('The environment is not complete:\n  - SECRET_FILE cannot be read');
+  test.each(['nowhere', '.'])('that cannot be read (%s) is reported once, without its path', (name) => {
+    expect(configError(withFile(name))).toBe('The environment is not complete:\n  - SECRET_FILE cannot be read');
   });
 
-  test('that is empty is named, also where a default would do', () => {
+  test('that is empty is reported, also if the variable has a default', () => {
     const env = { ...withFile('blank'), OPTION_FILE: join(folder, 'blank') };
-    expect(complaint(env)).toBe(
+    expect(configError(env)).toBe(
       'The environment is not complete:\n  - SECRET_FILE names an empty file\n  - OPTION_FILE names an empty file',
     );
   });

@@ -1,4 +1,4 @@
-// How a service lives and dies, seen from outside: the users service as a process of its own, as in production.
+// The promise of a service's life, observed from outside: the users service runs as a process, as in production.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -27,19 +27,19 @@ import { createLogger } from '../src/telemetry/logger.ts';
 const main = join(import.meta.dirname, '../../../services/users/src/main.ts');
 const ada = { first_name: 'Ada', last_name: 'Lovelace', email: 'ada@example.com' };
 
-let place: TestDatabase;
+let database: TestDatabase;
 let prefix: string;
 let databaseProxy: TcpProxy;
 let brokerProxy: TcpProxy;
 const cleanUp: (() => unknown)[] = [];
 
 beforeAll(async () => {
-  place = await createTestDatabase(['users']);
+  database = await createTestDatabase(['users']);
 });
-afterAll(() => place.drop());
+afterAll(() => database.drop());
 beforeEach(async () => {
   prefix = uniquePrefix();
-  databaseProxy = await startTcpProxy(place.adminUrl);
+  databaseProxy = await startTcpProxy(database.adminUrl);
   brokerProxy = await startTcpProxy(amqpUrl());
   cleanUp.push(
     () => deleteTopology(prefix),
@@ -49,13 +49,15 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   for (const end of cleanUp.splice(0).reverse()) await end();
-  await withClient(place.adminUrl, (admin) => admin.query('truncate users.users, users.outbox').catch(() => undefined));
+  await withClient(database.adminUrl, (admin) =>
+    admin.query('truncate users.users, users.outbox').catch(() => undefined),
+  );
 });
 
 const environment = (): Record<string, string> => ({
   HOST: '127.0.0.1',
   PORT: '0',
-  DATABASE_URL: databaseProxy.through(place.urlFor('users')),
+  DATABASE_URL: databaseProxy.through(database.urlFor('users')),
   AMQP_URL: brokerProxy.through(amqpUrl()),
   AMQP_PREFIX: prefix,
   PII_ENCRYPTION_KEYS: testKeys[0],
@@ -66,9 +68,9 @@ interface ServiceProcess {
   child: ChildProcess;
   out(): string;
   err(): string;
-  /** Resolves once it listens. */
+  /** Resolves when it listens. */
   listening(timeoutMs?: number): Promise<Client & { port: number }>;
-  /** How it ended. */
+  /** Its exit code and signal. */
   ended: Promise<{ code: number | null; signal: string | null }>;
 }
 
@@ -104,7 +106,7 @@ function run(env: Record<string, string | undefined>): ServiceProcess {
   };
 }
 
-/** A POST whose body is only half sent. */
+/** Sends a POST with the first half of its body. */
 async function requestInFlight(port: number): Promise<{ socket: Socket; finish(): void; answer: Promise<string> }> {
   const body = JSON.stringify(ada);
   const socket = connect({ host: '127.0.0.1', port });
@@ -121,7 +123,7 @@ async function requestInFlight(port: number): Promise<{ socket: Socket; finish()
   return { socket, finish: () => void socket.write(body.slice(10)), answer: once(socket, 'close').then(() => answer) };
 }
 
-/** Routing keys and subjects of what arrives, as subscriptions would take it. */
+/** Consumes the queue of subscriptions. @returns the routing keys and subjects received so far */
 async function listen(): Promise<string[]> {
   const received: string[] = [];
   const broker = connectRabbit(amqpUrl(), brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })));
@@ -138,7 +140,7 @@ async function listen(): Promise<string[]> {
   return received;
 }
 
-describe('asked to stop', () => {
+describe('asked to stop, a service', () => {
   test.each(['SIGTERM', 'SIGINT'] as const)(
     'by %s, finishes the request in flight, publishes its event, and exits with 0',
     async (signal) => {
@@ -162,18 +164,18 @@ describe('asked to stop', () => {
     },
   );
 
-  test('while 50 requests come per second, leaves none of them unanswered that it began, and none of their events behind', async () => {
+  test('while 50 requests arrive per second, answers every accepted request and publishes every event', async () => {
     const received = await listen();
     const service = run(environment());
     const { port } = await service.listening();
     let sent = 0;
-    const asking: Promise<{ begun: number; status?: number; id?: number }>[] = [];
+    const responses: Promise<{ begun: number; status?: number; id?: number }>[] = [];
     const timer = setInterval(() => {
       const begun = performance.now();
       const body = JSON.stringify({ ...ada, email: `steady.${sent++}@example.com` });
       const headers = { 'content-type': 'application/json', connection: 'close' };
       const answer = fetch(`http://127.0.0.1:${port}/users`, { method: 'POST', headers, body });
-      asking.push(
+      responses.push(
         answer.then(
           async (response) => ({ begun, status: response.status, id: ((await response.json()) as { id: number }).id }),
           () => ({ begun }),
@@ -186,12 +188,12 @@ describe('asked to stop', () => {
     expect(await service.ended).toEqual({ code: 0, signal: null });
     expect(performance.now() - start).toBeLessThan(10_000);
     clearInterval(timer);
-    const answers = await Promise.all(asking);
-    // What was on its way when the port closed was refused; whatever was begun took effect and was answered.
+    const answers = await Promise.all(responses);
+    // A request that arrived after the port had closed was refused. Every other one took effect and was answered.
     for (const { begun, status } of answers) if (begun < start - 1_000 || status) expect(status).toBe(201);
     const created = answers.filter(({ status }) => status).map(({ id }) => `user.created ${id}`);
     expect(created.length).toBeGreaterThan(20);
-    const { rows } = await withClient(place.adminUrl, (admin) =>
+    const { rows } = await withClient(database.adminUrl, (admin) =>
       admin.query<{ id: number }>('select id from users.users'),
     );
     expect(rows.map(({ id }) => `user.created ${id}`).sort()).toEqual(created.sort());
@@ -211,7 +213,7 @@ describe('asked to stop', () => {
     expect(performance.now() - start).toBeLessThan(1_000);
   });
 
-  test('ends within its bound although a request never ends and the broker has fallen silent', async () => {
+  test('ends within its time limit although a request never ends and the broker is silent', async () => {
     await listen();
     const service = run({ ...environment(), SHUTDOWN_TIMEOUT_MS: '3000' });
     const { port, post } = await service.listening();
@@ -225,14 +227,14 @@ describe('asked to stop', () => {
     expect(performance.now() - start).toBeLessThan(8_000);
   });
 
-  test('while it still waits for its database, ends without it', async () => {
-    const service = run({ ...environment(), DATABASE_URL: 'postgres://nobody:secret@127.0.0.1:1/nothing' });
+  test('while it waits for its database, ends without it', async () => {
+    const service = run({ ...environment(), DATABASE_URL: 'postgres://unknown:secret@127.0.0.1:1/nothing' });
     await eventually(() => expect(service.out()).toContain('waiting for the database'));
     service.child.kill('SIGTERM');
     expect(await service.ended).toEqual({ code: 0, signal: null });
   });
 
-  test('ends within its bound although the database has fallen silent', async () => {
+  test('ends within its time limit although the database is silent', async () => {
     const service = run({ ...environment(), SHUTDOWN_TIMEOUT_MS: '3000' });
     await service.listening();
     databaseProxy.stall();
@@ -252,15 +254,15 @@ describe('asked to stop', () => {
 });
 
 const kills = fullScale ? 50 : 5;
-test(`killed ${kills} times under load, has every user it answered with 201, once, whatever its clients repeat`, async () => {
+test(`killed ${kills} times under load, stores every user it answered with 201 once, although clients repeat their requests`, async () => {
   const received = await listen();
   let service = run(environment());
   const { port } = await service.listening(30_000);
   const url = `http://127.0.0.1:${port}`;
   const users = new Map<string, number | undefined>();
-  let over = false;
-  /** Repeats what was not answered; 409 says that it had taken effect. */
-  async function createPatiently(email: string): Promise<void> {
+  let done = false;
+  /** Repeats a request that was not answered. A 409 then means that it had taken effect. */
+  async function createWithRetries(email: string): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       const answer = await client(url)
         .post('/users', { ...ada, email })
@@ -272,7 +274,7 @@ test(`killed ${kills} times under load, has every user it answered with 201, onc
     }
   }
   const clients = Array.from({ length: 8 }, async (_, index) => {
-    for (let n = 0; !over; n += 1) await createPatiently(`killed.${index}.${n}@example.com`);
+    for (let n = 0; !done; n += 1) await createWithRetries(`killed.${index}.${n}@example.com`);
   });
   for (let round = 0; round < kills; round += 1) {
     await sleep(200 + Math.random() * 200);
@@ -281,10 +283,12 @@ test(`killed ${kills} times under load, has every user it answered with 201, onc
     service = run({ ...environment(), PORT: String(port) });
     await service.listening(60_000);
   }
-  over = true;
+  done = true;
   await Promise.all(clients);
 
-  const rows = await withClient(place.adminUrl, (admin) => admin.query<{ id: number }>('select id from users.users'));
+  const rows = await withClient(database.adminUrl, (admin) =>
+    admin.query<{ id: number }>('select id from users.users'),
+  );
   expect(rows.rowCount).toBe(users.size);
   const ids = new Set(rows.rows.map(({ id }) => id));
   expect([...users.values()].filter((id) => id !== undefined && !ids.has(id))).toEqual([]);
@@ -293,8 +297,8 @@ test(`killed ${kills} times under load, has every user it answered with 201, onc
   expect(events().size).toBe(ids.size);
 }, 500_000);
 
-describe('cannot start and says why in plain words', () => {
-  test('when the environment is not complete: one message names everything, and it exits with 1', async () => {
+describe('a service that cannot start prints the reason', () => {
+  test('when the environment is not complete: one message names every variable, and it exits with 1', async () => {
     const service = run({ PORT: 'eighty', LOG_LEVEL: 'info' });
     expect(await service.ended).toEqual({ code: 1, signal: null });
     expect(service.out()).toBe('');
@@ -318,18 +322,18 @@ describe('cannot start and says why in plain words', () => {
     expect(service.err()).toMatch(/^[^\n]* cannot start\. [^\n]* is taken: set PORT to a free one\.\n$/);
   });
 
-  test('when the database refuses its password, which it does not repeat', async () => {
-    const url = new URL(place.urlFor('users'));
+  test('when the database rejects its password, which the message does not contain', async () => {
+    const url = new URL(database.urlFor('users'));
     url.password = 'hunter2';
     const service = run({ ...environment(), DATABASE_URL: url.href });
     expect(await service.ended).toEqual({ code: 1, signal: null });
     expect(service.err()).toBe(
-      'The users service cannot start. The database refuses the user or the password of DATABASE_URL.\n',
+      'The users service cannot start. The database rejects the user or the password of DATABASE_URL.\n',
     );
     expect(service.out() + service.err()).not.toContain('hunter2');
   });
 
-  test('when a rule of its own says no', async () => {
+  test('when its own configuration rule is broken', async () => {
     const service = run({ ...environment(), PII_INDEX_KEY: testKeys[0] });
     expect(await service.ended).toEqual({ code: 1, signal: null });
     expect(service.err()).toMatch(
@@ -338,7 +342,7 @@ describe('cannot start and says why in plain words', () => {
   });
 });
 
-describe('started too early', () => {
+describe('a service that is started', () => {
   test('before the database: waits for it, then serves', async () => {
     databaseProxy.limit(0);
     const service = run(environment());
@@ -349,7 +353,7 @@ describe('started too early', () => {
     expect(await post('/users', ada)).toMatchObject({ status: 201 });
   });
 
-  test('before the broker: serves, keeps the events, and publishes them once it comes', async () => {
+  test('before the broker: serves, keeps the events, and publishes them when the broker is available', async () => {
     brokerProxy.limit(0);
     const received = await listen();
     const service = run(environment());
@@ -371,12 +375,12 @@ describe('started too early', () => {
   });
 });
 
-test('lets go of a published event after OUTBOX_RETENTION_SECONDS', async () => {
+test('deletes a published event after OUTBOX_RETENTION_SECONDS', async () => {
   const { post } = await run({ ...environment(), OUTBOX_RETENTION_SECONDS: '1' }).listening();
   await listen();
   await post('/users', ada);
   const kept = (): Promise<boolean[]> =>
-    withClient(place.adminUrl, async (admin) => {
+    withClient(database.adminUrl, async (admin) => {
       const { rows } = await admin.query<{ published: boolean }>(
         'select published_at is not null as published from users.outbox',
       );
@@ -386,7 +390,7 @@ test('lets go of a published event after OUTBOX_RETENTION_SECONDS', async () => 
   await eventually(async () => expect(await kept()).toEqual([]), { timeoutMs: 40_000 });
 }, 60_000);
 
-describe('while the database', () => {
+describe('a service, while the database', () => {
   const outageSeconds = fullScale ? 30 : 3;
   const outage = {
     'is down': {
@@ -400,7 +404,7 @@ describe('while the database', () => {
   };
 
   test.each(['is down', 'is silent'] as const)(
-    '%s, lives, is not ready, answers 503 and nothing worse; after it works again within five seconds',
+    '%s, is live but not ready and answers only 503; it works again within five seconds of the end',
     async (kind) => {
       const service = run(environment());
       const { get, post, request } = await service.listening();
@@ -438,7 +442,7 @@ describe('while the database', () => {
     },
   );
 
-  test(`is down for ${outageSeconds} s under load, answers nothing but 503, is not restarted, and works again`, async () => {
+  test(`is down for ${outageSeconds} s under load, answers only 503, does not restart, and works again`, async () => {
     const service = run(environment());
     const { get, post, request } = await service.listening();
     const { body: user } = await post('/users', ada);
@@ -446,7 +450,7 @@ describe('while the database', () => {
     await eventually(async () => expect((await get(`/users/${user.id}`)).status).toBe(503));
     const statuses = new Map<number, number>();
     const end = Date.now() + outageSeconds * 1_000;
-    const asks = [
+    const requests = [
       () => get(`/users/${user.id}`),
       () => get('/users?email=ada@example.com'),
       () => post('/users', { ...ada, email: 'down@example.com' }),
@@ -454,9 +458,9 @@ describe('while the database', () => {
       () => get('/health/ready'),
     ];
     await Promise.all(
-      asks.map(async (ask) => {
+      requests.map(async (send) => {
         while (Date.now() < end) {
-          const { status } = await ask();
+          const { status } = await send();
           statuses.set(status, (statuses.get(status) ?? 0) + 1);
         }
       }),

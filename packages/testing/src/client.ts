@@ -1,19 +1,19 @@
-// A small HTTP client, and what an error answer should be.
+// A small HTTP client, and the error responses that tests expect.
 
 export interface ClientResponse<Body> {
   status: number;
   headers: Headers;
-  /** Parsed if it is JSON, else text. */
+  /** Parsed if its type is JSON; otherwise text. */
   body: Body;
 }
 
 export interface RequestOptions {
-  /** Sent as JSON; a string is sent as it is. */
+  /** Sent as JSON. A string is sent unchanged. */
   body?: unknown;
   headers?: Record<string, string>;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a test reads the wire, whose shape is what it checks
+// biome-ignore lint/suspicious/noExplicitAny: the shape of a response is what a test checks
 export type Wire = any;
 
 export interface Client {
@@ -23,7 +23,7 @@ export interface Client {
   request<Body = Wire>(method: string, path: string, options?: RequestOptions): Promise<ClientResponse<Body>>;
 }
 
-/** Redirects are answers too and not followed. */
+/** Creates a client that does not follow redirects: a test checks them like any response. */
 export function client(baseUrl: string): Client {
   const request: Client['request'] = async (method, path, { body, headers = {} } = {}) => {
     const response = await fetch(new URL(path, baseUrl), {
@@ -44,22 +44,35 @@ export function client(baseUrl: string): Client {
   };
 }
 
-/** The whole answer of an error, but for its request id. */
-export function problem(status: number, title: string, code: string, detail: string, errors?: object[]) {
-  return { type: 'about:blank', title, status, detail, code, ...(errors && { errors }) };
+/** The titles of RFC 9110, listed here so that the tests do not read them from the code under test. */
+const titles: Record<number, string> = {
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  422: 'Unprocessable Content',
+  500: 'Internal Server Error',
+};
+
+/** The body of an error response without its `request_id`. */
+export function problem(status: number, code: string, detail: string, errors?: object[]) {
+  return { type: 'about:blank', title: titles[status], status, detail, code, ...(errors && { errors }) };
 }
 
-/** What a 422 says that is about these fields. */
-export function invalid(...broken: (readonly [field: string, rule: string])[]) {
-  const detail = broken.map(([field, rule]) => `${field} ${rule}`).join('; ');
-  const errors = broken.map(([field, rule]) => ({ field, rule }));
-  return problem(422, 'Unprocessable Content', 'validation_failed', detail, errors);
+/** The body of a 422 response that lists these broken rules. */
+export function invalid(...brokenRules: (readonly [field: string, rule: string])[]) {
+  const detail = brokenRules.map(([field, rule]) => `${field} ${rule}`).join('; ');
+  const errors = brokenRules.map(([field, rule]) => ({ field, rule }));
+  return problem(422, 'validation_failed', detail, errors);
 }
 
-/** A problem's body without its request id, once that has been found to be the one of the header. */
+/**
+ * @returns the body of a problem without its `request_id` @throws if that differs from the header's, or it is no
+ * problem
+ */
 export function bodyOf({ body, headers }: ClientResponse<Record<string, unknown>>): object {
   const { request_id, ...rest } = body;
-  if (request_id !== headers.get('x-request-id')) throw new Error('the body names another request than the header');
-  if (headers.get('content-type') !== 'application/problem+json; charset=utf-8') throw new Error('not a problem');
+  if (request_id !== headers.get('x-request-id')) throw new Error('the request_id of the body differs from the header');
+  if (headers.get('content-type') !== 'application/problem+json; charset=utf-8')
+    throw new Error('the response is not a problem document');
   return rest;
 }

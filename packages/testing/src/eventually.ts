@@ -1,10 +1,10 @@
-// Waits for an outcome.
+// Waiting for a condition.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** TEST_SCALE=full, as CI has it: tests that scale take the time for the whole figures of docs/reliability.md. */
+/** Set by TEST_SCALE=full, as in CI: scalable tests then run with the numbers of docs/reliability.md. */
 export const fullScale = process.env.TEST_SCALE === 'full';
 
-/** Repeats `assertion` until it passes; after `timeoutMs` its last failure is thrown. */
+/** Repeats `assertion` until it passes. @returns its result @throws its last error after `timeoutMs` milliseconds */
 export async function eventually<Result>(
   assertion: () => Result | Promise<Result>,
   { timeoutMs = 10_000, everyMs = 25 } = {},

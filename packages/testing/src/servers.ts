@@ -1,4 +1,4 @@
-// The PostgreSQL and RabbitMQ of a test run: a database and queues of its own for each test file.
+// The PostgreSQL and RabbitMQ of a test run. Each test file has its own database and queues on them.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -9,18 +9,18 @@ import { topologyOf } from '@promopulse/shared/messaging/rabbitmq/topology';
 import { connect } from 'amqplib';
 
 export interface TestDatabase {
-  /** For the service's own role, which owns the schema of that name. */
+  /** The URL for the service's role, which owns the schema of the service's name. */
   urlFor(service: string): string;
   adminUrl: string;
   drop(): Promise<void>;
 }
 
-/** A database and roles of its own, so that test files run side by side; call `drop` in afterAll. */
+/** Creates a database with its own roles, so that test files can run in parallel. Call `drop` in afterAll. */
 export async function createTestDatabase(services: readonly string[] = allServices): Promise<TestDatabase> {
   const cluster = required('TEST_DATABASE_URL');
   const name = `test_${randomBytes(6).toString('hex')}`;
-  const place = { database: name, services };
-  const { adminUrl, urls } = await provision(cluster, place);
+  const options = { database: name, services };
+  const { adminUrl, urls } = await provision(cluster, options);
   return {
     adminUrl,
     urlFor: (service) => {
@@ -28,7 +28,7 @@ export async function createTestDatabase(services: readonly string[] = allServic
       if (url === undefined) throw new Error(`${service} was not provisioned in this test's database`);
       return url;
     },
-    drop: () => unprovision(cluster, place),
+    drop: () => unprovision(cluster, options),
   };
 }
 
@@ -46,34 +46,28 @@ export function databaseVersion(url: string): Promise<string> {
 
 /** Connects once. @returns the version of the broker that answers at `url` */
 export async function brokerVersion(url: string): Promise<string> {
-  const model = await connect(url, { timeout: 5_000 });
-  const { version } = model.connection.serverProperties;
-  await model.close();
+  const connection = await connect(url, { timeout: 5_000 });
+  const { version } = connection.connection.serverProperties;
+  await connection.close();
   return version;
 }
 
-/** For AMQP_PREFIX: keeps the queues of this test file apart from all others on the broker. */
+/** A value for AMQP_PREFIX that separates the queues of this test file from all others on the broker. */
 export function uniquePrefix(): string {
   return `test-${randomBytes(6).toString('hex')}.`;
 }
 
-/** Runs rabbitmqctl on the broker of the run, for example `rabbitmqctl('stop_app')`; throws where there is no access. */
+/** Runs rabbitmqctl on the broker of the run, for example `rabbitmqctl('stop_app')`. @throws if it has no access */
 export async function rabbitmqctl(...args: string[]): Promise<string> {
   const script = `${required('TEST_RABBITMQCTL')} "$@"`;
   const { stdout } = await promisify(execFile)('/bin/sh', ['-c', script, 'sh', ...args]);
   return stdout;
 }
 
-function required(name: string): string {
-  const value = process.env[name];
-  if (!value) throw new Error(`${name} is not set: run tests by "npm test", whose global setup starts the servers`);
-  return value;
-}
-
-/** Removes what a test declared on the broker of the run. */
+/** Deletes the queues and exchanges that a test declared on the broker of the run. */
 export async function deleteTopology(prefix: string): Promise<void> {
-  const model = await connect(amqpUrl(), { timeout: 5_000 });
-  const channel = await model.createChannel();
+  const connection = await connect(amqpUrl(), { timeout: 5_000 });
+  const channel = await connection.createChannel();
   const topology = topologyOf(prefix);
   for (const name of Object.keys(queues)) {
     await channel.deleteQueue(topology.queue(name));
@@ -81,5 +75,11 @@ export async function deleteTopology(prefix: string): Promise<void> {
   }
   await channel.deleteExchange(topology.events);
   await channel.deleteExchange(topology.deadLetters);
-  await model.close();
+  await connection.close();
+}
+
+function required(name: string): string {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set: run tests by "npm test", whose global setup starts the servers`);
+  return value;
 }

@@ -1,11 +1,10 @@
-// What tests of all packages share: an own database per test file, the brokers of the run, waiting for an outcome,
-// and a small HTTP client. The servers are chosen and started once per run by test/support/global-setup.ts.
+// A service for tests, on the servers of the run. test/support/global-setup.ts chooses and starts them once per run.
 import { type ServiceDefinition, startService } from '@promopulse/shared/service';
 import pg from 'pg';
 import { type Client, client, type Wire } from './client.ts';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from './servers.ts';
 
-/** Fernet keys for tests; the first two encrypt, the third is for the blind index. */
+/** Fernet keys for tests: two encryption keys, and the key of the blind index. */
 export const testKeys = [
   'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=',
   'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=',
@@ -19,12 +18,12 @@ export interface TestService {
   env: Record<string, string>;
   /** Runs SQL as the administrator. */
   sql<Row = Wire>(text: string, values?: readonly unknown[]): Promise<Row[]>;
-  /** Events recorded so far, in order: name, subject and data. */
+  /** The events in the outbox, in the order in which they were recorded. */
   events(): Promise<{ name: string; subject: string; data: Wire }[]>;
   close(): Promise<void>;
 }
 
-/** One service as in production, on its own database and with its own exchange and queues on the real broker. */
+/** Starts a service as in production, on its own database and with its own exchange and queues on the real broker. */
 export async function startTestService(
   definition: ServiceDefinition,
   env: Record<string, string> = {},

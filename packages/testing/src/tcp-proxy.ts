@@ -1,93 +1,112 @@
-// A TCP proxy that can be a bad network: cuts, silence, refusals, and bytes that nobody sent.
+// A TCP proxy that simulates a bad network: resets, silence, cut responses and injected bytes.
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
-export interface TcpProxy {
-  port: number;
-  /** The given address as seen through the proxy. */
-  through(url: string): string;
-  /** Connections accepted so far. */
-  accepted(): number;
+/**
+ * Forwards each accepted connection to the target, over a second connection. States:
+ * - forwarding: bytes pass both ways, from the target at most `limit` bytes per connection;
+ * - stalled: no bytes pass, and connections stay open, as on a half-open TCP connection;
+ * - closed.
+ */
+export class TcpProxy {
+  port = 0;
+  readonly #target: { host: string; port: number };
+  readonly #server: Server;
+  readonly #pairs = new Set<[client: Socket, upstream: Socket]>();
+  #accepted = 0;
+  #stalled = false;
+  #limit: number | undefined;
+
+  constructor(target: string) {
+    const { hostname, port } = new URL(target);
+    this.#target = { host: hostname, port: Number(port) };
+    this.#server = createServer((client) => this.#forward(client));
+  }
+
+  async listen(): Promise<void> {
+    this.#server.listen(0, '127.0.0.1');
+    await once(this.#server, 'listening');
+    this.port = (this.#server.address() as AddressInfo).port;
+  }
+
+  /** The URL with the proxy's address in place of its own. */
+  through(url: string): string {
+    const through = new URL(url);
+    through.hostname = '127.0.0.1';
+    through.port = String(this.port);
+    return through.href;
+  }
+
+  /** Number of connections accepted so far. */
+  accepted(): number {
+    return this.#accepted;
+  }
+
   /** Resets every connection. */
-  cut(): void;
-  /** From now on nothing moves either way, while connections stay open: what a half-open link looks like. */
-  stall(): void;
-  resume(): void;
-  /** Cuts each new connection after so many bytes from the server; undefined takes the limit away. */
-  limit(bytes: number | undefined): void;
-  /** Sends bytes to one end of every connection, as if the other end had. */
-  inject(to: 'client' | 'server', bytes: Buffer): void;
-  close(): Promise<void>;
-}
+  cut(): void {
+    for (const socket of this.#sockets()) socket.resetAndDestroy();
+  }
 
-export async function startTcpProxy(target: string): Promise<TcpProxy> {
-  const { hostname, port } = new URL(target);
-  const pairs = new Set<[Socket, Socket]>();
-  let accepted = 0;
-  let stalled = false;
-  let limit: number | undefined;
+  /** Stops forwarding. Connections stay open, and new ones are accepted. */
+  stall(): void {
+    this.#stalled = true;
+    for (const socket of this.#sockets()) socket.pause();
+  }
 
-  const server = createServer((client) => {
-    accepted += 1;
-    const upstream = connect({ host: hostname, port: Number(port) });
+  resume(): void {
+    this.#stalled = false;
+    for (const socket of this.#sockets()) socket.resume();
+  }
+
+  /** Ends each new connection after this number of bytes from the target. undefined removes the limit. */
+  limit(bytes: number | undefined): void {
+    this.#limit = bytes;
+  }
+
+  /** Sends bytes to one end of every connection, as if the other end had sent them. */
+  inject(to: 'client' | 'server', bytes: Buffer): void {
+    for (const [client, upstream] of this.#pairs) (to === 'client' ? client : upstream).write(bytes);
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    for (const socket of this.#sockets()) socket.destroy();
+    await closed;
+  }
+
+  #sockets(): Socket[] {
+    return [...this.#pairs].flat();
+  }
+
+  #forward(client: Socket): void {
+    this.#accepted += 1;
+    const upstream = connect(this.#target);
     const pair: [Socket, Socket] = [client, upstream];
-    pairs.add(pair);
-    let left = limit ?? Number.POSITIVE_INFINITY;
+    this.#pairs.add(pair);
+    let remaining = this.#limit ?? Number.POSITIVE_INFINITY;
     const end = (): void => {
-      pairs.delete(pair);
+      this.#pairs.delete(pair);
       client.destroy();
       upstream.destroy();
     };
     client.on('data', (chunk) => upstream.write(chunk));
     upstream.on('data', (chunk) => {
-      client.write(chunk.subarray(0, left));
-      left -= chunk.length;
-      if (left < 0) client.end(end);
+      client.write(chunk.subarray(0, remaining));
+      remaining -= chunk.length;
+      if (remaining < 0) client.end(end);
     });
     for (const socket of pair) {
       socket.on('error', end);
       socket.on('close', end);
-      if (stalled) socket.pause();
+      if (this.#stalled) socket.pause();
     }
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address() as AddressInfo;
+  }
+}
 
-  return {
-    port: address.port,
-    through: (url) => {
-      const through = new URL(url);
-      through.hostname = '127.0.0.1';
-      through.port = String(address.port);
-      return through.href;
-    },
-    accepted: () => accepted,
-    cut: () => {
-      for (const [client, upstream] of pairs) {
-        client.resetAndDestroy();
-        upstream.resetAndDestroy();
-      }
-    },
-    stall: () => {
-      stalled = true;
-      for (const socket of [...pairs].flat()) socket.pause();
-    },
-    resume: () => {
-      stalled = false;
-      for (const socket of [...pairs].flat()) socket.resume();
-    },
-    limit: (bytes) => {
-      limit = bytes;
-    },
-    inject: (to, bytes) => {
-      for (const [client, upstream] of pairs) (to === 'client' ? client : upstream).write(bytes);
-    },
-    close: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of [...pairs].flat()) socket.destroy();
-      await closed;
-    },
-  };
+/** @param target the URL of the server behind the proxy */
+export async function startTcpProxy(target: string): Promise<TcpProxy> {
+  const proxy = new TcpProxy(target);
+  await proxy.listen();
+  return proxy;
 }

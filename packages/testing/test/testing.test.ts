@@ -17,24 +17,24 @@ describe('a database per test file', () => {
   });
   afterAll(() => database.drop());
 
-  const ask = (service: string, sql: string) => withClient(database.urlFor(service), (client) => client.query(sql));
+  const query = (service: string, sql: string) => withClient(database.urlFor(service), (client) => client.query(sql));
 
-  test('a service owns the schema of its name and finds its tables without naming it', async () => {
-    await ask('users', 'create table cards (id int)');
-    const { rows } = await ask('users', 'select current_schema as schema, count(*)::int as cards from cards');
+  test('a service owns the schema of its name and needs not name it to use its tables', async () => {
+    await query('users', 'create table cards (id int)');
+    const { rows } = await query('users', 'select current_schema as schema, count(*)::int as cards from cards');
     expect(rows).toEqual([{ schema: 'users', cards: 0 }]);
   });
 
   test.each([
-    ['read a neighbour', 'select * from users.cards'],
-    ['write into a neighbour', 'create table users.mine (id int)'],
-    ['make schemas', 'create schema more'],
-    ['use the public schema', 'create table public.mine (id int)'],
+    ['read the tables of another service', 'select * from users.cards'],
+    ['create a table in the schema of another service', 'create table users.mine (id int)'],
+    ['create a schema', 'create schema more'],
+    ['create a table in the public schema', 'create table public.mine (id int)'],
   ])('a service may not %s', async (_what, sql) => {
-    await expect(ask('promotions', sql)).rejects.toMatchObject({ code: '42501' });
+    await expect(query('promotions', sql)).rejects.toMatchObject({ code: '42501' });
   });
 
-  test('many are made at the same time, and a dropped one leaves no role behind', async () => {
+  test('many can be created at the same time, and a dropped one leaves no role', async () => {
     const many = await Promise.all([1, 2, 3, 4].map(() => createTestDatabase(['users'])));
     await Promise.all(many.map((one) => databaseVersion(one.urlFor('users'))));
     await Promise.all(many.map((one) => one.drop()));
@@ -46,12 +46,12 @@ describe('a database per test file', () => {
   });
 });
 
-test('the run has a real RabbitMQ that every file keeps its own prefix on', async () => {
+test('the run has a real RabbitMQ, and each call gives a different prefix', async () => {
   expect(await brokerVersion(amqpUrl())).toMatch(/^\d+\.\d+/);
   expect(uniquePrefix()).not.toBe(uniquePrefix());
 });
 
-test('eventually gives the first result, or the last failure once its time is over', async () => {
+test('eventually returns the first result, or throws the last error after its time limit', async () => {
   let calls = 0;
   const third = () => {
     calls += 1;

@@ -298,6 +298,6 @@ test('an unknown path is 404', async () => {
   for (const path of ['/', '/promotion', '/Promotions', '/promotions/1/activate']) {
     const answer = await api.get(path);
     expect(answer.status).toBe(404);
-    expect(bodyOf(answer)).toEqual(problem(404, 'Not Found', 'no_such_path', 'Not Found'));
+    expect(bodyOf(answer)).toEqual(problem(404, 'no_such_path', 'Not Found'));
   }
 });

@@ -78,7 +78,7 @@ describe('the outbox', () => {
       await setStatus(api, active, 'ended'),
     ]);
     for (const { status, body } of answers) {
-      expect([status, body.detail]).toEqual([500, 'Something went wrong on our side.']);
+      expect([status, body.detail]).toEqual([500, 'The server failed. Report the request_id.']);
     }
     expect(await rows()).toEqual(before);
     expect(await service.events()).toEqual(events);

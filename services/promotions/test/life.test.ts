@@ -15,8 +15,6 @@ beforeAll(async () => {
 });
 afterAll(() => service?.close());
 
-const title = 'Unprocessable Content';
-
 describe('the status', () => {
   test.each(statuses.flatMap((from) => statuses.map((to) => [from, to] as const)))('%s to %s', async (from, to) => {
     const promotion = await promotionIn(api, from);
@@ -40,7 +38,6 @@ describe('the status', () => {
     expect(bodyOf(answer)).toEqual(
       problem(
         422,
-        title,
         'invalid_transition',
         `Cannot transition from ${from} to ${to}. Valid transitions: DRAFT→ACTIVE, ACTIVE→ENDED`,
         [{ field: 'status', rule: `must be reachable from ${from}` }],
@@ -74,7 +71,6 @@ const edited = {
 const refused = (status: string, ...names: string[]) =>
   problem(
     422,
-    title,
     'field_not_editable',
     `Cannot edit field '${names[0]}' when promotion is in ${status} status`,
     names.map((field) => ({ field, rule: `cannot be edited when the promotion is ${status}` })),

@@ -52,4 +52,4 @@ function expectStatus<Body>(status: number, answer: ClientResponse<Body>): Body 
   return answer.body;
 }
 
-export const notFound = problem(404, 'Not Found', 'not_found', 'Promotion not found');
+export const notFound = problem(404, 'not_found', 'Promotion not found');

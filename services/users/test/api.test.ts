@@ -202,7 +202,7 @@ describe('getting a user', () => {
     const answer = await api.request('DELETE', '/users/1');
     expect(answer.status).toBe(405);
     expect(answer.headers.get('allow')).toBe('GET, HEAD, PATCH');
-    expect(bodyOf(answer)).toEqual(problem(405, 'Method Not Allowed', 'method_not_allowed', 'Method Not Allowed'));
+    expect(bodyOf(answer)).toEqual(problem(405, 'method_not_allowed', 'Method Not Allowed'));
   });
 });
 

@@ -71,7 +71,7 @@ describe('the outbox', () => {
     await service.sql('create trigger refuse before insert on users.outbox execute function users.refuse()');
     const answer = await service.api.post('/users', { ...ada, email: 'rolled.back@example.com' });
     await service.sql('drop trigger refuse on users.outbox');
-    expect(answer).toMatchObject({ status: 500, body: { detail: 'Something went wrong on our side.' } });
+    expect(answer).toMatchObject({ status: 500, body: { detail: 'The server failed. Report the request_id.' } });
     expect((await service.api.get('/users?email=rolled.back@example.com')).body.total).toBe(0);
     expect((await service.api.post('/users', { ...ada, email: 'rolled.back@example.com' })).status).toBe(201);
   });

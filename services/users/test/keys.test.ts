@@ -44,9 +44,7 @@ describe('rotating the encryption key', () => {
     });
     const answer = await service.api.get(`/users/${user.id}`);
     expect(answer.status).toBe(500);
-    expect(bodyOf(answer)).toEqual(
-      problem(500, 'Internal Server Error', 'internal_error', 'Something went wrong on our side.'),
-    );
+    expect(bodyOf(answer)).toEqual(problem(500, 'internal_error', 'The server failed. Report the request_id.'));
   });
 });
 

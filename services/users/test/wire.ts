@@ -35,5 +35,5 @@ export async function patiently<Body>(send: () => Promise<ClientResponse<Body>>)
   return patiently(send);
 }
 
-export const notFound = problem(404, 'Not Found', 'not_found', 'User not found');
-export const taken = problem(409, 'Conflict', 'email_taken', 'User with this email already exists');
+export const notFound = problem(404, 'not_found', 'User not found');
+export const taken = problem(409, 'email_taken', 'User with this email already exists');

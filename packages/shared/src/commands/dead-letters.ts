@@ -1,5 +1,5 @@
-// The operator's command on messages that were set aside: `npm run dead-letters -- list`. With AMQP_URL it works on
-// RabbitMQ, without it on the files of the mesh in one process (`npm start`), which need not be running.
+// The operator's command for dead-lettered messages: `npm run dead-letters -- list`. With AMQP_URL it works on
+// RabbitMQ, without it on the files of `npm start`, which need not be running.
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
@@ -9,10 +9,10 @@ import { openFileDeadLetters } from '../messaging/in-memory/dead-letters.ts';
 import { openRabbitDeadLetters } from '../messaging/rabbitmq/dead-letters.ts';
 
 const usage = `Usage: dead-letters list [--json]
-       dead-letters replay  <id …> | --all    put back into the queue they came from
-       dead-letters discard <id …> | --all    throw away
-Reads AMQP_URL and AMQP_PREFIX; without AMQP_URL the files in DEAD_LETTER_DIR (default DATA_DIR/dead-letters,
-and DATA_DIR is .data). Each may be given as NAME_FILE.`;
+       dead-letters replay  <id …> | --all    put messages back into their queue
+       dead-letters discard <id …> | --all    delete messages
+Reads AMQP_URL and AMQP_PREFIX. Without AMQP_URL: the files in DEAD_LETTER_DIR (default DATA_DIR/dead-letters;
+DATA_DIR is .data by default). Each variable may be given as NAME_FILE.`;
 
 interface Command {
   verb: 'list' | 'replay' | 'discard';
@@ -21,7 +21,7 @@ interface Command {
   json: boolean;
 }
 
-/** @returns undefined when it makes no sense */
+/** @returns undefined when the arguments are not valid */
 function readCommand(args: string[]): Command | undefined {
   try {
     const { values, positionals } = parseArgs({
@@ -39,55 +39,51 @@ function readCommand(args: string[]): Command | undefined {
   }
 }
 
-/** Where to look; DEAD_LETTER_DIR, or the data folder of `npm start`, unless AMQP_URL names a RabbitMQ. */
-async function open(): Promise<{ letters: DeadLetterStore; place: string }> {
-  const { AMQP_URL, AMQP_PREFIX, DATA_DIR, DEAD_LETTER_DIR } = loadConfig(places, process.env);
-  if (AMQP_URL) {
-    return { letters: await openRabbitDeadLetters(AMQP_URL, { prefix: AMQP_PREFIX }), place: new URL(AMQP_URL).host };
-  }
-  const folder = resolve(DEAD_LETTER_DIR ?? join(DATA_DIR, 'dead-letters'));
-  return { letters: openFileDeadLetters(folder), place: folder };
-}
-
-const places = z.object({
+const storeConfig = z.object({
   AMQP_URL: z.string().optional(),
   AMQP_PREFIX: z.string().default(''),
   DATA_DIR: z.string().default('.data'),
   DEAD_LETTER_DIR: z.string().optional(),
 });
 
-function table(letters: readonly DeadLetter[]): string {
+/** Opens the RabbitMQ of AMQP_URL, or else the folder DEAD_LETTER_DIR. `location` is its host or its path. */
+async function openStore(): Promise<{ store: DeadLetterStore; location: string }> {
+  const { AMQP_URL, AMQP_PREFIX, DATA_DIR, DEAD_LETTER_DIR } = loadConfig(storeConfig, process.env);
+  if (AMQP_URL) {
+    const store = await openRabbitDeadLetters(AMQP_URL, { prefix: AMQP_PREFIX });
+    return { store, location: new URL(AMQP_URL).host };
+  }
+  const folder = resolve(DEAD_LETTER_DIR ?? join(DATA_DIR, 'dead-letters'));
+  return { store: openFileDeadLetters(folder), location: folder };
+}
+
+function table(deadLetters: readonly DeadLetter[]): string {
   const rows = [
     ['ID', 'QUEUE', 'ROUTING KEY', 'REASON', 'ATTEMPTS', 'FAILED AT'],
-    ...letters.map(({ id, queue, routingKey, reason, attempts, failedAt }) =>
-      // Ids and keys may be anybody's: a control character must not reach the terminal.
+    ...deadLetters.map(({ id, queue, routingKey, reason, attempts, failedAt }) =>
+      // Ids and keys may come from any publisher: a control character must not reach the terminal.
       [id, queue, routingKey, reason, String(attempts), failedAt].map((cell) => cell.replaceAll(/\p{Cc}/gu, '?')),
     ),
   ];
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  const lineOf = (row: readonly string[]): string =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
+  return rows.map((row) => lineOf(row).trimEnd()).join('\n');
 }
 
 async function run({ verb, ids, all, json }: Command): Promise<string> {
-  const { letters, place } = await open();
+  const { store, location } = await openStore();
   try {
     if (verb === 'list') {
-      const list = await letters.list();
-      if (json) return JSON.stringify(list, null, 2);
-      return list.length > 0 ? table(list) : `No dead letters in ${place}.`;
+      const deadLetters = await store.list();
+      if (json) return JSON.stringify(deadLetters, null, 2);
+      return deadLetters.length > 0 ? table(deadLetters) : `No dead letters in ${location}.`;
     }
-    const count = await letters[verb](all ? undefined : ids);
-    if (count < ids.length) process.exitCode = 1; // not all that were named are there
-    return `${verb === 'replay' ? 'Put back' : 'Thrown away'}: ${count}${all ? '' : ` of ${ids.length}`}.`;
+    const count = await store[verb](all ? undefined : ids);
+    if (count < ids.length) process.exitCode = 1; // some of the ids do not exist
+    return `${verb === 'replay' ? 'Replayed' : 'Discarded'}: ${count}${all ? '' : ` of ${ids.length}`}.`;
   } finally {
-    await letters.close();
+    await store.close();
   }
 }
 

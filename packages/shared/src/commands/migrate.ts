@@ -7,11 +7,11 @@ import { databaseOptionsOf, type ServiceDefinition } from '../service.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 
 const usage = `Usage: node src/migrate.ts <command>
-  current        the migration applied last
-  list           every migration, and whether it is applied
-  create [name]  write a migration from what changed in the entities (needs no database)
-  up             apply what is pending
-  down           revert the migration applied last`;
+  current        show the migration that was applied last
+  list           list all migrations: applied or pending
+  create [name]  write a migration with the changes of the entities (needs no database)
+  up             apply the pending migrations
+  down           revert the migration that was applied last`;
 
 const commands: Record<string, (options: DatabaseOptions, log: Logger) => Promise<string[]>> = {
   current: async (options, log) => {
@@ -32,7 +32,7 @@ const commands: Record<string, (options: DatabaseOptions, log: Logger) => Promis
   },
 };
 
-/** The body of every migrate.ts: exits 2 with a message for wrong usage or a missing DATABASE_URL. */
+/** The body of every migrate.ts. Wrong arguments and a missing DATABASE_URL are reported with exit code 2. */
 export async function migrationCommand(definition: ServiceDefinition, args: string[], env: Environment): Promise<void> {
   try {
     for (const line of await run(definition, args, env)) process.stdout.write(`${line}\n`);
@@ -59,5 +59,5 @@ async function run(definition: ServiceDefinition, args: string[], env: Environme
   );
 }
 
-/** For what only compares files. */
+/** For operations that need no database. */
 export const offlineUrl = 'postgres://nowhere/offline';

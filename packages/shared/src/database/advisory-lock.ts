@@ -1,11 +1,11 @@
-// A lock that one process of all replicas can hold.
+// A lock that at most one process of all replicas holds.
 import type { Connection, Database } from './database.ts';
 
 /**
- * Takes a session-level advisory lock that only one process of all replicas can hold, on a connection of its own.
- * It is held until that connection ends or dies, or the server has heard nothing on it for `silentMs`: the server
- * keeps a session whose network has forgotten it for hours, and its lock with it.
- * @returns undefined when another holds it
+ * Tries to take a session-level advisory lock, on a connection of its own. The lock ends with that connection, which
+ * the server closes after `silentMs` milliseconds without a statement: without this limit it would keep the session,
+ * and its lock, for hours after the network has lost the connection.
+ * @returns the connection that holds the lock; undefined when another process holds it
  */
 export async function tryLock(database: Database, name: string, silentMs = 60_000): Promise<Connection | undefined> {
   const connection = await database.connect();

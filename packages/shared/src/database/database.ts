@@ -1,28 +1,32 @@
-// One service's Postgres: MikroORM for everything, and pg below it for the few hot statements that are worth preparing
-// (MikroORM inlines literals into every text, so the server plans each one anew) and sending together (pipelines.ts).
+// One service's Postgres: MikroORM, and below it node-postgres for the few frequent statements that are worth preparing
+// and pipelining (pipelined-connections.ts). MikroORM inlines literals into the SQL, so the server plans each text
+// again.
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntityManager, type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
 import type pg from 'pg';
 import { z } from 'zod';
-import { openPipelinedConnections } from './pipelined-connections.ts';
+import { PipelinedConnections } from './pipelined-connections.ts';
 import { queryOf, type Statement } from './prepared.ts';
 
 const defaultPipelinedConnections = 4;
 
 export const databaseConfig = {
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
-  /** Connections of this process for transactions; one of them leads the relay. */
+  /** Maximum number of this process's connections for transactions. The relay's leader holds one of them. */
   DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(5),
-  /** Connections besides for single statements, many at once on each. 0: those, too, take a connection of the pool each. */
+  /**
+   * Maximum number of further connections that single statements share. 0: each statement takes a connection of the
+   * pool.
+   */
   DATABASE_PIPELINED_CONNECTIONS: z.coerce.number().int().min(0).max(100).default(defaultPipelinedConnections),
 };
 
-/** A connection of the pool, held for itself. */
+/** A connection of the pool, held until `release` or `end`. */
 export interface Connection {
   query<Row>(statement: Statement, values?: readonly unknown[]): Promise<Row[]>;
-  /** Gives it back to the pool, with whatever its session holds. */
+  /** Returns the connection to the pool. Its session keeps its locks and settings. */
   release(): void;
-  /** Closes the connection, and with it ends the session's locks; what is under way on it fails. */
+  /** Closes the connection. The session's locks end; statements in flight fail. */
   end(): void;
 }
 
@@ -33,7 +37,7 @@ export interface DatabaseOptions {
   url: string;
   schema: string;
   entities: Entities;
-  /** Absolute path of the folder of migrations. */
+  /** Absolute path of the migrations' folder. */
   migrations: string;
   poolMax?: number;
   pipelinedConnections?: number;
@@ -41,38 +45,38 @@ export interface DatabaseOptions {
 
 export interface Database {
   schema: string;
-  /** A fresh entity manager for one unit of work outside a transaction. */
+  /** Forks an entity manager for one unit of work outside a transaction. */
   em(): EntityManager;
-  /** Runs one transaction; once it is committed, whoever asked by `onCommit` is told. */
+  /** Runs one transaction. Calls the listeners of `onCommit` after the commit. */
   transaction<Result>(work: (em: EntityManager) => Promise<Result>): Promise<Result>;
-  /** Runs a prepared statement. */
+  /** Runs a prepared statement that records no event. */
   run<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
-  /** Runs a prepared statement that, when it returns rows, has recorded events: like a transaction of its own. */
+  /** Runs a prepared statement that records events if it returns rows. Then it calls the listeners of `onCommit`. */
   write<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   onCommit(listener: () => void): void;
-  /** Whether the server answers now. @throws the database's error when it does not */
+  /** @returns true if the server answers @throws the database's error if it does not */
   isReachable(): Promise<boolean>;
-  /** A connection of its own, for session locks. */
+  /** Takes a connection out of the pool, for session locks. */
   connect(): Promise<Connection>;
   close(): Promise<void>;
 }
 
-/** MikroORM's options for a service's schema; also what the migration command starts from. */
+/** MikroORM's options for a service's schema. The migrations use them as well. */
 export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: DatabaseOptions): Options {
   return {
     clientUrl: url,
     schema,
     entities,
     extensions: [Migrator],
-    schemaGenerator: { ignoreTriggers: true, ignoreRoutines: true }, // migrations alone say what these are
-    ensureDatabase: false, // else the first use, and not the first query, would connect; to create it is not our part
+    schemaGenerator: { ignoreTriggers: true, ignoreRoutines: true }, // they are defined in migrations only
+    ensureDatabase: false, // otherwise opening would connect, and create a missing database
     migrations: {
       path: migrations,
       pathTs: migrations,
       schema,
       tableName: 'mikro_orm_migrations',
       snapshot: false,
-      allOrNothing: false, // each in a transaction of its own: a lock that one takes ends with it
+      allOrNothing: false, // one transaction per migration, so that its locks end with it
       emit: 'ts',
     },
     pool: { max: poolMax },
@@ -84,81 +88,89 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
 
 function connectionOptions(schema: string): pg.ClientConfig {
   return {
-    // The server, too, lets go of a connection from which nothing comes any more, after about a minute.
+    // The keep-alive settings are the server's: it closes a dead connection after about a minute.
     options: `-c search_path="${schema}" -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3`,
     application_name: `promopulse-${schema}`,
     connectionTimeoutMillis: 2_000,
     statement_timeout: 2_000,
-    query_timeout: 3_000, // the same on our side, for a server that has fallen silent
+    query_timeout: 3_000, // the client's own limit, for a server that no longer answers
     lock_timeout: 1_000,
     idle_in_transaction_session_timeout: 5_000,
     keepAlive: true,
   };
 }
 
-/** Opens the pool lazily: succeeds while the server is down. */
+/** Opens no connection before the first query, so it succeeds while the server is down. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const { schema, pipelinedConnections = defaultPipelinedConnections } = options;
   const orm = new MikroORM(ormOptions(options));
   const pool = await poolOf(orm);
-  dropSilentConnections(pool);
-  // As MikroORM reads the URL: its pool and these go to the same place, with the same settings.
-  const { host, port, user, password, database, ssl } = pool.options;
-  const target = { host, port, user, password, database, ssl, ...connectionOptions(options.schema) };
-  const pipelines = openPipelinedConnections(target, options.pipelinedConnections ?? defaultPipelinedConnections);
+  closeUnansweredConnections(pool);
+  const pipelined = new PipelinedConnections(targetOf(pool, schema), pipelinedConnections);
   const listeners: (() => void)[] = [];
-  const committed = (): void => {
+  const notifyCommit = (): void => {
     for (const listener of listeners) listener();
   };
   const run = async <Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]> => {
-    const asked = queryOf(statement, values);
-    return (await (pipelines.query(asked) ?? pool.query(asked))).rows as Row[];
+    const query = queryOf(statement, values);
+    return (await (pipelined.query(query) ?? pool.query(query))).rows as Row[];
   };
   return {
-    schema: options.schema,
+    schema,
     em: () => orm.em.fork(),
     transaction: async (work) => {
       const result = await orm.em.fork().transactional(work);
-      committed();
+      notifyCommit();
       return result;
     },
     run,
     write: async <Row>(statement: Statement, values: readonly unknown[]) => {
       const rows = await run<Row>(statement, values);
-      if (rows.length > 0) committed();
+      if (rows.length > 0) notifyCommit();
       return rows;
     },
     onCommit: (listener) => listeners.push(listener),
     isReachable: async () => (await run({ name: 'ready', text: 'select 1' }, [])).length === 1,
-    connect: async () => {
-      const client = await pool.connect();
-      let given = false;
-      const giveBack = (destroy: boolean): void => {
-        if (!given) client.release(destroy);
-        given = true;
-      };
-      return {
-        query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
-        release: () => giveBack(false),
-        end: () => giveBack(true),
-      };
-    },
+    connect: async () => heldConnection(await pool.connect()),
     close: async () => {
-      await pipelines.close();
+      await pipelined.close();
       await orm.close();
       if (!pool.ending) await pool.end(); // MikroORM ends the pool only if it has used it itself
     },
   };
 }
 
-/** MikroORM gives a connection back also when its query was not answered in time; whoever got it next would wait in vain. */
-function dropSilentConnections(pool: pg.Pool): void {
+/** Where the pool connects to. MikroORM has parsed the URL: both kinds of connections must have the same settings. */
+function targetOf(pool: pg.Pool, schema: string): pg.ClientConfig {
+  const { host, port, user, password, database, ssl } = pool.options;
+  return { host, port, user, password, database, ssl, ...connectionOptions(schema) };
+}
+
+function heldConnection(client: pg.PoolClient): Connection {
+  let held = true;
+  const giveBack = (destroy: boolean): void => {
+    if (held) client.release(destroy);
+    held = false;
+  };
+  return {
+    query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
+    release: () => giveBack(false),
+    end: () => giveBack(true),
+  };
+}
+
+/**
+ * Closes a connection that is released while its query is unanswered. MikroORM releases it after the query's timeout,
+ * and the next query on it would wait behind the first.
+ */
+function closeUnansweredConnections(pool: pg.Pool): void {
   pool.on('release', (_error, client) => {
     const { readyForQuery } = client as unknown as { readyForQuery: boolean };
     if (!readyForQuery) void (client as unknown as pg.Client).end();
   });
 }
 
-/** The node-postgres pool under an ORM. */
+/** The node-postgres pool that MikroORM uses. */
 export function poolOf(orm: MikroORM): Promise<pg.Pool> {
   return orm.em.getConnection().getNativeClient();
 }

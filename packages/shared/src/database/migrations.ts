@@ -1,5 +1,5 @@
-// A service's migrations: applied at its start and by command. MikroORM's migrator takes no lock, so everything that
-// touches a database here goes through one: a session advisory lock per schema, on a connection beside the migrator's.
+// A service's migrations, applied at its start and by command. MikroORM's migrator takes no lock. Every operation on a
+// database is therefore done under a session advisory lock per schema, held on a second connection.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TSMigrationGenerator } from '@mikro-orm/migrations';
@@ -9,21 +9,23 @@ import type { Logger } from '../telemetry/logger.ts';
 import { type DatabaseOptions, ormOptions, poolOf } from './database.ts';
 import { isDatabaseUnavailable } from './sqlstate.ts';
 
-const waitForDatabaseMs = 30_000;
+const databaseWaitMs = 30_000;
+const retryDelayMs = 1_000;
 
 /**
- * Applies what is pending, once, whatever the number of replicas. Waits up to 30 s for a server that is not there yet, or goes
- * away meanwhile.
+ * Applies the pending migrations, once for all replicas. Waits up to 30 s for a server that is unavailable at the
+ * beginning or becomes so.
  * @returns the names of the migrations applied by this call
+ * @throws the database's error if the server is still unavailable, or if a migration fails
  */
 export function migrate(options: DatabaseOptions, log: Logger): Promise<string[]> {
-  // From the beginning: what is applied by then, pending before, is not applied again.
+  // A retry starts from the beginning: it skips the migrations that the attempt before it has applied.
   return retryUntilAvailable(log, () =>
     withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name)),
   );
 }
 
-/** Reverts the migration applied last. @returns its name, or undefined when there is none */
+/** Reverts the migration that was applied last. @returns its name, or undefined when there is none */
 export function revert(options: DatabaseOptions, log: Logger): Promise<string | undefined> {
   return withMigrationLock(options, log, async (orm) => {
     const executed = await orm.migrator.getExecuted();
@@ -31,7 +33,7 @@ export function revert(options: DatabaseOptions, log: Logger): Promise<string | 
   });
 }
 
-/** Every migration, oldest first; `appliedAt` is undefined for what is pending. */
+/** Lists every migration, the oldest first; `appliedAt` is undefined for a pending one. */
 export function listMigrations(options: DatabaseOptions, log: Logger): Promise<{ name: string; appliedAt?: Date }[]> {
   return withMigrationLock(options, log, async (orm) => {
     const executed = await orm.migrator.getExecuted();
@@ -44,7 +46,7 @@ export function listMigrations(options: DatabaseOptions, log: Logger): Promise<{
 }
 
 /**
- * Writes a migration from what changed in the entities since the snapshot beside the migrations; needs no database.
+ * Writes a migration with the changes of the entities since the snapshot in the migrations' folder. Needs no database.
  * @returns the file's name, or undefined when nothing changed
  */
 export function createMigration(options: DatabaseOptions, name?: string): Promise<string | undefined> {
@@ -74,7 +76,7 @@ class TablesOnlyGenerator extends TSMigrationGenerator {
   }
 }
 
-/** Whether the migrations say all that the entities say, by the snapshot beside them; needs no database. */
+/** Whether the snapshot in the migrations' folder is up to date with the entities. Needs no database. */
 export async function areMigrationsComplete(options: DatabaseOptions): Promise<boolean> {
   if (!existsSync(snapshotOf(options))) return false;
   return await offline(options, async (orm) => !(await orm.migrator.checkSchema()));
@@ -98,14 +100,15 @@ async function withMigrationLock<Result>(
   log: Logger,
   work: (orm: MikroORM) => Promise<Result>,
 ): Promise<Result> {
-  const patient = ormOptions({ ...options, poolMax: 2 });
+  const base = ormOptions({ ...options, poolMax: 2 }); // the lock's connection and the migrator's
+  // A migration may take longer than a request.
   const timeouts = {
     statement_timeout: 0,
     query_timeout: 0,
     lock_timeout: 60_000,
     idle_in_transaction_session_timeout: 0,
   };
-  const orm = new MikroORM({ ...patient, driverOptions: { ...patient.driverOptions, ...timeouts } });
+  const orm = new MikroORM({ ...base, driverOptions: { ...base.driverOptions, ...timeouts } });
   try {
     const pool = await poolOf(orm);
     const client = await retryUntilAvailable(log, () => pool.connect());
@@ -123,16 +126,18 @@ async function withMigrationLock<Result>(
   }
 }
 
-/** Only for what may be done again when nobody knows whether it was. */
+/**
+ * Repeats `work` while the database is unavailable. `work` must be repeatable: a failed attempt may have taken effect.
+ */
 async function retryUntilAvailable<Result>(log: Logger, work: () => Promise<Result>): Promise<Result> {
-  const deadline = Date.now() + waitForDatabaseMs;
+  const deadline = Date.now() + databaseWaitMs;
   for (;;) {
     try {
       return await work();
     } catch (error) {
       if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
       log.warn({ err: error }, 'waiting for the database');
-      await sleep(1_000);
+      await sleep(retryDelayMs);
     }
   }
 }

@@ -1,117 +1,142 @@
-// Connections that carry many statements at once, one behind the other (https://node-postgres.com/features/pipelining):
-// what is asked in one turn goes out in one write and comes back in one read, which a request otherwise pays for alone.
-// Each statement is a transaction of its own. One that has to wait, for a lock say, holds up those behind it: hence
-// several connections, of which the least busy is taken, and none that has not answered for a while.
+// Connections that carry many statements at once (https://node-postgres.com/features/pipelining). Statements of one
+// turn of the event loop go out in one write, and their results come back in one read; otherwise each statement pays
+// for both. Each statement is a transaction of its own. A statement that waits, for a lock for example, delays those
+// behind it: hence several connections, of which the least busy one is used, and none that is silent.
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { settleWithin } from '../backoff.ts';
 import { coalesceWrites } from '../coalesce-writes.ts';
 
-export interface PipelinedConnections {
-  /** Undefined when no connection has room: the caller has a pool, whose queue has a time limit. */
-  query(query: pg.QueryConfig): Promise<pg.QueryResult> | undefined;
-  /** Lets what is under way finish, for a second at most. */
-  close(): Promise<void>;
-}
-
-/** Statements under way on one connection. */
+/** Maximum number of statements in flight on one connection. */
 const maxDepth = 8;
-/** Whoever is under way on a connection that has answered nothing for so long must wait; nobody else has to. */
+/** A connection silent this long gets no new statements. */
 const stallMs = 500;
+/** After a failure to connect, no connection is opened for this time. */
 const reopenAfterMs = 1_000;
-const closesWithinMs = 1_000;
-
-interface PipelinedConnection {
-  client: pg.Client;
-  inFlight: number;
-  /** When it last answered, or was given something to do while it had nothing. */
-  lastProgressAt: number;
-}
+const closeTimeoutMs = 1_000;
 
 /**
- * SQLSTATEs of a connection that is lost, or about to be (08, 57P), or on which a statement could not be prepared: those
- * sent behind it find it missing, or there twice.
+ * Opens up to `maxConnections` connections, one at a time, each when all the open ones are busy.
+ * States: open, then closed. While it is open, each of its connections is
+ * - ready: it takes statements while fewer than `maxDepth` are in flight;
+ * - stalled: statements are in flight, and none was answered for `stallMs`; it is ready again after an answer;
+ * - lost: it failed. Its statements fail, and it is removed, so that another one is opened.
  */
-const lostStates = /^(08|57P|26000|42P05)/;
+export class PipelinedConnections {
+  readonly #config: pg.ClientConfig;
+  readonly #maxConnections: number;
+  readonly #connections = new Set<PipelinedConnection>();
+  #opening: Promise<void> | undefined;
+  #openNotBefore = 0;
+  #closed = false;
 
-/** What has no SQLSTATE was said by the socket or the driver; a new connection is the safe answer also to the driver. */
-function isLost(error: unknown): boolean {
-  return !(error instanceof pg.DatabaseError) || lostStates.test(error.code ?? '');
-}
-
-/** @param most connections; they are opened one by one, when all that are there have something to do */
-export function openPipelinedConnections(config: pg.ClientConfig, most: number): PipelinedConnections {
-  const pipelines = new Set<PipelinedConnection>();
-  let opening: Promise<void> | undefined;
-  let openNotBefore = 0;
-  let closed = false;
-
-  async function openAnother(): Promise<void> {
-    let client: pg.Client | undefined;
-    try {
-      // With TLS it is pg that writes to the socket on top of this one, statement by statement.
-      const stream = (): Socket => coalesceWrites(new Socket(), setImmediate);
-      client = new pg.Client({ ...config, pipeline: true, stream });
-      const pipeline = { client, inFlight: 0, lastProgressAt: 0 };
-      client.on('error', () => drop(pipeline)); // what is under way on it is rejected with the same
-      client.on('end', () => drop(pipeline));
-      await client.connect();
-      if (closed) await client.end();
-      else pipelines.add(pipeline);
-    } catch {
-      // Whoever asks meanwhile asks the pool, and hears from it what is wrong.
-      openNotBefore = performance.now() + reopenAfterMs;
-      client?.end().catch(() => undefined);
-    }
+  constructor(config: pg.ClientConfig, maxConnections: number) {
+    this.#config = config;
+    this.#maxConnections = maxConnections;
   }
 
-  /** Nothing more is sent on it. */
-  function drop(pipeline: PipelinedConnection): void {
-    if (pipelines.delete(pipeline)) pipeline.client.end().catch(() => undefined);
+  /** @returns undefined when no connection is ready: the caller then uses its pool, whose queue has a time limit */
+  query(query: pg.QueryConfig): Promise<pg.QueryResult> | undefined {
+    if (this.#closed) return undefined;
+    const now = performance.now();
+    const connection = this.#leastBusy(now);
+    if (!connection || connection.inFlight > 0) this.#growAt(now);
+    return connection?.query(query, now);
   }
 
-  function leastBusy(now: number): PipelinedConnection | undefined {
+  /** Waits for the statements in flight, for a second at most. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const ends = [...this.#connections].map((connection) => connection.end());
+    // The limit is for a server that no longer answers: it does not confirm the end of a connection either.
+    await settleWithin(closeTimeoutMs, Promise.all([this.#opening, ...ends]));
+  }
+
+  #leastBusy(now: number): PipelinedConnection | undefined {
     let least: PipelinedConnection | undefined;
-    for (const pipeline of pipelines) {
-      const { inFlight, lastProgressAt } = pipeline;
-      const isStuck = inFlight > 0 && now - lastProgressAt > stallMs;
-      if (!isStuck && inFlight < (least?.inFlight ?? maxDepth)) least = pipeline;
+    for (const connection of this.#connections) {
+      if (!connection.isStalled(now) && connection.inFlight < (least?.inFlight ?? maxDepth)) least = connection;
     }
     return least;
   }
 
-  async function send(pipeline: PipelinedConnection, query: pg.QueryConfig, now: number): Promise<pg.QueryResult> {
-    if (pipeline.inFlight === 0) pipeline.lastProgressAt = now;
-    pipeline.inFlight += 1;
+  #growAt(now: number): void {
+    if (this.#opening || this.#connections.size >= this.#maxConnections || now < this.#openNotBefore) return;
+    this.#opening = this.#openAnother().finally(() => {
+      this.#opening = undefined;
+    });
+  }
+
+  async #openAnother(): Promise<void> {
+    let connection: PipelinedConnection | undefined;
     try {
-      return await pipeline.client.query(query);
-    } catch (error) {
-      if (isLost(error)) drop(pipeline);
-      throw error;
-    } finally {
-      pipeline.inFlight -= 1;
-      pipeline.lastProgressAt = performance.now();
+      connection = new PipelinedConnection(this.#config, (lost) => this.#remove(lost));
+      await connection.connect();
+      if (this.#closed) await connection.end();
+      else this.#connections.add(connection);
+    } catch {
+      // Statements use the pool in the meantime, which reports the cause.
+      this.#openNotBefore = performance.now() + reopenAfterMs;
+      connection?.end().catch(() => undefined);
     }
   }
 
-  return {
-    query: (query) => {
-      if (closed) return undefined;
-      const now = performance.now();
-      const pipeline = leastBusy(now);
-      const isBusy = !pipeline || pipeline.inFlight > 0;
-      if (isBusy && !opening && pipelines.size < most && now >= openNotBefore) {
-        opening = openAnother().finally(() => {
-          opening = undefined;
-        });
-      }
-      return pipeline && send(pipeline, query, now);
-    },
-    close: async () => {
-      closed = true;
-      // A server that has fallen silent, or is forgotten by the network, never says goodbye.
-      const ends = [...pipelines].map(({ client }) => client.end());
-      await settleWithin(closesWithinMs, Promise.all([opening, ...ends]));
-    },
-  };
+  #remove(connection: PipelinedConnection): void {
+    if (this.#connections.delete(connection)) connection.end().catch(() => undefined);
+  }
+}
+
+class PipelinedConnection {
+  inFlight = 0;
+  /** The time of the last answer, or of the first statement after an idle time. */
+  #lastProgressAt = 0;
+  readonly #client: pg.Client;
+  readonly #onLost: (connection: PipelinedConnection) => void;
+
+  /** @param onLost also called for a connection that `end` has ended */
+  constructor(config: pg.ClientConfig, onLost: (connection: PipelinedConnection) => void) {
+    // With TLS, pg puts a TLS socket on top of this one, and writes one statement at a time to it.
+    const stream = (): Socket => coalesceWrites(new Socket(), setImmediate);
+    this.#client = new pg.Client({ ...config, pipeline: true, stream });
+    this.#onLost = onLost;
+    this.#client.on('error', () => onLost(this)); // the statements in flight are rejected with the same error
+    this.#client.on('end', () => onLost(this));
+  }
+
+  connect(): Promise<unknown> {
+    return this.#client.connect();
+  }
+
+  isStalled(now: number): boolean {
+    return this.inFlight > 0 && now - this.#lastProgressAt > stallMs;
+  }
+
+  async query(query: pg.QueryConfig, now: number): Promise<pg.QueryResult> {
+    if (this.inFlight === 0) this.#lastProgressAt = now;
+    this.inFlight += 1;
+    try {
+      return await this.#client.query(query);
+    } catch (error) {
+      if (meansLost(error)) this.#onLost(this);
+      throw error;
+    } finally {
+      this.inFlight -= 1;
+      this.#lastProgressAt = performance.now();
+    }
+  }
+
+  end(): Promise<void> {
+    return this.#client.end();
+  }
+}
+
+/**
+ * SQLSTATEs of a connection that is lost or about to be (08, 57P), or on which a statement could not be prepared
+ * (26000, 42P05): the statements behind it find it missing, or prepared twice.
+ */
+const lostStates = /^(08|57P|26000|42P05)/;
+
+/** An error without a SQLSTATE comes from the socket or the driver: then, too, a new connection is the safe choice. */
+function meansLost(error: unknown): boolean {
+  return !(error instanceof pg.DatabaseError) || lostStates.test(error.code ?? '');
 }

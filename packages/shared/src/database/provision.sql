@@ -1,7 +1,7 @@
--- One service's place in the cluster: a role that may log in and owns the schema named after the service. Nobody else
--- may enter that schema; the role may enter no other and create none. Defined once, for `npm start` and the tests
--- (provision.ts) and for Docker's first start (psql -f this file, then call it for each service). The function lives
--- in the session's pg_temp and leaves nothing behind. Repeating a call changes nothing but the password.
+-- Gives one service a role that may log in, and a schema of the service's name that this role owns. No other role may
+-- use that schema; the role may use no other schema and may create none. Used by `npm start` and the tests
+-- (provision.ts), and by Docker's first start (psql -f this file, then one call per service). The function lives in the
+-- session's pg_temp, so it disappears with the session. Repeating a call changes nothing but the password.
 create function pg_temp.provision_service(service text, role_name text, password text) returns void language plpgsql as $$
 declare
   owner text := (select pg_get_userbyid(nspowner) from pg_namespace where nspname = service);
@@ -14,7 +14,7 @@ begin
   end if;
   execute format('alter role %I with login password %L', role_name, password);
   if not (select rolsuper from pg_roles where rolname = current_user) then
-    execute format('grant %I to current_user', role_name); -- else it may not give the role a schema
+    execute format('grant %I to current_user', role_name); -- needed to create a schema that the role owns
   end if;
   execute format('create schema if not exists %I authorization %I', service, role_name);
   execute format('revoke all on schema %I from public', service);

@@ -1,12 +1,11 @@
-// Gives every service its own role and schema in one database (the rules are in provision.sql), so that a service
-// cannot read its neighbour's tables. For development and tests; repeatable, and safe when several processes do it
-// at once.
+// Gives every service its own role and schema in one database, so that no service can read another's tables. The rules
+// are in provision.sql. For development and tests: it can be repeated, also by several processes at once.
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 
 interface ProvisionOptions {
-  /** Created if it is missing. Roles are of the whole cluster, so its name is the first part of theirs. */
+  /** Created if it is missing. Its name is a prefix of the role names, because roles belong to the whole cluster. */
   database: string;
   services: readonly string[];
 }
@@ -20,38 +19,52 @@ export interface Provisioned {
   ownRoles: boolean;
 }
 
-/** @throws if the database neither exists nor may be created, or a schema belongs to somebody else */
+/** @throws if the database neither exists nor may be created, or a schema belongs to another role */
 export async function provision(adminUrl: string, { database, services }: ProvisionOptions): Promise<Provisioned> {
   return withClient(adminUrl, async (cluster) => {
-    // Roles and databases are of the cluster, so the lock is taken in the one database that all come through.
+    // Roles and databases belong to the cluster. The lock is taken in the one database that every process connects to.
     await cluster.query(`select pg_advisory_lock(hashtext('promopulse.provision'))`);
-    const { rowCount } = await cluster.query('select from pg_database where datname = $1', [database]);
-    if (rowCount === 0) {
-      await cluster.query(`create database ${pg.escapeIdentifier(database)} template template0`);
-    }
-    const inDatabase = replaced(adminUrl, { pathname: `/${encodeURIComponent(database)}` });
-    const mayCreateRoles = await cluster.query<{ yes: boolean }>(
-      'select rolsuper or rolcreaterole as yes from pg_roles where rolname = current_user',
-    );
-    if (!mayCreateRoles.rows[0]?.yes) {
-      const urls = Object.fromEntries(services.map((service) => [service, inDatabase]));
-      return { adminUrl: inDatabase, urls, ownRoles: false };
-    }
-    const urls: Record<string, string> = {};
-    await withClient(inDatabase, async (client) => {
-      await client.query(readFileSync(new URL('provision.sql', import.meta.url), 'utf8'));
-      for (const service of services) {
-        const role = roleOf(database, service);
-        const password = passwordOf(role, adminUrl);
-        await client.query('select pg_temp.provision_service($1, $2, $3)', [service, role, password]);
-        urls[service] = replaced(inDatabase, { username: role, password });
-      }
-    });
-    return { adminUrl: inDatabase, urls, ownRoles: true };
+    await createIfMissing(cluster, database);
+    const databaseUrl = changeUrl(adminUrl, { pathname: `/${encodeURIComponent(database)}` });
+    const ownRoles = await mayCreateRoles(cluster);
+    const urls = ownRoles
+      ? await provisionServices(databaseUrl, { database, services })
+      : Object.fromEntries(services.map((service) => [service, databaseUrl]));
+    return { adminUrl: databaseUrl, urls, ownRoles };
   });
 }
 
-/** Drops the database, whoever is connected, and the roles. */
+async function createIfMissing(cluster: pg.Client, database: string): Promise<void> {
+  const { rowCount } = await cluster.query('select from pg_database where datname = $1', [database]);
+  if (rowCount === 0) await cluster.query(`create database ${pg.escapeIdentifier(database)} template template0`);
+}
+
+async function mayCreateRoles(cluster: pg.Client): Promise<boolean> {
+  const { rows } = await cluster.query<{ allowed: boolean }>(
+    'select rolsuper or rolcreaterole as allowed from pg_roles where rolname = current_user',
+  );
+  return rows[0]?.allowed === true;
+}
+
+/** @returns one URL per service */
+function provisionServices(
+  adminUrl: string,
+  { database, services }: ProvisionOptions,
+): Promise<Record<string, string>> {
+  return withClient(adminUrl, async (client) => {
+    await client.query(readFileSync(new URL('provision.sql', import.meta.url), 'utf8'));
+    const urls: Record<string, string> = {};
+    for (const service of services) {
+      const role = roleOf(database, service);
+      const password = passwordOf(role, adminUrl);
+      await client.query('select pg_temp.provision_service($1, $2, $3)', [service, role, password]);
+      urls[service] = changeUrl(adminUrl, { username: role, password });
+    }
+    return urls;
+  });
+}
+
+/** Drops the database, with its connections, and the roles. */
 export async function unprovision(adminUrl: string, { database, services }: ProvisionOptions): Promise<void> {
   await withClient(adminUrl, async (cluster) => {
     await cluster.query(`drop database if exists ${pg.escapeIdentifier(database)} with (force)`);
@@ -65,7 +78,10 @@ function roleOf(database: string, service: string): string {
   return `${database}_${service}`;
 }
 
-/** The same at every call, so that those who run at the same time do not change it under each other. */
+/**
+ * Derived from the administrator's password: every call computes the same one, so that processes which run at the same
+ * time do not change each other's passwords. Random when the administrator has no password.
+ */
 function passwordOf(role: string, adminUrl: string): string {
   const secret = new URL(adminUrl).password;
   return secret === ''
@@ -73,14 +89,14 @@ function passwordOf(role: string, adminUrl: string): string {
     : createHmac('sha256', secret).update(role).digest('base64url');
 }
 
-function replaced(url: string, parts: Partial<Pick<URL, 'pathname' | 'username' | 'password'>>): string {
+function changeUrl(url: string, parts: Partial<Pick<URL, 'pathname' | 'username' | 'password'>>): string {
   return Object.assign(new URL(url), parts).href;
 }
 
-/** One connection, for the length of `work`. */
+/** Connects for the duration of `work`. */
 export async function withClient<Result>(url: string, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  client.on('error', () => undefined); // a cut connection also fails the query that is waiting on it
+  client.on('error', () => undefined); // the query in flight fails with the same error
   await client.connect();
   try {
     return await work(client);

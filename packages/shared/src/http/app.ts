@@ -1,39 +1,51 @@
-// The express app that every process starts from, and its last step, which answers errors.
+// The express app that every process starts with, and the handlers that end it: not found, not allowed, error.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import express, { type Express } from 'express';
 import { DomainError } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { problem, sendDocument, sendProblem } from './problem.ts';
+import { sendInternalError, sendProblem } from './problem.ts';
 import { requestIdOf } from './request-log.ts';
 
+/** An express app without `X-Powered-By`, which reveals the software, and without ETags, whose hashes cost CPU time. */
+export function createApp(): Express {
+  return express().disable('x-powered-by').disable('etag').set('case sensitive routing', true);
+}
+
+export function notFoundRoute(): never {
+  throw new DomainError('not_found', 'no_such_path', 'Not Found');
+}
+
+/** The last handler of a path that supports only GET. Without it express answers OPTIONS by itself. */
+export function allowGetOnly(): never {
+  throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
+    headers: { Allow: 'GET, HEAD' },
+  });
+}
+
 /**
- * Last in the chain. `translate` may turn what a library threw into a DomainError; what stays unknown is logged
- * and answered as a bare 500.
+ * The last handler of an app: answers what the handlers before it threw.
+ * @param translate turns an error of a library into a DomainError; an unknown error is logged and answered with 500
  */
 export function errorHandler(log: Logger, translate: (error: unknown) => DomainError | undefined = () => undefined) {
   return (error: unknown, request: IncomingMessage, response: ServerResponse, next: (error: unknown) => void): void => {
-    const requestId = requestIdOf(request);
-    const known = error instanceof DomainError ? error : (translateHttpError(error) ?? translate(error));
     if (response.headersSent) {
       next(error);
       return;
     }
-    if (known) {
-      if (known.kind === 'unavailable') log.warn({ request_id: requestId, err: known }, 'answered as unavailable');
-      sendProblem(response, known, requestId);
+    const requestId = requestIdOf(request);
+    const known = error instanceof DomainError ? error : (translateExpressError(error) ?? translate(error));
+    if (!known) {
+      log.error({ request_id: requestId, err: error }, 'unexpected error');
+      sendInternalError(response, requestId);
       return;
     }
-    log.error({ request_id: requestId, err: error }, 'unexpected error');
-    sendDocument(
-      response,
-      500,
-      problem(500, 'Something went wrong on our side.', requestId, { code: 'internal_error' }),
-    );
+    if (known.kind === 'unavailable') log.warn({ request_id: requestId, err: known }, 'answered with 503');
+    sendProblem(response, known, requestId);
   };
 }
 
-/** Errors that express and its body parser throw carry a status and a type (https://github.com/expressjs/body-parser#errors). */
-function translateHttpError(error: unknown): DomainError | undefined {
+/** Errors of express and its body parser have a status and a type (https://github.com/expressjs/body-parser#errors). */
+function translateExpressError(error: unknown): DomainError | undefined {
   const { status, type } = (typeof error === 'object' && error !== null ? error : {}) as {
     status?: number;
     type?: string;
@@ -48,22 +60,8 @@ function translateHttpError(error: unknown): DomainError | undefined {
   if (type === 'encoding.unsupported') {
     return new DomainError('unsupported_media_type', 'unsupported_encoding', 'The Content-Encoding is not supported');
   }
-  if (status === 400) return new DomainError('bad_request', 'bad_request', 'The request could not be read');
+  if (status === 400) {
+    return new DomainError('bad_request', 'bad_request', 'The path or the body of the request cannot be decoded');
+  }
   return undefined;
-}
-
-/** An express app without the defaults that cost or tell something (etag hashing, X-Powered-By). */
-export function createApp(): Express {
-  return express().disable('x-powered-by').disable('etag').set('case sensitive routing', true);
-}
-
-export function notFoundRoute(): never {
-  throw new DomainError('not_found', 'no_such_path', 'Not Found');
-}
-
-/** Ends the chain of a path that can only be read; without it express answers OPTIONS by itself. */
-export function allowGetOnly(): never {
-  throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
-    headers: { Allow: 'GET, HEAD' },
-  });
 }

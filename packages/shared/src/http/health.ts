@@ -1,4 +1,5 @@
-// `/health` for people, `/health/live` and `/health/ready` for orchestrators.
+// The health pages of a service: `/health` for people, `/health/live` and `/health/ready` for orchestrators
+// (Kubernetes' probe semantics).
 import express from 'express';
 import { unavailable } from '../errors.ts';
 import { allowGetOnly } from './app.ts';
@@ -11,13 +12,12 @@ export interface HealthInfo {
 
 interface HealthRoutes {
   info: HealthInfo;
-  /** Anything to show besides, such as the outbox's backlog. */
+  /** More members of `/health`, such as the size of the outbox. */
   details?(): Promise<object> | object;
-  /** Throws, or answers false, while requests should go elsewhere. */
+  /** Throws, or returns false, while the service must get no requests. */
   isReady(): Promise<boolean> | boolean;
 }
 
-/** `/health` for people, `/health/live` and `/health/ready` for orchestrators (Kubernetes' probe semantics). */
 export function healthRoutes({ info, details = () => ({}), isReady }: HealthRoutes): express.Router {
   const router = express.Router();
   router.get('/health', async (_request, response) => {

@@ -16,65 +16,56 @@ export const problemSchema = z
   })
   .meta({ id: 'Problem', description: 'RFC 9457 problem details' });
 
-/** The OpenAPI 3.1 document of a table of routes. */
 export function describeApi(
   routes: readonly Route[],
   info: { title: string; version: string; description?: string },
 ): object {
   const paths: ZodOpenApiPathsObject = {};
-  for (const definition of routes) {
-    const { success } = definition;
-    paths[definition.path] = {
-      ...paths[definition.path],
-      [definition.method]: {
-        operationId: definition.operationId,
-        summary: definition.summary,
-        ...(definition.description && { description: definition.description }),
-        tags: [info.title],
-        requestParams: {
-          ...(definition.params && { path: definition.params as z.ZodObject }),
-          ...(definition.query && { query: definition.query as z.ZodObject }),
-        },
-        ...(definition.body && {
-          requestBody: {
-            required: true,
-            content: {
-              'application/json': {
-                schema: definition.body,
-                ...(definition.example !== undefined && { example: definition.example }),
-              },
-            },
-          },
-        }),
-        responses: {
-          [success.status]: {
-            description: success.description,
-            content: { 'application/json': { schema: success.schema } },
-            ...(success.headers && {
-              headers: Object.fromEntries(
-                Object.entries(success.headers).map(([name, description]) => [
-                  name,
-                  { description, schema: { type: 'string' as const } },
-                ]),
-              ),
-            }),
-          },
-          ...Object.fromEntries(
-            Object.entries(definition.errors).map(([status, description]) => [
-              status,
-              problemResponse(status, description),
-            ]),
-          ),
-        },
-      },
-    };
+  for (const route of routes) {
+    paths[route.path] = { ...paths[route.path], [route.method]: operationOf(route, info.title) };
   }
   return createDocument({ openapi: '3.1.1', info, paths }, { allowEmptySchema: { custom: true } });
 }
 
-function problemResponse(status: string, description: string) {
+function operationOf({ operationId, summary, description, params, query, ...route }: Route, tag: string) {
   return {
+    operationId,
+    summary,
+    ...(description && { description }),
+    tags: [tag],
+    requestParams: {
+      ...(params && { path: params as z.ZodObject }),
+      ...(query && { query: query as z.ZodObject }),
+    },
+    ...(route.body && { requestBody: requestBody(route.body, route.example) }),
+    responses: { [route.success.status]: successResponse(route.success), ...problemResponses(route.errors) },
+  };
+}
+
+function requestBody(schema: z.ZodType, example: unknown) {
+  return { required: true, content: { 'application/json': { schema, ...(example !== undefined && { example }) } } };
+}
+
+function successResponse({ description, schema, headers }: Route['success']) {
+  return {
+    description,
+    content: { 'application/json': { schema } },
+    ...(headers && {
+      headers: mapValues(headers, (text) => ({ description: text, schema: { type: 'string' as const } })),
+    }),
+  };
+}
+
+function problemResponses(errors: Route['errors']) {
+  return mapValues(errors, (description, status) => ({
     description: `${problemTitles[Number(status)]}: ${description}`,
     content: { 'application/problem+json': { schema: problemSchema } },
-  };
+  }));
+}
+
+function mapValues<Value, Result>(
+  object: Readonly<Record<string, Value>>,
+  map: (value: Value, key: string) => Result,
+): Record<string, Result> {
+  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, map(value, key)]));
 }

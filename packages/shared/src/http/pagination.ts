@@ -1,4 +1,4 @@
-// Lists in pages: by offset, or by the cursor of the page before.
+// Lists are read in pages: by offset, or by the cursor of the previous page.
 import { z } from 'zod';
 import { maxId, required, textInteger } from './schemas.ts';
 
@@ -11,8 +11,8 @@ export const offset = textInteger(0, maxId)
   .meta({ override: { type: 'integer', minimum: 0, maximum: maxId, default: 0 } });
 
 /**
- * The query of a list: its filters, `limit` 1 to 1,000 (default 100), and either `offset` from 0 or the `cursor` of the
- * page before.
+ * The query of a list: its filters, `limit` from 1 to 1,000 (default 100), and either `offset` from 0 or the `cursor`
+ * of the previous page.
  */
 export function pageQuery<Filters extends z.ZodRawShape, Position extends number[]>(
   filters: Filters,
@@ -29,25 +29,28 @@ export function pageQuery<Filters extends z.ZodRawShape, Position extends number
     );
 }
 
-/** The answer of a list: a page, how many there are in all, and the cursor of the next page, if there is one. */
+/** The response of a list: the items of a page, the number of all items, and the cursor of the next page. */
 export function pageSchema<Item extends z.ZodType>(item: Item) {
   return z.object({
     items: z.array(item),
     total: z.int(),
-    next_cursor: z.string().nullable().meta({ description: 'For `cursor`, to get the next page; null on the last.' }),
+    next_cursor: z.string().nullable().meta({ description: 'The `cursor` of the next page; null on the last page.' }),
   });
 }
 
-/** Where a page ends in its list: the sort key of its last item. Opaque to callers. */
+/** The end of a page in its list: the sort key of its last item. Opaque to callers. */
 export interface Cursor<Position extends number[]> {
-  /** A `cursor` as a caller sends it back, parsed into the position. */
+  /** Parses a `cursor` that a caller sends back into the position. */
   field: z.ZodType<Position, string>;
   write(position: Position): string;
 }
 
 const cursorRule = 'must be the next_cursor of a page of this list';
 
-/** @param list names the list and the version of its cursors, without a dot: those of another are refused */
+/**
+ * Creates the cursor of a list, which accepts only text that it has written itself.
+ * @param list identifies the list and the version of its cursors; it contains no dot
+ */
 export function createCursor<Position extends number[]>(list: string, position: z.ZodType<Position>): Cursor<Position> {
   const write = (numbers: Position): string => Buffer.from([list, ...numbers].join('.')).toString('base64url');
   const field = z
@@ -63,5 +66,5 @@ export function createCursor<Position extends number[]>(list: string, position: 
   return { field, write };
 }
 
-/** A moment in a cursor, in milliseconds since 1970, of the years 1 to 9999. */
+/** A time in a cursor, in milliseconds since 1970, from the years 1 to 9999. */
 export const positionTime = z.int().min(-62_135_596_800_000).max(253_402_300_799_999);

@@ -1,4 +1,4 @@
-// Error answers: RFC 9457 problem documents. The one map from the kind of a DomainError to an HTTP status.
+// Error responses: RFC 9457 problem documents, and the one map from the kind of a DomainError to an HTTP status.
 import type { ServerResponse } from 'node:http';
 import type { DomainError, ErrorKind } from '../errors.ts';
 
@@ -14,7 +14,9 @@ const statusByKind: Record<ErrorKind, number> = {
   timeout: 504,
 };
 
-/** Titles by RFC 9110; the reason phrase of 422 and 413 differs between Node releases, so they stand here. */
+/**
+ * The reason phrases of RFC 9110. They are listed here because Node's phrases of 413 and 422 differ between releases.
+ */
 export const problemTitles: Record<number, string> = {
   400: 'Bad Request',
   404: 'Not Found',
@@ -31,7 +33,7 @@ export const problemTitles: Record<number, string> = {
   504: 'Gateway Timeout',
 };
 
-/** The body of every error answer. */
+/** The body of an error response. `extras` are more members, such as `code` and `errors`. */
 export function problem(status: number, detail: string, requestId: string, extras: object = {}): object {
   return {
     type: 'about:blank',
@@ -48,10 +50,16 @@ export function sendProblem(response: ServerResponse, error: DomainError, reques
   if (error.retryAfter !== undefined) response.setHeader('Retry-After', String(error.retryAfter));
   for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
   const errors = error.errors?.length ? { errors: error.errors } : {};
-  sendDocument(response, status, problem(status, error.message, requestId, { code: error.code, ...errors }));
+  sendProblemDocument(response, status, problem(status, error.message, requestId, { code: error.code, ...errors }));
 }
 
-export function sendDocument(response: ServerResponse, status: number, document: object): void {
+/** The response to an error that no code foresaw. It reveals nothing about the error. */
+export function sendInternalError(response: ServerResponse, requestId: string): void {
+  const detail = 'The server failed. Report the request_id.';
+  sendProblemDocument(response, 500, problem(500, detail, requestId, { code: 'internal_error' }));
+}
+
+function sendProblemDocument(response: ServerResponse, status: number, document: object): void {
   sendJson(response, status, document, { 'Content-Type': 'application/problem+json; charset=utf-8' });
 }
 

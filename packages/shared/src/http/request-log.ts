@@ -5,22 +5,26 @@ import type { Logger } from '../telemetry/logger.ts';
 
 export const requestIdHeader = 'x-request-id';
 
-const saneRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
+const validRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
-/** Accepts the caller's `X-Request-Id` if it is 1 to 128 of `A-Z a-z 0-9 . _ : -`, else makes a UUID; echoes it. */
+/**
+ * Keeps the caller's `X-Request-Id` if it is 1 to 128 characters of `A-Z a-z 0-9 . _ : -`, and replaces any other
+ * with a UUID. The response has the same header.
+ */
 export function assignRequestId(request: IncomingMessage, response: ServerResponse, next?: () => void): void {
-  const given = request.headers[requestIdHeader];
-  const requestId = typeof given === 'string' && saneRequestId.test(given) ? given : randomUUID();
+  const received = request.headers[requestIdHeader];
+  const requestId = typeof received === 'string' && validRequestId.test(received) ? received : randomUUID();
   request.headers[requestIdHeader] = requestId;
   response.setHeader('X-Request-Id', requestId);
   next?.();
 }
 
+/** The id that `assignRequestId` has stored in the headers of the request. */
 export function requestIdOf(request: IncomingMessage): string {
   return String(request.headers[requestIdHeader]);
 }
 
-/** A path segment that our APIs could have made; anything else may be an email or a phone somebody put in the path. */
+/** Matches the path segments of our APIs. Any other segment may contain a caller's email or phone number. */
 const plainSegment = /^[\w.-]{0,64}$/;
 
 /** The path for a log line: without its query, and with `*` for every segment that is not plain. */
@@ -32,7 +36,7 @@ function loggablePath(url: string): string {
     .join('/');
 }
 
-/** One line per request when its response is over. */
+/** Logs one line per request when its response ends. Successful health checks are not logged. */
 export function accessLog(log: Logger) {
   return (request: IncomingMessage, response: ServerResponse, next?: () => void): void => {
     const start = performance.now();

@@ -1,12 +1,12 @@
-// A service's routes as data: one table makes express's routes and the OpenAPI document, so that neither can
-// say something the other does not do. Input is checked by zod before a handler runs; what it throws is answered
-// by http.ts.
+// A service's routes as a table. Express's routes (here) and the OpenAPI document (openapi.ts) are both made from it,
+// so that they cannot differ. A handler gets input that its schemas have accepted; app.ts answers what it throws.
 import { isUtf8 } from 'node:buffer';
-import express, { type Express, type Request, type Response } from 'express';
+import express, { type Express, type Request, type RequestHandler } from 'express';
 import { z } from 'zod';
-import { DomainError, type FieldError, invalidInput } from '../errors.ts';
+import { DomainError } from '../errors.ts';
 import { sendJson } from './problem.ts';
 import { requestIdOf } from './request-log.ts';
+import { validateInput } from './validate-input.ts';
 
 interface Input<Params, Query, Body> {
   params: Params;
@@ -25,73 +25,61 @@ type Method = 'get' | 'post' | 'patch';
 
 interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> {
   method: Method;
-  /** OpenAPI notation: `/users/{id}`. */
+  /** In OpenAPI notation: `/users/{id}`. */
   path: string;
   operationId: string;
   summary: string;
   description?: string;
+  /** The default of `params` and `query` accepts none. Without `body` the request's body is not read. */
   params?: Params;
   query?: Query;
   body?: Body;
   /** An example body, shown in the interactive docs. */
   example?: unknown;
   success: { status: number; description: string; schema: z.ZodType; headers?: Record<string, string> };
-  /** Status of every error the route answers → what it means there. */
+  /** The status of every error that the route answers with → its meaning there. */
   errors: Record<number, string>;
   handle(input: Input<z.infer<Params>, z.infer<Query>, z.infer<Body>>): Promise<Answer>;
 }
 
-type Nothing = z.ZodObject<Record<never, never>, z.core.$strict>;
+type NoInput = z.ZodObject<Record<never, never>, z.core.$strict>;
 
 export type Route = RouteDefinition<z.ZodType, z.ZodType, z.ZodType>;
 
 /** Declares a route with the types of its parsed input. */
 export function route<
-  Params extends z.ZodType = Nothing,
-  Query extends z.ZodType = Nothing,
+  Params extends z.ZodType = NoInput,
+  Query extends z.ZodType = NoInput,
   Body extends z.ZodType = z.ZodUndefined,
 >(definition: RouteDefinition<Params, Query, Body>): Route {
   return definition as unknown as Route;
 }
 
-const nothing = z.strictObject({});
-
-const jsonBody = express.json({
-  limit: 65_536,
-  strict: false, // a body that is JSON but no object is told so by its schema
-  type: () => true, // requireJson has looked
-  verify: (_request, _response, buffer) => {
-    if (!isUtf8(buffer)) throw new Error('not UTF-8');
-  },
-});
-
-/** Puts a table of routes into an app; a known path with another method answers 405 with `Allow`. */
+/** Adds a table of routes to an app. A known path with another method is answered with 405 and `Allow`. */
 export function addRoutes(app: Express, routes: readonly Route[]): void {
   for (const definition of routes) {
-    const { params = nothing, query = nothing, body } = definition;
-    const steps = body ? [requireJson, jsonBody] : [];
-    app[definition.method](expressPath(definition.path), ...steps, async (request: Request, response: Response) => {
-      const answer = await definition.handle({
-        params: parse(params, request.params),
-        query: parse(query, request.url.includes('?') ? { ...request.query } : {}),
-        body: body ? parse(body, hasBody(request) ? request.body : undefined, 'body') : undefined,
-        requestId: requestIdOf(request),
-      });
-      sendJson(response, answer.status, answer.body, answer.headers);
-    });
+    const bodySteps = definition.body ? [requireJson, parseJson] : [];
+    app[definition.method](expressPath(definition.path), ...bodySteps, handlerOf(definition));
   }
   for (const [path, methods] of methodsByPath(routes)) {
     app.all(expressPath(path), () => {
-      throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
-        headers: { Allow: methods.map((method) => (method === 'get' ? 'GET, HEAD' : method.toUpperCase())).join(', ') },
-      });
+      throw methodNotAllowed(methods);
     });
   }
 }
 
-/** Express's parser makes an object of a body of no bytes. */
-function hasBody({ headers }: Request): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+const noInput = z.strictObject({});
+
+function handlerOf({ params = noInput, query = noInput, body, handle }: Route): RequestHandler {
+  return async (request, response) => {
+    const answer = await handle({
+      params: validateInput(params, request.params, 'request'),
+      query: validateInput(query, request.url.includes('?') ? { ...request.query } : {}, 'request'),
+      body: body && validateInput(body, hasBody(request) ? request.body : undefined, 'body'),
+      requestId: requestIdOf(request),
+    });
+    sendJson(response, answer.status, answer.body, answer.headers);
+  };
 }
 
 function requireJson(request: Request, _response: unknown, next: () => void): void {
@@ -101,44 +89,31 @@ function requireJson(request: Request, _response: unknown, next: () => void): vo
   next();
 }
 
-/**
- * Checks input against a schema.
- * @throws DomainError of kind `invalid` that names every field and the rule it breaks
- */
-function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, whole = 'request'): z.infer<Schema> {
-  const result = schema.safeParse(input, { reportInput: true });
-  if (result.success) return result.data;
-  const broken = result.error.issues.flatMap((issue) => explain(issue, whole));
-  // Two checks of one field may say the same.
-  throw invalidInput([...new Map(broken.map((error) => [`${error.field} ${error.rule}`, error])).values()]);
+const parseJson = express.json({
+  limit: 65_536,
+  strict: false, // the schema rejects a body that is JSON but not an object, and names the rule
+  type: () => true, // requireJson has checked it
+  verify: (_request, _response, buffer) => {
+    if (!isUtf8(buffer)) throw new Error('not UTF-8');
+  },
+});
+
+/** Express's parser turns an empty body into an empty object: only the headers tell the two apart. */
+function hasBody({ headers }: Request): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-function explain(issue: z.core.$ZodIssue, whole: string): FieldError[] {
-  const path = issue.path.map(shownName).join('.');
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({
-      field: [...issue.path, key].map(shownName).join('.'),
-      rule: 'is not a known field',
-    }));
-  }
-  if (path === '' && issue.code === 'invalid_type') {
-    return [{ field: whole, rule: issue.input === undefined ? 'is required' : 'must be a JSON object' }];
-  }
-  return [{ field: path || whole, rule: issue.message }];
-}
-
-/** A caller's own name for a field may be an address or a phone put in the wrong place, and errors carry neither. */
-function shownName(name: PropertyKey): string {
-  const text = String(name);
-  return typeof name === 'number' || (/^[\w$.[\]-]{1,64}$/.test(text) && !/\d{5}/.test(text)) ? text : '(not shown)';
-}
-
-function expressPath(path: string): string {
-  return path.replaceAll(/\{(\w+)\}/g, ':$1');
+function methodNotAllowed(methods: readonly Method[]): DomainError {
+  const Allow = methods.map((method) => (method === 'get' ? 'GET, HEAD' : method.toUpperCase())).join(', ');
+  return new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', { headers: { Allow } });
 }
 
 function methodsByPath(routes: readonly Route[]): Map<string, Method[]> {
   const paths = new Map<string, Method[]>();
   for (const { path, method } of routes) paths.set(path, [...(paths.get(path) ?? []), method]);
   return paths;
+}
+
+function expressPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ':$1');
 }

@@ -1,7 +1,7 @@
-// The field types that requests of every service are made of. Rules complete the sentence "<field> …".
+// The field types of the requests to all services. A rule completes the sentence "<field> …".
 import { z } from 'zod';
 
-/** Postgres `integer`: the largest id there can be. */
+/** The largest id: ids are of Postgres' type `integer`. */
 export const maxId = 2_147_483_647;
 
 const idRule = `must be an integer from 1 to ${maxId}`;
@@ -12,10 +12,10 @@ export const bodyId = z
   .min(1, idRule)
   .max(maxId, idRule);
 
-/** An id in a path or a query, where everything is text. */
+/** An id in a path or a query. */
 export const textId = textInteger(1, maxId);
 
-/** An integer written in plain decimal digits; anything else (`1e2`, ` 5`, `+5`, an empty value) is refused. */
+/** An integer in plain decimal digits. Any other notation (`1e2`, ` 5`, `+5`, an empty value) is rejected. */
 export function textInteger(min: number, max: number) {
   const rule = `must be an integer from ${min} to ${max}`;
   return z
@@ -26,7 +26,7 @@ export function textInteger(min: number, max: number) {
     .meta({ override: { type: 'integer', minimum: min, maximum: max } });
 }
 
-/** Text that Postgres can store: well-formed Unicode without NUL; `max` counts code points. Stored in NFC. */
+/** Text that Postgres can store: well-formed Unicode without NUL, at most `max` code points, normalized to NFC. */
 export function text(max: number) {
   return z
     .string({ error: required('must be a string') })
@@ -36,14 +36,14 @@ export function text(max: number) {
     .meta({ override: { type: 'string', maxLength: max } });
 }
 
-/** Like `text`, and neither empty nor only white space. */
+/** Like `text`, but neither empty nor only white space. */
 export function filledText(max: number) {
   return text(max)
     .refine((value) => value.trim() !== '', 'must not be empty')
     .meta({ override: { type: 'string', minLength: 1, maxLength: max } });
 }
 
-/** A moment with its offset, of the years 1 to 9999; kept to the millisecond. */
+/** An ISO 8601 time with an offset, from the years 1 to 9999, in milliseconds. */
 export const moment = z.iso
   .datetime({
     offset: true,
@@ -53,14 +53,15 @@ export const moment = z.iso
   .refine((date) => date.getUTCFullYear() >= 1 && date.getUTCFullYear() <= 9999, 'must lie in the years 1 to 9999')
   .meta({ override: { type: 'string', format: 'date-time' } });
 
-/** As callers see a time: UTC, milliseconds only when there are any. */
+/** The time as callers see it: in UTC, with milliseconds only if they are not zero. */
 export function presentTime(date: Date): string {
   return date.toISOString().replace('.000Z', 'Z');
 }
 
-/** Output side of `moment`. */
+/** The schema of what `presentTime` returns. */
 export const presentedTime = z.iso.datetime().meta({ override: { type: 'string', format: 'date-time' } });
 
+/** Whether Postgres can store the text: it rejects NUL and half surrogate pairs. */
 export function isStorable(value: string): boolean {
   return value.isWellFormed() && !value.includes('\0');
 }
@@ -71,7 +72,7 @@ function codePoints(value: string): number {
   return count;
 }
 
-/** "is required" for what is absent, else the rule; arrays come from a parameter given twice. */
+/** The rule of a missing value, of an array (which a repeated query parameter becomes), or of any other wrong value. */
 export function required(rule: string, ruleForArray: string = rule) {
   return ({ input }: { input?: unknown }): string =>
     input === undefined ? 'is required' : Array.isArray(input) ? ruleForArray : rule;

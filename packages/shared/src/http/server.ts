@@ -4,65 +4,89 @@ import type { AddressInfo } from 'node:net';
 
 interface ServeOptions {
   host: string;
+  /** 0: a free port, chosen by the system. */
   port: number;
-  /** Milliseconds an idle keep-alive connection is kept. */
+  /** Milliseconds until an idle keep-alive connection is closed. */
   keepAliveTimeoutMs: number;
-  /** Milliseconds for the headers, and for the whole request, to arrive; then 408. */
+  /** Milliseconds in which the headers must arrive. After them the server answers 408. */
   headersTimeoutMs: number;
+  /** Milliseconds in which the whole request must arrive. After them the server answers 408. */
   requestTimeoutMs: number;
-  /** Connections that may wait to be accepted; the system may allow fewer (Linux: net.core.somaxconn). Default 511 (Node's). */
+  /**
+   * Maximum number of connections that wait to be accepted. The system may allow fewer (Linux: net.core.somaxconn).
+   * Default 511 (Node's).
+   */
   backlog?: number;
-  /** Of a request's headers in all. Default 16 KiB (Node's). */
+  /** Maximum total size of the request headers, in bytes. Default 16 KiB (Node's). */
   maxHeaderBytes?: number;
-  /** To listen to what express never sees, such as `clientError`; called before the server listens. */
+  /**
+   * Adds listeners for events that express does not handle, such as `clientError`. Called before the server listens.
+   */
   configure?(server: Server): void;
 }
 
 export interface RunningServer {
   port: number;
   url: string;
-  /** Takes no new connection, lets requests in flight finish for up to `timeoutMs`, then cuts what is left. */
+  /** Accepts no new connection, waits up to `timeoutMs` for the requests in flight, then closes every connection. */
   close(timeoutMs: number): Promise<void>;
 }
 
 /** @throws the listen error, for example with code EADDRINUSE */
 export async function serve(app: RequestListener, options: ServeOptions): Promise<RunningServer> {
-  let closing = false;
-  const inFlight = new Set<ServerResponse>();
-  const server: Server = createServer(
-    {
-      ...(options.maxHeaderBytes !== undefined && { maxHeaderSize: options.maxHeaderBytes }),
-      keepAliveTimeout: options.keepAliveTimeoutMs,
-      headersTimeout: options.headersTimeoutMs,
-      requestTimeout: options.requestTimeoutMs,
-      connectionsCheckingInterval: 1_000,
-    },
-    (request, response) => {
-      inFlight.add(response);
-      response.once('close', () => inFlight.delete(response));
-      if (closing) response.setHeader('Connection', 'close');
-      app(request, response);
-    },
-  );
-  options.configure?.(server);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ port: options.port, host: options.host, backlog: options.backlog }, resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  return {
-    port,
-    url: `http://127.0.0.1:${port}`,
-    close: async (timeoutMs) => {
-      closing = true;
-      // A kept-alive connection whose request is in flight would stay open, and be served, after its response.
-      for (const response of inFlight) if (!response.headersSent) response.setHeader('Connection', 'close');
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      const sweep = setInterval(() => server.closeIdleConnections(), 50);
-      const deadline = setTimeout(() => server.closeAllConnections(), timeoutMs);
-      await closed;
-      clearInterval(sweep);
-      clearTimeout(deadline);
-    },
-  };
+  const server = new DrainingServer(app, options);
+  const port = await server.listen(options);
+  return { port, url: `http://127.0.0.1:${port}`, close: (timeoutMs) => server.close(timeoutMs) };
+}
+
+const closeIdleEveryMs = 50;
+
+/**
+ * States: listening, then closing, then closed. While it closes, every response carries `Connection: close`, also those
+ * of requests that had arrived before. Otherwise a keep-alive connection would stay open after its response, and its
+ * next request would be served.
+ */
+class DrainingServer {
+  readonly #server: Server;
+  readonly #inFlight = new Set<ServerResponse>();
+  #closing = false;
+
+  constructor(app: RequestListener, options: ServeOptions) {
+    this.#server = createServer(
+      {
+        ...(options.maxHeaderBytes !== undefined && { maxHeaderSize: options.maxHeaderBytes }),
+        keepAliveTimeout: options.keepAliveTimeoutMs,
+        headersTimeout: options.headersTimeoutMs,
+        requestTimeout: options.requestTimeoutMs,
+        connectionsCheckingInterval: 1_000,
+      },
+      (request, response) => {
+        this.#inFlight.add(response);
+        response.once('close', () => this.#inFlight.delete(response));
+        if (this.#closing) response.setHeader('Connection', 'close');
+        app(request, response);
+      },
+    );
+    options.configure?.(this.#server);
+  }
+
+  /** @returns the port */
+  async listen({ port, host, backlog }: ServeOptions): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ port, host, backlog }, resolve);
+    });
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async close(timeoutMs: number): Promise<void> {
+    this.#closing = true;
+    for (const response of this.#inFlight) if (!response.headersSent) response.setHeader('Connection', 'close');
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closingIdle = setInterval(() => this.#server.closeIdleConnections(), closeIdleEveryMs);
+    const deadline = setTimeout(() => this.#server.closeAllConnections(), timeoutMs);
+    await closed;
+    clearInterval(closingIdle);
+    clearTimeout(deadline);
+  }
 }

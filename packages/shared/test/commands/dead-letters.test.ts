@@ -1,4 +1,4 @@
-// The operator's command, as a process of its own.
+// The operator's command, run as a process.
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -17,13 +17,13 @@ import {
 
 const command = fileURLToPath(new URL('../../src/commands/dead-letters.ts', import.meta.url));
 
-interface Ran {
+interface CommandResult {
   code: number;
   stdout: string;
   stderr: string;
 }
 
-function run(args: string[], env: Record<string, string>): Promise<Ran> {
+function run(args: string[], env: Record<string, string>): Promise<CommandResult> {
   return new Promise((resolve) => {
     const done = (error: { code?: unknown } | null, stdout: string, stderr: string): void =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
@@ -31,35 +31,35 @@ function run(args: string[], env: Record<string, string>): Promise<Ran> {
   });
 }
 
-const meshes: { name: string; start(): Promise<{ mesh: Transport; env: Record<string, string> }> }[] = [
+const stores: { name: string; start(): Promise<{ transport: Transport; env: Record<string, string> }> }[] = [
   {
     name: 'RabbitMQ',
     start: async () => {
-      const stack = rabbitTransport();
-      return { mesh: stack, env: { AMQP_URL: amqpUrl(), AMQP_PREFIX: stack.prefix } };
+      const transport = rabbitTransport();
+      return { transport, env: { AMQP_URL: amqpUrl(), AMQP_PREFIX: transport.prefix } };
     },
   },
   {
     name: 'files',
     start: async () => {
-      const stack = await memoryTransport();
-      return { mesh: stack, env: { DEAD_LETTER_DIR: stack.dir } };
+      const transport = await memoryTransport();
+      return { transport, env: { DEAD_LETTER_DIR: transport.dir } };
     },
   },
 ];
 
-describe.each(meshes)('the dead letter command on $name', ({ start }) => {
-  let stack: Transport | undefined;
+describe.each(stores)('the dead letter command on $name', ({ start }) => {
+  let transport: Transport | undefined;
   afterEach(async () => {
-    await stack?.end();
-    stack = undefined;
+    await transport?.end();
+    transport = undefined;
   });
 
-  test('lists letters for people and for programs, and discards and replays the chosen ones', async () => {
+  test('lists dead letters as a table and as JSON, and discards and replays the given ones', async () => {
     const started = await start();
-    stack = started.mesh;
+    transport = started.transport;
     const { env } = started;
-    const broker = stack.connect();
+    const broker = transport.connect();
     const handle = async (): Promise<void> => {
       throw new Unprocessable('no');
     };
@@ -74,9 +74,9 @@ describe.each(meshes)('the dead letter command on $name', ({ start }) => {
       broker,
       ['first', 'second', 'third', 'bad\u001b[2J'].map((id) => message({ id })),
     );
-    const letters = await stack.openDeadLetters();
-    const list = await waitForDeadLetters(letters, 4);
-    await letters.close();
+    const store = await transport.openDeadLetters();
+    const list = await waitForDeadLetters(store, 4);
+    await store.close();
     await broker.close();
 
     const { stdout } = await run(['list'], env);
@@ -89,16 +89,16 @@ describe.each(meshes)('the dead letter command on $name', ({ start }) => {
     expect(stdout).not.toContain('\u001b');
     const json = JSON.parse((await run(['list', '--json'], env)).stdout);
     expect(json.find(({ id }: { id: string }) => id === 'first')).toEqual(list.find(({ id }) => id === 'first'));
-    expect(await run(['discard', 'first', 'second'], env)).toMatchObject({ code: 0, stdout: 'Thrown away: 2 of 2.\n' });
-    expect(await run(['replay', 'third'], env)).toMatchObject({ code: 0, stdout: 'Put back: 1 of 1.\n' });
-    expect(await run(['replay', 'nobody'], env)).toMatchObject({ code: 1, stdout: 'Put back: 0 of 1.\n' });
-    expect(await run(['discard', '--all'], env)).toMatchObject({ code: 0, stdout: 'Thrown away: 1.\n' });
+    expect(await run(['discard', 'first', 'second'], env)).toMatchObject({ code: 0, stdout: 'Discarded: 2 of 2.\n' });
+    expect(await run(['replay', 'third'], env)).toMatchObject({ code: 0, stdout: 'Replayed: 1 of 1.\n' });
+    expect(await run(['replay', 'unknown'], env)).toMatchObject({ code: 1, stdout: 'Replayed: 0 of 1.\n' });
+    expect(await run(['discard', '--all'], env)).toMatchObject({ code: 0, stdout: 'Discarded: 1.\n' });
     expect(await run(['list'], env)).toMatchObject({ stdout: expect.stringMatching(/^No dead letters in /) });
   });
 });
 
-const senseless = ['', 'show', 'replay', 'discard', 'discard --all id', 'list id', 'list --all', 'list --wrong'];
-test.each(senseless)('calling it with "%s" makes no sense: it shows its usage and ends with 2', async (line) => {
+const invalidCommands = ['', 'show', 'replay', 'discard', 'discard --all id', 'list id', 'list --all', 'list --wrong'];
+test.each(invalidCommands)('called with "%s" it shows its usage and exits with 2', async (line) => {
   const args = line.split(' ').filter((word) => word !== '');
   const { code, stdout, stderr } = await run(args, { DEAD_LETTER_DIR: 'nowhere' });
   expect(code).toBe(2);
@@ -106,7 +106,7 @@ test.each(senseless)('calling it with "%s" makes no sense: it shows its usage an
   expect(stderr).toMatch(/^Usage: dead-letters list/);
 });
 
-test('a RabbitMQ that cannot be reached is one clear line and exit code 1', async () => {
+test('a RabbitMQ that cannot be reached is reported in one line, with exit code 1', async () => {
   const { code, stderr } = await run(['list'], { AMQP_URL: 'amqp://127.0.0.1:1' });
   expect(code).toBe(1);
   expect(stderr).toMatch(/^The dead letters cannot be reached: .*ECONNREFUSED.*\n$/);

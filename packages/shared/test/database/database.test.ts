@@ -15,7 +15,7 @@ const uniqueLabel = 'cards_label_key';
 let testDatabase: TestDatabase;
 let database: Database;
 
-/** Single statements, too, take a connection of the pool: pipelines.test.ts is about the others. */
+/** Single statements use the pool here. pipelined-connections.test.ts covers the pipelined connections. */
 const open = (url: string, schema = 'users') =>
   openDatabase({
     url,
@@ -49,7 +49,7 @@ const cards = async () =>
     ({ label }) => label,
   );
 
-/** As an administrator would, or as a crash does. */
+/** Ends a server process, as an administrator or a crash would. */
 const kill = (pid: number) =>
   withClient(testDatabase.adminUrl, (client) => client.query('select pg_terminate_backend($1)', [pid]));
 
@@ -59,11 +59,11 @@ async function failureOf(work: Promise<unknown>): Promise<unknown> {
   } catch (error) {
     return error;
   }
-  throw new Error('nothing failed');
+  throw new Error('the work did not fail');
 }
 
 describe('a transaction', () => {
-  test('is committed as a whole, its result returned, and who asked is told after that', async () => {
+  test('is committed as a whole, then the listeners are called and its result is returned', async () => {
     const seen: Promise<string[]>[] = [];
     database.onCommit(() => seen.push(cards()));
     const result = await database.transaction(async (em) => {
@@ -75,10 +75,10 @@ describe('a transaction', () => {
     expect(await Promise.all(seen)).toEqual([['a', 'b']]);
   });
 
-  test('is rolled back as a whole by an error, which comes through; nobody is told', async () => {
-    let told = 0;
+  test('is rolled back as a whole by an error, which is rethrown; no listener is called', async () => {
+    let notified = 0;
     database.onCommit(() => {
-      told += 1;
+      notified += 1;
     });
     const work = database.transaction(async (em) => {
       await add(em, 'a');
@@ -86,21 +86,21 @@ describe('a transaction', () => {
     });
     await expect(work).rejects.toThrow('no');
     expect(await cards()).toEqual([]);
-    expect(told).toBe(0);
+    expect(notified).toBe(0);
   });
 
-  test('that fails at its commit is an error, and nobody is told', async () => {
+  test('that fails at its commit is rejected, and no listener is called', async () => {
     await database.run({ text: 'create table if not exists late (n int unique deferrable initially deferred)' }, []);
-    let told = 0;
+    let notified = 0;
     database.onCommit(() => {
-      told += 1;
+      notified += 1;
     });
     const work = database.transaction((em) => execute(em, 'insert into late values (1), (1)'));
     expect(violatedConstraint(await failureOf(work))).toBe('late_n_key');
-    expect(told).toBe(0);
+    expect(notified).toBe(0);
   });
 
-  test('does not share its entities with another', async () => {
+  test('has an entity manager of its own', async () => {
     const managers = await Promise.all([1, 2].map(() => database.transaction(async (em) => em)));
     expect(managers[0]).not.toBe(managers[1]);
     expect(database.em()).not.toBe(database.em());
@@ -108,7 +108,7 @@ describe('a transaction', () => {
 });
 
 describe('a prepared statement', () => {
-  test('has values of the driver: times are dates, numbers numbers, null null', async () => {
+  test('returns the types of the driver: dates, numbers, null and objects', async () => {
     const rows = await database.run(
       { name: 'values', text: 'select $1::timestamptz as at, $2::int as n, null as nothing, $3::jsonb as data' },
       [new Date(1), 5, JSON.stringify({ a: [1] })],
@@ -116,33 +116,33 @@ describe('a prepared statement', () => {
     expect(rows).toEqual([{ at: new Date(1), n: 5, nothing: null, data: { a: [1] } }]);
   });
 
-  test('is prepared once per connection and so planned once', async () => {
-    const { connection, query } = await held();
+  test('is prepared once per connection', async () => {
+    const { connection, query } = await hold();
     for (let n = 0; n < 3; n++) await query({ name: 'one', text: 'select 1' });
     expect(await query({ text: "select name from pg_prepared_statements where name = 'one'" })).toHaveLength(1);
     connection.end();
   });
 
-  test('that writes tells whoever asked, unless it fails', async () => {
-    let told = 0;
+  test('that writes calls the listeners, unless it fails', async () => {
+    let notified = 0;
     database.onCommit(() => {
-      told += 1;
+      notified += 1;
     });
     const insert = { name: 'insert', text: 'insert into cards values ($1) returning label' };
     expect(await database.write(insert, ['a'])).toEqual([{ label: 'a' }]);
-    expect(told).toBe(1);
+    expect(notified).toBe(1);
     expect(violatedConstraint(await failureOf(database.write(insert, ['a'])))).toBe(uniqueLabel);
-    expect(told).toBe(1);
+    expect(notified).toBe(1);
   });
 
-  async function held() {
+  async function hold() {
     const connection = await database.connect();
     return { connection, query: connection.query.bind(connection) };
   }
 });
 
 describe('a unique violation', () => {
-  test('is recognised by its constraint, through MikroORM and through the driver, and is no outage', async () => {
+  test('is identified by its constraint, through MikroORM and through the driver, and does not count as unavailable', async () => {
     await database.run(
       {
         text: 'create table if not exists outbox (id serial, event_id uuid unique, name text, subject text, data jsonb, created_at timestamptz)',
@@ -168,23 +168,23 @@ describe('a unique violation', () => {
     },
   );
 
-  test('under a race one wins and the others are told which constraint they hit', async () => {
+  test('under concurrency one succeeds and the others get the constraint that they violate', async () => {
     const results = await Promise.allSettled(
       Array.from({ length: 20 }, () => database.transaction((em) => add(em, 'same'))),
     );
-    const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
-    expect(refused).toHaveLength(19);
-    expect(new Set(refused.map(violatedConstraint))).toEqual(new Set([uniqueLabel]));
+    const rejections = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+    expect(rejections).toHaveLength(19);
+    expect(new Set(rejections.map(violatedConstraint))).toEqual(new Set([uniqueLabel]));
     expect(await cards()).toEqual(['same']);
   });
 });
 
 describe('a backend killed in the middle of a transaction', () => {
-  const killOneself = (em: Manager) => execute(em, 'select pg_terminate_backend(pg_backend_pid())');
+  const killOwnBackend = (em: Manager) => execute(em, 'select pg_terminate_backend(pg_backend_pid())');
 
-  test('costs no connection: after thrice the pool the next request works at once and closing takes no time', async () => {
+  test('leaves the pool usable: after three times its size the next request succeeds at once, and closing is fast', async () => {
     for (let n = 0; n < 3 * poolMax; n++) {
-      const error = await failureOf(database.transaction(killOneself));
+      const error = await failureOf(database.transaction(killOwnBackend));
       expect(isDatabaseUnavailable(error)).toBe(true);
     }
     const start = performance.now();
@@ -196,7 +196,7 @@ describe('a backend killed in the middle of a transaction', () => {
     expect(performance.now() - closing).toBeLessThan(2_000);
   });
 
-  test('while it thinks, or all at once, loses that work alone', async () => {
+  test('while the transaction is idle, or all of them at once, loses only that work', async () => {
     const pids: number[] = [];
     const work = Array.from({ length: poolMax }, () =>
       database.transaction(async (em) => {
@@ -218,7 +218,7 @@ describe('a backend killed in the middle of a transaction', () => {
     expect(await cards()).toEqual(['after']);
   });
 
-  test('or while it idles in the pool is not noticed by the next request but one', async () => {
+  test('or while it is idle in the pool affects no request after the first one', async () => {
     const rows = await Promise.all(
       Array.from({ length: poolMax }, () =>
         database.run<{ pid: number }>({ text: 'select pg_backend_pid() as pid, pg_sleep(0.05)' }, []),
@@ -230,7 +230,7 @@ describe('a backend killed in the middle of a transaction', () => {
   });
 });
 
-describe('a server that is away', () => {
+describe('a server that is unavailable', () => {
   let proxy: TcpProxy;
   beforeEach(async () => {
     proxy = await startTcpProxy(testDatabase.adminUrl);
@@ -242,19 +242,19 @@ describe('a server that is away', () => {
     expect(translateDatabaseError(error)).toMatchObject({ kind: 'unavailable', code: 'unavailable', retryAfter: 1 });
   };
 
-  test('lets the database be opened and closed; queries fail as unavailable, and work once it is there', async () => {
+  test('does not prevent opening and closing; queries fail as unavailable', async () => {
     const url = proxy.through(testDatabase.urlFor('users'));
     await proxy.close();
-    const away = await open(url);
-    expectUnavailable(await failureOf(away.run({ text: 'select 1' }, [])));
-    expectUnavailable(await failureOf(away.transaction((em) => add(em, 'x'))));
-    expectUnavailable(await failureOf(away.em().find(OutboxMessage, {})));
-    expectUnavailable(await failureOf(away.connect()));
-    expectUnavailable(await failureOf(tryLock(away, 'lock')));
-    await away.close();
+    const unreachable = await open(url);
+    expectUnavailable(await failureOf(unreachable.run({ text: 'select 1' }, [])));
+    expectUnavailable(await failureOf(unreachable.transaction((em) => add(em, 'x'))));
+    expectUnavailable(await failureOf(unreachable.em().find(OutboxMessage, {})));
+    expectUnavailable(await failureOf(unreachable.connect()));
+    expectUnavailable(await failureOf(tryLock(unreachable, 'lock')));
+    await unreachable.close();
   });
 
-  test('that accepts and says nothing fails as unavailable within a few seconds', async () => {
+  test('that accepts connections and sends nothing fails queries as unavailable within seconds', async () => {
     proxy.stall();
     const silent = await open(proxy.through(testDatabase.urlFor('users')));
     const start = performance.now();
@@ -263,7 +263,7 @@ describe('a server that is away', () => {
     await silent.close();
   });
 
-  test('that falls silent fails what is under way as unavailable within a few seconds, and is used again later', async () => {
+  test('that becomes silent fails queries in flight as unavailable within seconds, and is used again later', async () => {
     const flaky = await open(proxy.through(testDatabase.urlFor('users')));
     await flaky.transaction((em) => add(em, 'before'));
     await flaky.run({ text: 'select 1' }, []);
@@ -283,7 +283,7 @@ describe('a server that is away', () => {
     await flaky.close();
   });
 
-  test('that falls silent leaves no connection in the pool that still waits for it', async () => {
+  test('that becomes silent leaves no connection in the pool that still waits for an answer', async () => {
     const flaky = await open(proxy.through(testDatabase.urlFor('users')));
     await flaky.run({ text: 'select 1' }, []);
     proxy.stall();
@@ -295,7 +295,7 @@ describe('a server that is away', () => {
     await flaky.close();
   });
 
-  test('that cuts its connections fails what is under way as unavailable, and is used again at once', async () => {
+  test('that resets its connections fails queries in flight as unavailable, and is used again at once', async () => {
     const flaky = await open(proxy.through(testDatabase.urlFor('users')));
     const slow = failureOf(flaky.run({ text: 'select pg_sleep(1.5)' }, []));
     const inTransaction = failureOf(flaky.transaction((em) => execute(em, 'select pg_sleep(1.5)')));
@@ -309,8 +309,8 @@ describe('a server that is away', () => {
   });
 });
 
-describe('what takes too long', () => {
-  test('a statement is ended by the server after two seconds and reported as unavailable', async () => {
+describe('a time limit', () => {
+  test('of two seconds ends a statement, which is reported as unavailable', async () => {
     const start = performance.now();
     const error = await failureOf(database.run({ text: 'select pg_sleep(10)' }, []));
     expect(performance.now() - start).toBeLessThan(4_000);
@@ -318,7 +318,7 @@ describe('what takes too long', () => {
     expect(translateDatabaseError(error)).toMatchObject({ kind: 'unavailable' });
   });
 
-  test('waiting for a lock ends after one second and is reported as unavailable', async () => {
+  test('of one second ends the wait for a lock, which is reported as unavailable', async () => {
     await database.run({ text: "insert into cards values ('locked')" }, []);
     const update = { text: "update cards set label = 'locked' where label = 'locked'" };
     const error = await database.transaction(async (em) => {
@@ -330,7 +330,7 @@ describe('what takes too long', () => {
     await database.run(update, []);
   });
 
-  test('waiting for a connection of a busy pool ends after two seconds and is reported as unavailable', async () => {
+  test('of two seconds ends the wait for a connection of the pool, which is reported as unavailable', async () => {
     const busy = await Promise.all(Array.from({ length: poolMax }, () => database.connect()));
     const start = performance.now();
     const error = await failureOf(database.run({ text: 'select 1' }, []));
@@ -348,7 +348,7 @@ describe('a lock', () => {
   });
   afterEach(() => other.close());
 
-  test('has one holder among all processes, until its connection ends', async () => {
+  test('has one holder among all processes until its connection ends', async () => {
     const holder = await tryLock(database, 'relay');
     expect(holder).toBeDefined();
     expect(await tryLock(other, 'relay')).toBeUndefined();
@@ -362,41 +362,41 @@ describe('a lock', () => {
     next.end();
   });
 
-  test('has one winner when many compete at once, and costs the others no connection', async () => {
+  test('has one holder when many try at once, and the others leave their connections in the pool', async () => {
     const tries = await Promise.all(
       Array.from({ length: 4 * poolMax }, (_, n) => tryLock(n % 2 ? database : other, 'relay')),
     );
-    const won = tries.filter((lock) => lock !== undefined);
-    expect(won).toHaveLength(1);
-    won[0]?.end();
+    const held = tries.filter((lock) => lock !== undefined);
+    expect(held).toHaveLength(1);
+    held[0]?.end();
     await Promise.all(Array.from({ length: 2 * poolMax }, () => database.run({ text: 'select 1' }, [])));
   });
 
   test('of another name or of another schema is another lock', async () => {
-    const neighbour = await open(testDatabase.urlFor('promotions'), 'promotions');
+    const otherService = await open(testDatabase.urlFor('promotions'), 'promotions');
     const locks = await Promise.all([
       tryLock(database, 'relay'),
       tryLock(database, 'other'),
-      tryLock(neighbour, 'relay'),
+      tryLock(otherService, 'relay'),
     ]);
     for (const lock of locks) {
       expect(lock).toBeDefined();
       lock?.end();
     }
-    await neighbour.close();
+    await otherService.close();
   });
 
-  test('is kept by a holder that speaks, and freed when nothing is heard of it, though its connection stays open', async () => {
-    const link = await startTcpProxy(testDatabase.urlFor('users'));
-    const far = await open(link.through(testDatabase.urlFor('users')));
+  test('is kept while its holder sends statements, and freed when it is silent, although its connection stays open', async () => {
+    const proxy = await startTcpProxy(testDatabase.urlFor('users'));
+    const remote = await open(proxy.through(testDatabase.urlFor('users')));
     try {
-      const holder = await tryLock(far, 'relay', 500);
-      for (let spoken = 0; spoken < 10; spoken += 1) {
+      const holder = await tryLock(remote, 'relay', 500);
+      for (let n = 0; n < 10; n += 1) {
         await sleep(100);
         await holder?.query({ text: 'select 1' });
       }
       expect(await tryLock(other, 'relay')).toBeUndefined();
-      link.stall();
+      proxy.stall();
       await eventually(
         async () => {
           const lock = await tryLock(other, 'relay');
@@ -407,14 +407,14 @@ describe('a lock', () => {
       );
       holder?.end();
     } finally {
-      link.resume();
-      link.cut();
-      await link.close();
-      await far.close();
+      proxy.resume();
+      proxy.cut();
+      await proxy.close();
+      await remote.close();
     }
   });
 
-  test('is freed when the connection that holds it dies, and the holder finds out at its next query', async () => {
+  test('is freed when the connection of its holder ends, and the next query of the holder fails', async () => {
     const holder = await tryLock(database, 'relay');
     const [row] = (await holder?.query<{ pid: number }>({ text: 'select pg_backend_pid() as pid' })) ?? [];
     await kill(Number(row?.pid));
@@ -439,12 +439,12 @@ describe("a service's role", () => {
     ['read', 'select * from users.cards'],
     ['write', "insert into users.cards values ('x')"],
     ['change', 'alter table users.cards add x int'],
-  ])("cannot %s its neighbour's tables", async (_what, text) => {
-    const neighbour = await open(testDatabase.urlFor('promotions'), 'promotions');
-    const error = await failureOf(neighbour.run({ text }, []));
+  ])("cannot %s another service's tables", async (_what, text) => {
+    const otherService = await open(testDatabase.urlFor('promotions'), 'promotions');
+    const error = await failureOf(otherService.run({ text }, []));
     expect(error).toMatchObject({ code: '42501' });
     expect(translateDatabaseError(error)).toBeUndefined();
-    await neighbour.close();
+    await otherService.close();
   });
 
   test('finds its own tables without naming the schema', async () => {
@@ -452,7 +452,7 @@ describe("a service's role", () => {
   });
 });
 
-describe('unavailable is told from wrong', () => {
+describe('the classification of errors', () => {
   test.each([
     'ECONNREFUSED',
     'ECONNRESET',
@@ -465,20 +465,20 @@ describe('unavailable is told from wrong', () => {
     '40001',
     '40P01',
     '55P03',
-  ])('%s says: not now', (code) => {
+  ])('%s means that the database is unavailable', (code) => {
     expect(isDatabaseUnavailable({ code })).toBe(true);
     expect(isDatabaseUnavailable({ cause: { code } })).toBe(true);
   });
 
   test.each(['23505', '22003', '42P01', '42501', '28P01', '3D000', '57P04', 'ENOENT', '', 42])(
-    '%s says: not so',
+    '%s means that the statement is wrong',
     (code) => {
       expect(isDatabaseUnavailable({ code })).toBe(false);
     },
   );
 
   test.each([[undefined], [null], ['ECONNREFUSED'], [new Error('ECONNREFUSED')]])(
-    '%p is no database error',
+    '%p is not a database error',
     (error) => {
       expect(isDatabaseUnavailable(error)).toBe(false);
       expect(translateDatabaseError(error)).toBeUndefined();

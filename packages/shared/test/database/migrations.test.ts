@@ -22,11 +22,11 @@ const namesIn = (folder: string) =>
     .sort();
 const allNames = namesIn(join(services, 'users/src/migrations'));
 
-let place: TestDatabase;
+let database: TestDatabase;
 beforeEach(async () => {
-  place = await createTestDatabase(['users']);
+  database = await createTestDatabase(['users']);
 });
-afterEach(() => place.drop());
+afterEach(() => database.drop());
 
 const optionsFor = (url: string): DatabaseOptions => ({
   url,
@@ -34,42 +34,42 @@ const optionsFor = (url: string): DatabaseOptions => ({
   entities: [OutboxMessage],
   migrations: join(services, 'users/src/migrations'),
 });
-const ask = async <Row>(sql: string): Promise<Row[]> =>
-  (await withClient(place.adminUrl, (client) => client.query(sql))).rows;
+const query = async <Row>(sql: string): Promise<Row[]> =>
+  (await withClient(database.adminUrl, (client) => client.query(sql))).rows;
 const appliedNames = async () =>
-  (await ask<{ name: string }>('select name from users.mikro_orm_migrations order by id')).map(({ name }) => name);
+  (await query<{ name: string }>('select name from users.mikro_orm_migrations order by id')).map(({ name }) => name);
 
 describe('an empty database', () => {
-  test('that five replicas migrate at once is migrated once, and all of them succeed, ten times of ten', async () => {
+  test('is migrated once by five replicas at the same time, and all of them succeed, ten times out of ten', async () => {
     for (let round = 0; round < 10; round++) {
       const applied = await Promise.all(
-        Array.from({ length: 5 }, () => migrate(optionsFor(place.urlFor('users')), silent)),
+        Array.from({ length: 5 }, () => migrate(optionsFor(database.urlFor('users')), silent)),
       );
       expect(applied.flat()).toEqual(allNames);
       expect(await appliedNames()).toEqual(allNames);
-      await place.drop();
-      place = await createTestDatabase(['users']);
+      await database.drop();
+      database = await createTestDatabase(['users']);
     }
   });
 
-  test('that replicas migrate while others revert ends in one state or another, and nobody fails', async () => {
-    const options = optionsFor(place.urlFor('users'));
+  test('is consistent after some replicas migrate while others revert, and none of them fails', async () => {
+    const options = optionsFor(database.urlFor('users'));
     await Promise.all([
       migrate(options, silent),
       revert(options, silent),
       migrate(options, silent),
       revert(options, silent),
     ]);
-    const [row] = await ask<{ there: boolean }>("select to_regclass('users.outbox') is not null as there");
-    expect(row?.there).toBe((await appliedNames()).length > 0);
+    const [row] = await query<{ migrated: boolean }>("select to_regclass('users.outbox') is not null as migrated");
+    expect(row?.migrated).toBe((await appliedNames()).length > 0);
   });
 });
 
-test('a server that is not there yet is waited for', async () => {
-  const proxy = await startTcpProxy(place.adminUrl);
+test('a server that is not available yet is waited for', async () => {
+  const proxy = await startTcpProxy(database.adminUrl);
   proxy.limit(0);
   try {
-    const waiting = migrate(optionsFor(proxy.through(place.urlFor('users'))), silent);
+    const waiting = migrate(optionsFor(proxy.through(database.urlFor('users'))), silent);
     await eventually(() => expect(proxy.accepted()).toBeGreaterThanOrEqual(1));
     proxy.limit(undefined);
     expect(await waiting).toEqual(allNames);
@@ -78,15 +78,15 @@ test('a server that is not there yet is waited for', async () => {
   }
 });
 
-test('a server that goes away between the lock and the migrations is waited for', async () => {
-  const proxy = await startTcpProxy(place.adminUrl);
+test('a server that becomes unavailable between the lock and the migrations is waited for', async () => {
+  const proxy = await startTcpProxy(database.adminUrl);
   try {
-    await withClient(place.adminUrl, async (holder) => {
+    await withClient(database.adminUrl, async (holder) => {
       await holder.query("select pg_advisory_lock(hashtextextended('promopulse.users.migrations', 0))");
-      const waiting = migrate(optionsFor(proxy.through(place.urlFor('users'))), silent);
+      const waiting = migrate(optionsFor(proxy.through(database.urlFor('users'))), silent);
       waiting.catch(() => undefined);
       await eventually(async () => {
-        const [row] = await ask<{ waits: boolean }>(
+        const [row] = await query<{ waits: boolean }>(
           `select count(*) > 0 as waits from pg_locks join pg_database on pg_database.oid = database
            where datname = current_database() and locktype = 'advisory' and not granted`,
         );
@@ -103,23 +103,23 @@ test('a server that goes away between the lock and the migrations is waited for'
   }
 });
 
-test('a database that does not exist is not waited for, nor created', async () => {
-  const url = new URL(place.urlFor('users'));
+test('a database that does not exist is neither waited for nor created', async () => {
+  const url = new URL(database.urlFor('users'));
   url.pathname = '/nowhere';
   await expect(migrate(optionsFor(url.href), silent)).rejects.toMatchObject({ code: '3D000' });
 });
 
 test('a migration that fails is rolled back, comes through, and leaves the lock free', async () => {
-  const options = optionsFor(place.urlFor('users'));
-  await withClient(place.urlFor('users'), (client) => client.query('create table users (id int)'));
+  const options = optionsFor(database.urlFor('users'));
+  await withClient(database.urlFor('users'), (client) => client.query('create table users (id int)'));
   await expect(migrate(options, silent)).rejects.toMatchObject({ code: '42P07' });
-  expect(await ask("select to_regclass('users.outbox') as outbox")).toEqual([{ outbox: null }]);
-  await withClient(place.urlFor('users'), (client) => client.query('drop table users'));
+  expect(await query("select to_regclass('users.outbox') as outbox")).toEqual([{ outbox: null }]);
+  await withClient(database.urlFor('users'), (client) => client.query('drop table users'));
   expect(await migrate(options, silent)).toEqual(allNames);
 });
 
-test('reverting what was never applied does nothing', async () => {
-  expect(await revert(optionsFor(place.urlFor('users')), silent)).toBeUndefined();
+test('reverting without an applied migration does nothing', async () => {
+  expect(await revert(optionsFor(database.urlFor('users')), silent)).toBeUndefined();
 });
 
 describe('the command', () => {
@@ -142,11 +142,11 @@ describe('the command', () => {
       );
     });
   }
-  const onDatabase = (...args: string[]) => run(args, { DATABASE_URL: place.urlFor('users') });
+  const onDatabase = (...args: string[]) => run(args, { DATABASE_URL: database.urlFor('users') });
   const migrationNames = () => namesIn(join(copy, 'src/migrations'));
   const eachLine = (line: (name: string) => string, names: readonly string[] = allNames) => names.map(line).join('');
 
-  test('by five processes at once on an empty database succeeds in all of them and applies each migration once, each time', async () => {
+  test('run by five processes at once on an empty database succeeds in all of them and applies each migration once', async () => {
     for (let round = 0; round < (fullScale ? 10 : 2); round++) {
       const results = await Promise.all(Array.from({ length: 5 }, () => onDatabase('up')));
       expect(results.map(({ code, err }) => ({ code, err }))).toEqual(Array(5).fill({ code: 0, err: '' }));
@@ -155,12 +155,12 @@ describe('the command', () => {
         ...Array(4).fill('nothing to apply\n'),
       ]);
       expect(await appliedNames()).toEqual(allNames);
-      await place.drop();
-      place = await createTestDatabase(['users']);
+      await database.drop();
+      database = await createTestDatabase(['users']);
     }
   }, 300_000); // fifty processes
 
-  test('lists, applies (once, by however many processes) and reverts, and says what it did', async () => {
+  test('lists, applies (once, also by several processes) and reverts migrations, and prints what it did', async () => {
     const together = async (...commands: string[]) => {
       const results = await Promise.all(commands.map((command) => onDatabase(command)));
       expect(results.map(({ code, err }) => ({ code, err }))).toEqual(Array(results.length).fill({ code: 0, err: '' }));
@@ -178,12 +178,12 @@ describe('the command', () => {
     const applied = eachLine((name) => `applied {2}${name} {2}\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z\\n`);
     expect(list).toMatch(new RegExp(`^${applied}$`));
     for (const name of allNames.toReversed()) expect(await together('down')).toEqual([`reverted ${name}\n`]);
-    expect(await ask("select to_regclass('users.users') as users")).toEqual([{ users: null }]);
+    expect(await query("select to_regclass('users.users') as users")).toEqual([{ users: null }]);
   }, 120_000); // a dozen processes
 
-  test('shows its usage for anything it does not know, and exits with 2', async () => {
-    const wrong = [[], ['toString'], ['up', '--force'], ['create', 'a', 'b']];
-    const results = await Promise.all(wrong.map((args) => run(args, { DATABASE_URL: 'postgres://127.0.0.1:1/x' })));
+  test('shows its usage for unknown arguments, and exits with 2', async () => {
+    const unknown = [[], ['toString'], ['up', '--force'], ['create', 'a', 'b']];
+    const results = await Promise.all(unknown.map((args) => run(args, { DATABASE_URL: 'postgres://127.0.0.1:1/x' })));
     for (const { code, out, err } of results) {
       expect({ code, out }).toEqual({ code: 2, out: '' });
       expect(err).toMatch(/^Usage: node src\/migrate\.ts <command>\n {2}current /);
@@ -191,17 +191,17 @@ describe('the command', () => {
     expect(migrationNames()).toEqual(allNames);
   });
 
-  test('without DATABASE_URL names it and exits with 2', async () => {
-    const complaint = 'The environment is not complete:\n  - DATABASE_URL is not set\n';
-    expect(await run(['up'])).toEqual({ code: 2, out: '', err: complaint });
+  test('names DATABASE_URL if it is missing, and exits with 2', async () => {
+    const message = 'The environment is not complete:\n  - DATABASE_URL is not set\n';
+    expect(await run(['up'])).toEqual({ code: 2, out: '', err: message });
   });
 
-  test('create says that nothing changed, and needs no database for it', async () => {
+  test('create reports that nothing changed, without a database', async () => {
     expect(await run(['create'])).toEqual({ code: 0, out: 'the entities have not changed\n', err: '' });
     expect(migrationNames()).toEqual(allNames);
   });
 
-  test('create writes what changed in the entities, which up applies and down takes back', async () => {
+  test('create writes the changes of the entities, up applies them and down reverts them', async () => {
     const file = join(copy, 'src/entities.ts');
     const entities = readFileSync(file, 'utf8');
     writeFileSync(file, entities.replace('version: p', 'nickname: p.string().length(40).nullable(),\n    version: p'));
@@ -216,7 +216,7 @@ describe('the command', () => {
 
     expect((await onDatabase('up')).out).toBe(eachLine((each) => `applied ${each}\n`, [...allNames, String(name)]));
     const columns = () =>
-      ask("select from information_schema.columns where table_schema = 'users' and column_name = 'nickname'");
+      query("select from information_schema.columns where table_schema = 'users' and column_name = 'nickname'");
     expect(await columns()).toHaveLength(1);
     expect((await onDatabase('down')).out).toContain('_nickname');
     expect(await columns()).toHaveLength(0);

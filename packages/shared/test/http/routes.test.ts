@@ -1,4 +1,4 @@
-// What every service's HTTP edge promises, on a made-up table of routes behind a real server.
+// The promise of the routes table: the HTTP behaviour of every service, tested with sample routes on a real server.
 import { connect } from 'node:net';
 import { Writable } from 'node:stream';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
@@ -33,7 +33,7 @@ const routes: Route[] = [
     body: newThing,
     example: { label: 'first' },
     success: { status: 201, description: 'The thing', schema: thing, headers: { Location: 'Path of the thing' } },
-    errors: { 409: 'it is there', 415: 'the body is not JSON', 422: 'a rule is broken' },
+    errors: { 409: 'it exists already', 415: 'the body is not JSON', 422: 'a rule is broken' },
     handle: async ({ body, requestId }) => ({
       status: 201,
       body: { id: 7, ...body, requestId, isAdmin: (body as { isAdmin?: unknown }).isAdmin },
@@ -57,7 +57,7 @@ const routes: Route[] = [
     summary: 'Get a thing',
     params: z.strictObject({ id: textId }),
     success: { status: 200, description: 'The thing', schema: thing },
-    errors: { 404: 'there is no such thing', 422: 'the id is not one' },
+    errors: { 404: 'there is no such thing', 422: 'the id is malformed' },
     handle: async ({ params }) => ({ status: 200, body: { id: params.id, label: 'x' } }),
   }),
   route({
@@ -70,7 +70,7 @@ const routes: Route[] = [
     errors: { 409: 'by id 1', 503: 'by id 2' },
     handle: async ({ params }) => {
       if (params.id === 1) throw conflict('thing_taken', 'The thing is taken');
-      if (params.id === 2) throw unavailable('Nobody can tell', 3);
+      if (params.id === 2) throw unavailable('The answer is unknown', 3);
       if (params.id === 3) throw { status: 'text', type: 9 };
       throw new Error('select secret from things');
     },
@@ -106,7 +106,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close(1_000));
 
-// biome-ignore lint/suspicious/noExplicitAny: the wire is what is checked
+// biome-ignore lint/suspicious/noExplicitAny: the shape of a response is what is checked
 function expectProblem(answer: ClientResponse<any>, status: number, code: string): void {
   expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
   expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json\b/);
@@ -119,7 +119,7 @@ function expectProblem(answer: ClientResponse<any>, status: number, code: string
   });
 }
 
-/** Sends bytes that no proper client would. @returns all that came back until the end of the connection */
+/** Sends bytes that no HTTP client would send. @returns all bytes received until the connection ends */
 function sendRaw(request: string | Buffer): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: '127.0.0.1', port: server.port });
@@ -140,11 +140,11 @@ const postRaw = (body: Buffer | string, headers: Record<string, string> = {}) =>
     status: response.status,
     headers: response.headers,
     body: await response.json(),
-    // biome-ignore lint/suspicious/noExplicitAny: the wire is what is checked
+    // biome-ignore lint/suspicious/noExplicitAny: the shape of a response is what is checked
   })) as Promise<ClientResponse<any>>;
 
 describe('a body', () => {
-  test('that fits is parsed, and the answer has the status, headers and body of the route', async () => {
+  test('that is valid is parsed, and the response has the status, headers and body of the route', async () => {
     const answer = await api.post('/things', { label: 'Ada' });
     expect(answer.status).toBe(201);
     expect(answer.headers.get('location')).toBe('/things/7');
@@ -153,18 +153,26 @@ describe('a body', () => {
   });
 
   test.each<[string, unknown, { field: string; rule: string }[]]>([
-    ['without a field', {}, [{ field: 'label', rule: 'is required' }]],
-    ['with a null', { label: null }, [{ field: 'label', rule: 'must be a string' }]],
-    ['with an empty one', { label: ' \t' }, [{ field: 'label', rule: 'must not be empty' }]],
-    ['with a long one', { label: 'x'.repeat(21) }, [{ field: 'label', rule: 'must be at most 20 characters' }]],
-    ['with a NUL', { label: 'a\0b' }, [{ field: 'label', rule: 'must be well-formed Unicode without NUL characters' }]],
+    ['without a required field', {}, [{ field: 'label', rule: 'is required' }]],
+    ['with a null field', { label: null }, [{ field: 'label', rule: 'must be a string' }]],
+    ['with an empty field', { label: ' \t' }, [{ field: 'label', rule: 'must not be empty' }]],
+    [
+      'with a field that is too long',
+      { label: 'x'.repeat(21) },
+      [{ field: 'label', rule: 'must be at most 20 characters' }],
+    ],
+    [
+      'with a NUL character',
+      { label: 'a\0b' },
+      [{ field: 'label', rule: 'must be well-formed Unicode without NUL characters' }],
+    ],
     [
       'with half a surrogate pair',
       '{"label":"\\ud800"}',
       [{ field: 'label', rule: 'must be well-formed Unicode without NUL characters' }],
     ],
     [
-      'wrong in several places',
+      'that breaks several rules',
       { inner: { depth: 'x', more: 1 }, size: 1 },
       [
         { field: 'label', rule: 'is required' },
@@ -174,7 +182,7 @@ describe('a body', () => {
       ],
     ],
     [
-      'with an address or a phone for a name',
+      'with an email or a phone number as a field name',
       { label: 'x', 'ada@example.com': 1, inner: { depth: 1, '+14155550123': 1 } },
       [
         { field: 'inner.(not shown)', rule: 'is not a known field' },
@@ -184,7 +192,7 @@ describe('a body', () => {
     ['that is a list', [], [{ field: 'body', rule: 'must be a JSON object' }]],
     ['that is a list of one', [{ label: 'x' }], [{ field: 'body', rule: 'must be a JSON object' }]],
     ['that is absent', undefined, [{ field: 'body', rule: 'is required' }]],
-  ])('%s is refused by field and rule', async (_what, body, errors) => {
+  ])('%s is rejected, and each field and rule is named', async (_what, body, errors) => {
     const answer = await api.post('/things', body);
     expectProblem(answer, 422, 'validation_failed');
     expect(answer.body.errors).toEqual(errors);
@@ -203,13 +211,13 @@ describe('a body', () => {
     ['"x"', 'must be a JSON object'],
     ['null', 'must be a JSON object'],
     ['7', 'must be a JSON object'],
-  ])('that is JSON but no object (%j) is a 422 that says so', async (body, rule) => {
+  ])('that is JSON but not an object (%j) is a 422 with that rule', async (body, rule) => {
     const answer = await postRaw(body);
     expectProblem(answer, 422, 'validation_failed');
     expect(answer.body.errors).toEqual([{ field: 'body', rule }]);
   });
 
-  test('that is not UTF-8 is refused, and not stored with replacement characters', async () => {
+  test('that is not UTF-8 is rejected, and not stored with replacement characters', async () => {
     const body = Buffer.concat([Buffer.from('{"label":"'), Buffer.of(0xff, 0xc3), Buffer.from('"}')]);
     const answer = await postRaw(body);
     expectProblem(answer, 422, 'malformed_json');
@@ -238,13 +246,13 @@ describe('a body', () => {
   });
 
   test.each(['application/merge-patch+json', 'application/json; charset=utf-8', 'APPLICATION/JSON'])(
-    'of content type %s is JSON',
+    'of content type %s is read as JSON',
     async (type) => {
       expect(await postRaw('{"label":"x"}', { 'content-type': type })).toMatchObject({ status: 201 });
     },
   );
 
-  test('of 64 KiB is read, of one byte more is a 413, also when it is chunked or compressed', async () => {
+  test('of 64 KiB is read, and one byte more is a 413, also if it is chunked or compressed', async () => {
     const sized = (bytes: number) => `{"label":"x"${' '.repeat(bytes - 13)}}`;
     expect(await postRaw(sized(65_536))).toMatchObject({ status: 201 });
     expectProblem(await postRaw(sized(65_537)), 413, 'body_too_large');
@@ -261,17 +269,17 @@ describe('a body', () => {
     ['gzip', gzipSync],
     ['deflate', deflateSync],
     ['br', brotliCompressSync],
-  ])('that is compressed by %s is unpacked', async (encoding, compress) => {
+  ])('that is compressed with %s is decompressed', async (encoding, compress) => {
     const answer = await postRaw(compress('{"label":"x"}'), { 'content-encoding': encoding });
     expect(answer).toMatchObject({ status: 201, body: { label: 'x' } });
   });
 
-  test('that says it is compressed and is not is a 400, in an unknown way a 415', async () => {
+  test('that is declared as compressed but is not is a 400; with an unknown encoding it is a 415', async () => {
     expectProblem(await postRaw('{"label":"x"}', { 'content-encoding': 'gzip' }), 400, 'bad_request');
     expectProblem(await postRaw('{"label":"x"}', { 'content-encoding': 'rot13' }), 415, 'unsupported_encoding');
   });
 
-  test('nested thousands deep is refused like any unknown field', async () => {
+  test('with thousands of nested arrays is rejected like any unknown field', async () => {
     expectProblem(await postRaw(`{"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`), 422, 'validation_failed');
   });
 
@@ -280,7 +288,7 @@ describe('a body', () => {
     '{"label":"x","constructor":{"prototype":{"isAdmin":true}}}',
     '{"label":"x","inner":{"depth":1,"__proto__":{"isAdmin":true}}}',
     '{"label":"x","isAdmin":true}',
-  ])('%s changes no prototype and nothing of it comes through', async (body) => {
+  ])('%s changes no prototype, and the handler does not get the property', async (body) => {
     const answer = await api.post('/things', body);
     expect(answer.status === 201 ? answer.body.isAdmin : undefined).toBeUndefined();
     expect(JSON.stringify(answer.body.inner ?? {})).not.toContain('isAdmin');
@@ -289,7 +297,7 @@ describe('a body', () => {
 });
 
 describe('a query', () => {
-  test('is read by type, and what is not given has its default', async () => {
+  test('is converted by type, and a missing parameter has its default', async () => {
     expect((await api.get('/things')).body.query).toEqual({ limit: 100 });
     expect((await api.get('/things?limit=5&kind=big')).body.query).toEqual({ limit: 5, kind: 'big' });
     const after = cursor.write([7]);
@@ -318,13 +326,13 @@ describe('a query', () => {
     ['toString=1', 'toString', 'is not a known field'],
     ['ada@example.com=1', '(not shown)', 'is not a known field'],
     ['%2B14155550123=1', '(not shown)', 'is not a known field'],
-  ])('?%s is refused', async (query, field, rule) => {
+  ])('?%s is rejected', async (query, field, rule) => {
     const answer = await api.get(`/things?${query}`);
     expectProblem(answer, 422, 'validation_failed');
     expect(answer.body.errors).toEqual([{ field, rule }]);
   });
 
-  test('is refused where a route takes none', async () => {
+  test('is rejected by a route that accepts none', async () => {
     const answer = await api.get('/things/1?verbose=yes');
     expectProblem(answer, 422, 'validation_failed');
     expect(answer.body.errors).toEqual([{ field: 'verbose', rule: 'is not a known field' }]);
@@ -361,7 +369,7 @@ describe('a path', () => {
     ['POST', '/things/abc', 'GET, HEAD'],
     ['GET', '/things/1/failure', 'PATCH'],
     ['HEAD', '/things/1/failure', 'PATCH'],
-  ])('%s %s, a method it does not have, is a 405 that names what it has', async (method, path, allow) => {
+  ])('%s %s, with an unsupported method, is a 405 that lists the supported ones', async (method, path, allow) => {
     const answer = await fetch(server.url + path, { method });
     expect(answer.status).toBe(405);
     expect(answer.headers.get('allow')).toBe(allow);
@@ -369,7 +377,7 @@ describe('a path', () => {
     if (method !== 'HEAD') expect(JSON.parse(body)).toMatchObject({ code: 'method_not_allowed' });
   });
 
-  test('is found in a whole URL, too, as it is sent to a proxy', async () => {
+  test('in absolute form, as sent to a proxy, is found as well', async () => {
     const answer = await sendRaw('GET http://x.test/things/5 HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\n\r\n');
     expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*"id":5/);
   });
@@ -386,22 +394,25 @@ describe('a path', () => {
 });
 
 describe('the request id', () => {
-  test.each(['a', 'A-Z.a_z:09', 'x'.repeat(128)])('of the caller (%s) is kept, handed on and sent back', async (id) => {
-    const answer = await api.post('/things', { label: 'x' }, { 'x-request-id': id });
-    expect(answer.headers.get('x-request-id')).toBe(id);
-    expect(answer.body.requestId).toBe(id);
-    await eventually(() => expect(lines.join()).toContain(`"request_id":"${id}","method":"POST"`));
-  });
+  test.each(['a', 'A-Z.a_z:09', 'x'.repeat(128)])(
+    'of the caller (%s) is kept, passed to the handler and returned',
+    async (id) => {
+      const answer = await api.post('/things', { label: 'x' }, { 'x-request-id': id });
+      expect(answer.headers.get('x-request-id')).toBe(id);
+      expect(answer.body.requestId).toBe(id);
+      await eventually(() => expect(lines.join()).toContain(`"request_id":"${id}","method":"POST"`));
+    },
+  );
 
   test.each(['', 'x'.repeat(129), 'two words', 'ada@example.com', 'é', 'a,b', '{"a":1}'])(
-    'of the caller (%j) is replaced when it is not plain',
+    'of the caller (%j) is replaced if it has other characters or a wrong length',
     async (id) => {
       const answer = await api.get('/things/1', { 'x-request-id': id });
       expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     },
   );
 
-  test('given twice is replaced; not given, each request has its own', async () => {
+  test('is replaced if it is sent twice, and generated for each request if it is not sent', async () => {
     const twice = await sendRaw(
       'GET /things/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n\r\n',
     );
@@ -411,38 +422,41 @@ describe('the request id', () => {
   });
 });
 
-describe('what a handler throws', () => {
-  test('on purpose is answered by kind and code', async () => {
+describe('an error of a handler', () => {
+  test('of type DomainError is answered according to its kind and code', async () => {
     const answer = await api.patch('/things/1/failure');
     expectProblem(answer, 409, 'thing_taken');
     expect(answer.body).toMatchObject({ title: 'Conflict', detail: 'The thing is taken' });
     expect(answer.body).not.toHaveProperty('errors');
   });
 
-  test('as unavailable says when to come again', async () => {
+  test('of kind unavailable is answered with Retry-After', async () => {
     const answer = await api.patch('/things/2/failure');
     expectProblem(answer, 503, 'unavailable');
     expect(answer.headers.get('retry-after')).toBe('3');
   });
 
-  test.each([3, 4])('by accident (case %i) is a bare 500, logged without its message', async (id) => {
-    const answer = await api.patch(`/things/${id}/failure`, undefined, { 'x-request-id': `accident-${id}` });
-    expectProblem(answer, 500, 'internal_error');
-    expect(answer.body).toEqual({
-      type: 'about:blank',
-      title: 'Internal Server Error',
-      status: 500,
-      detail: 'Something went wrong on our side.',
-      code: 'internal_error',
-      request_id: `accident-${id}`,
-    });
-    const logged = lines.filter((line) => line.includes(`accident-${id}`) && line.includes('unexpected error'));
-    expect(logged).toHaveLength(1);
-    expect(lines.join()).not.toContain('secret');
-  });
+  test.each([3, 4])(
+    'of any other type (case %i) is answered with 500 without details, and logged without its message',
+    async (id) => {
+      const answer = await api.patch(`/things/${id}/failure`, undefined, { 'x-request-id': `accident-${id}` });
+      expectProblem(answer, 500, 'internal_error');
+      expect(answer.body).toEqual({
+        type: 'about:blank',
+        title: 'Internal Server Error',
+        status: 500,
+        detail: 'The server failed. Report the request_id.',
+        code: 'internal_error',
+        request_id: `accident-${id}`,
+      });
+      const logged = lines.filter((line) => line.includes(`accident-${id}`) && line.includes('unexpected error'));
+      expect(logged).toHaveLength(1);
+      expect(lines.join()).not.toContain('secret');
+    },
+  );
 });
 
-test('the access log has a line per request, without query and without what is no plain path', async () => {
+test('the access log has one line per request, without the query and without path segments that are not plain', async () => {
   const id = { 'x-request-id': 'access-1' };
   await api.get('/things/ada@example.com?email=bob@example.com', id);
   const line = await eventually(() => {
@@ -454,7 +468,7 @@ test('the access log has a line per request, without query and without what is n
   expect(lines.join()).not.toMatch(/(ada|bob)@/);
 });
 
-test('answers tell nothing about the software', async () => {
+test('responses reveal nothing about the software', async () => {
   const { headers } = await api.get('/things/1');
   for (const name of ['x-powered-by', 'server', 'etag']) expect(headers.has(name)).toBe(false);
 });
@@ -468,13 +482,13 @@ describe('a server that closes', () => {
     requestTimeoutMs: 5_000,
   };
 
-  test('finishes what is in flight, ends idle connections and takes no new one', async () => {
+  test('finishes the requests in flight, closes idle connections and accepts no new one', async () => {
     let finish: (() => void) | undefined;
     const closing = await serve((request, response) => {
       if (request.url === '/slow') finish = () => response.end('done');
       else response.end('quick');
     }, options);
-    await (await fetch(`${closing.url}/quick`)).text(); // leaves a kept-alive connection
+    await (await fetch(`${closing.url}/quick`)).text(); // leaves a keep-alive connection
     const slow = fetch(`${closing.url}/slow`);
     await eventually(() => expect(finish).toBeDefined());
     const closed = closing.close(5_000);
@@ -486,7 +500,7 @@ describe('a server that closes', () => {
     await closed;
   });
 
-  test('cuts what is still in flight at its deadline', async () => {
+  test('closes the connections of unfinished requests at its deadline', async () => {
     const hanging = await serve(() => undefined, options);
     const never = fetch(hanging.url).then(
       () => 'answered',
@@ -499,7 +513,7 @@ describe('a server that closes', () => {
     expect(await never).toBe('cut');
   });
 
-  test('a port that is taken is the listen error', async () => {
+  test('a port that is in use is reported as the listen error', async () => {
     await expect(serve(() => undefined, { ...options, port: server.port })).rejects.toMatchObject({
       code: 'EADDRINUSE',
     });
@@ -507,7 +521,7 @@ describe('a server that closes', () => {
 });
 
 describe('the OpenAPI document', () => {
-  // biome-ignore lint/suspicious/noExplicitAny: a document to look into
+  // biome-ignore lint/suspicious/noExplicitAny: the shape of the document is what is checked
   const document = JSON.parse(JSON.stringify(describeApi(routes, { title: 'Things', version: '1.2.3' }))) as any;
 
   function walk(node: unknown, visit: (key: string, value: unknown) => void): void {
@@ -518,7 +532,7 @@ describe('the OpenAPI document', () => {
     }
   }
 
-  test('is of version 3.1 and names the service', () => {
+  test('has version 3.1 and the name of the service', () => {
     expect(document.openapi).toMatch(/^3\.1\.\d+$/);
     expect(document.info).toEqual({ title: 'Things', version: '1.2.3' });
   });
@@ -554,17 +568,17 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  test('refers only to components that are there, and has none that nobody refers to', () => {
+  test('refers only to components that exist, and has no unused one', () => {
     const used = new Set<string>();
     walk(document, (key, value) => {
       if (key === '$ref') used.add(String(value));
     });
-    const there = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
-    expect([...used].sort()).toEqual(there.sort());
-    expect(there).toEqual(['#/components/schemas/Problem', '#/components/schemas/Thing']);
+    const existing = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
+    expect([...used].sort()).toEqual(existing.sort());
+    expect(existing).toEqual(['#/components/schemas/Problem', '#/components/schemas/Thing']);
   });
 
-  test('says what is sent and what comes back, with defaults, bounds, an example and headers', () => {
+  test('describes requests and responses, with defaults, bounds, an example and headers', () => {
     const { post, get } = document.paths['/things'];
     expect(post.requestBody).toMatchObject({
       required: true,
@@ -589,7 +603,7 @@ describe('the OpenAPI document', () => {
       content: { 'application/json': { schema: { $ref: '#/components/schemas/Thing' } } },
     });
     expect(post.responses['409']).toMatchObject({
-      description: 'Conflict: it is there',
+      description: 'Conflict: it exists already',
       content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
     });
     expect(get.parameters).toEqual([

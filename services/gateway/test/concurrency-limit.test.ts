@@ -68,7 +68,7 @@ describe('when as many requests are with a service as may be', () => {
       type: 'about:blank',
       title: 'Service Unavailable',
       status: 503,
-      detail: 'More is asked than can be answered right now',
+      detail: 'The gateway is overloaded. Retry after the time in Retry-After.',
       code: 'overloaded',
       request_id: 'mine',
     });
@@ -115,7 +115,7 @@ describe('when as many requests are with a service as may be', () => {
     for (let count = 0; count < 20; count += 1) await fetch(`${gateway.url}/users/1`);
     await release();
     const told = () => gateway.lines.filter((line) => line.includes('"msg":"overloaded"'));
-    const sum = () => told().reduce((total, line) => total + JSON.parse(line).refused, 0);
+    const sum = () => told().reduce((total, line) => total + JSON.parse(line).rejected, 0);
     await until(() => sum() === 20, 'the log line');
     expect(told().length).toBeLessThan(10);
   });

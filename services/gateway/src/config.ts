@@ -14,7 +14,7 @@ export const gatewayConfig = z.object({
   PORT: processConfig.PORT.default(packageJson.config.port),
   /** From the request to the headers of the service's response. */
   UPSTREAM_TIMEOUT_MS: milliseconds.default(5_000),
-  /** A body is held in memory until its service has it. */
+  /** The gateway keeps a body in memory until its service has received it. */
   MAX_BODY_BYTES: z.coerce.number().int().min(0).max(16_777_216).default(65_536),
   /** For each service: the upper bound of its concurrency limit. */
   MAX_IN_FLIGHT: z.coerce.number().int().min(1).max(100_000).default(50),

@@ -20,7 +20,7 @@ const idleMs = 5_000;
  *
  * Each connection that is over the limit or dropped makes room for the next one: it closes the connections within the
  * limit that have been idle for 5 s, because idle clients must not keep active ones out. Connections idle for less stay:
- * the next request may already be on its way.
+ * the client may already have sent the next request.
  */
 export class ConnectionLimit {
   readonly #max: number;

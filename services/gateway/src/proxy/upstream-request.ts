@@ -39,10 +39,11 @@ const abortReason = new Error('aborted by the gateway');
 
 /**
  * waiting: until the headers of the response, an error or the timeout. Each of them reports the outcome and releases the
- * service. relaying: the client gets the headers, then the body as it arrives. ended: the response is complete or cut.
- *
- * abandoned: the client hangs up while the request is waiting. The outcome is `neutral` at once, but the service is
- * released only when it responds or times out: it works on the request all the same, because no one tells it to stop.
+ * service.
+ * relaying: the client gets the headers, then the body as it arrives.
+ * ended: the response is complete or cut.
+ * abandoned: the client hung up while the request was waiting. The outcome is `neutral` at once. The service is released
+ * only when it responds or times out: it works on the request all the same, and a cut connection would not stop it.
  */
 export class UpstreamRequest implements Dispatcher.DispatchHandler {
   readonly #client: UpstreamClient;
@@ -82,8 +83,10 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
     );
   }
 
+  /** The time for the headers is over. */
   timeOut(): void {
     if (this.#hasOutcome) {
+      // Abandoned: there is no client to answer.
       this.#release();
       this.#controller?.abort(abortReason);
     } else {
@@ -94,6 +97,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
 
   /** The connection to the service is lost: before the headers, or in the middle of the body. */
   fail(error: unknown): void {
+    // Without its end, the client cannot mistake the part that it has for the whole response.
     if (this.#relaying) this.#response.destroy();
     if (this.#response.destroyed) this.#reportOutcome('neutral');
     this.#release();
@@ -109,13 +113,15 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (status < 200) return;
+    if (status < 200) return; // an interim response
     if (this.#hasOutcome) {
+      // Abandoned: the service is done with the request, and its response has no reader.
       this.#release();
       controller.abort(abortReason);
       return;
     }
     if (status > 599) {
+      // Not a valid status code (RFC 9110 15).
       this.#reject(upstreamUnavailable(this.#client.upstream, 1));
       return;
     }

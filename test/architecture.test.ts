@@ -7,6 +7,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   brokenServiceShapes,
   brokenSharedShape,
+  brokenStepList,
   longFunctions,
   readTree,
   repeatedFileNames,
@@ -22,6 +23,15 @@ const tooLong = `export function long() {\n${'  work();\n'.repeat(39)}}\n`;
 const files = (count: number, folder: string): Tree =>
   new Map(Array.from({ length: count }, (_, index) => [`${folder}/file-${index}.ts`, '']));
 const withMain = (service: string, more: Tree): Tree => new Map([[`services/${service}/src/main.ts`, ''], ...more]);
+
+/** A gateway with two steps in `edge/`, and what its app.ts is given as the list of steps. */
+const gateway = (list: string, more: readonly [string, string][] = []): Tree =>
+  new Map([
+    ['services/gateway/src/app.ts', `const steps: Step[] = [${list}];\n`],
+    ['services/gateway/src/edge/sanitize.ts', 'export const sanitize: Step = (request, response, next) => next();\n'],
+    ['services/gateway/src/edge/quota.ts', 'export function limitRate(): Step {\n  return (request) => work();\n}\n'],
+    ...more,
+  ]);
 
 interface Rule {
   title: string;
@@ -99,6 +109,42 @@ const rules: Rule[] = [
       ['services/notes/src/notes.ts', '\nexport const strayed = `select id from notes`;'],
     ]),
     says: 'services/notes/src/notes.ts:2 has SQL',
+  },
+  {
+    title: 'a step of the gateway is in the list of steps',
+    check: brokenStepList,
+    broken: gateway('sanitize, dispatch(routes)'),
+    says: 'services/gateway/src/edge/quota.ts exports the step limitRate, which is in the list 0 times, not once',
+  },
+  {
+    title: 'a step of the gateway is in the list of steps only once',
+    check: brokenStepList,
+    broken: gateway('sanitize, limitRate(), sanitize'),
+    says: 'services/gateway/src/edge/sanitize.ts exports the step sanitize, which is in the list 2 times, not once',
+  },
+  {
+    title: 'a function of edge/ with the parameters of a step is one',
+    check: brokenStepList,
+    broken: gateway('sanitize, limitRate()', [
+      ['services/gateway/src/edge/cors.ts', 'export function cors(request, response, next) {\n  next();\n}\n'],
+    ]),
+    says: 'services/gateway/src/edge/cors.ts exports the step cors, which is in the list 0 times, not once',
+  },
+  {
+    title: 'a step of the gateway has a name',
+    check: brokenStepList,
+    broken: gateway('sanitize,\n  (request, response, next) => next(),\n  limitRate()'),
+    says: 'services/gateway/src/app.ts:2 is a step without a name',
+  },
+  {
+    title: 'the steps of the gateway are one list, in app.ts',
+    check: brokenStepList,
+    broken: gateway('sanitize, limitRate()', [
+      ['services/gateway/src/edge/steps.ts', '\nconst more: readonly Step[] = [limitRate()];\n'],
+    ]),
+    says:
+      "the list of the gateway's steps is services/gateway/src/app.ts:1 and services/gateway/src/edge/steps.ts:2, " +
+      'not only in services/gateway/src/app.ts',
   },
 ];
 

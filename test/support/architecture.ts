@@ -118,6 +118,32 @@ export function strayedSql(tree: Tree): string[] {
   });
 }
 
+const gatewaySources = 'services/gateway/src/';
+
+/**
+ * Rule 8: the gateway's steps are one list, in `app.ts`, all of type Step. Every function that `edge/` exports as a Step is
+ * in it exactly once: as itself, or called to make the Step.
+ */
+export function brokenStepList(tree: Tree): string[] {
+  const sources = [...tree].filter(([path]) => path.startsWith(gatewaySources) && path.endsWith('.ts'));
+  const lists = sources.flatMap(([path, text]) => stepListsIn(path, text));
+  if (lists.length !== 1 || lists[0]?.path !== `${gatewaySources}app.ts`) {
+    const where = lists.map(({ path, line }) => `${path}:${line}`).join(' and ') || 'nowhere';
+    return [`the list of the gateway's steps is ${where}, not only in ${gatewaySources}app.ts`];
+  }
+  const { path: app, steps } = lists[0];
+  return [
+    ...steps.flatMap(({ name, line }) => when(name === undefined, `${app}:${line} is a step without a name`)),
+    ...sources
+      .filter(([path]) => path.startsWith(`${gatewaySources}edge/`))
+      .flatMap(([path, text]) => exportedSteps(path, text).map((step) => ({ path, step })))
+      .flatMap(({ path, step }) => {
+        const count = steps.filter(({ name }) => name === step).length;
+        return when(count !== 1, `${path} exports the step ${step}, which is in the list ${count} times, not once`);
+      }),
+  ];
+}
+
 interface Node {
   type: string;
   start: number;
@@ -172,6 +198,43 @@ function textsIn(path: string, text: string): { value: string; line: number }[] 
     const quasis = node.quasis as { value: { raw: string } }[];
     return [{ value: quasis.map(({ value }) => value.raw).join('$'), line: lineOf(node.start) }];
   });
+}
+
+/** Arrays that are declared as `Step[]`, with the name of the function that each element is or is made by. */
+function stepListsIn(path: string, text: string) {
+  const lineOf = lineCounter(text);
+  return [...descendantsOf(parse(path, text))].flatMap((node) => {
+    const { id, init } = node as { id?: Node; init?: Node };
+    const isList = node.type === 'VariableDeclarator' && init?.type === 'ArrayExpression';
+    if (!isList || !/^(readonly )?Step\[\]$/.test(typeOf(id, text))) return [];
+    const steps = (init.elements as Node[]).map((element) => {
+      const { name } = (element.type === 'CallExpression' ? element.callee : element) as { name?: string };
+      return { name, line: lineOf(element.start) };
+    });
+    return [{ path, line: lineOf(node.start), steps }];
+  });
+}
+
+/** The names of exported functions that are a Step, or return one. A function with a parameter `next` is a Step. */
+function exportedSteps(path: string, text: string): string[] {
+  const exported = childrenOf(parse(path, text)).filter(({ type }) => type === 'ExportNamedDeclaration');
+  return exported.flatMap(({ declaration }) => {
+    const { type, declarations } = (declaration ?? {}) as { type?: string; declarations?: Node[] };
+    const named = type === 'FunctionDeclaration' ? [declaration as Node] : (declarations ?? []);
+    return named.flatMap((node) => {
+      const { id, init } = node as { id?: Node; init?: Node | null };
+      const { params, returnType } = (init ?? node) as { params?: { name?: string }[]; returnType?: Node };
+      const types = [typeOf(id, text), returnType ? text.slice(returnType.start, returnType.end) : ''];
+      const isStep = types.some((each) => /^:?\s*Step$/.test(each)) || params?.some(({ name }) => name === 'next');
+      return isStep ? [(id as unknown as { name: string }).name] : [];
+    });
+  });
+}
+
+/** The type that a variable is declared with; empty when there is none. */
+function typeOf(id: Node | undefined, text: string): string {
+  const annotation = (id?.typeAnnotation as { typeAnnotation?: Node } | null | undefined)?.typeAnnotation;
+  return annotation ? text.slice(annotation.start, annotation.end) : '';
 }
 
 function lineCounter(text: string): (offset: number) => number {

@@ -1,4 +1,4 @@
-// The gateway's environment variables, their bounds and defaults. The README explains them.
+// The gateway's environment variables, their bounds and defaults. The README has them as a table.
 import { processConfig } from '@promopulse/shared/config';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
@@ -12,17 +12,21 @@ export const gatewayConfig = z.object({
   ...upstreamConfig,
   ...breakerConfig,
   PORT: processConfig.PORT.default(packageJson.config.port),
-  /** From a request sent (or its body's end) to the response's headers. */
+  /** From the request to the headers of the service's response. */
   UPSTREAM_TIMEOUT_MS: milliseconds.default(5_000),
-  /** A body is in memory until its service has it. */
+  /** The gateway keeps a body in memory until its service has received it. */
   MAX_BODY_BYTES: z.coerce.number().int().min(0).max(16_777_216).default(65_536),
-  /** Per service: requests that wait for its answer, as long as it is quick. */
+  /** For each service: the upper bound of its concurrency limit. */
   MAX_IN_FLIGHT: z.coerce.number().int().min(1).max(100_000).default(50),
   MAX_CONNECTIONS: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
+  /** For a client to send the headers of a request. */
   HEADERS_TIMEOUT_MS: milliseconds.default(5_000),
+  /** For a client to send a whole request. */
   REQUEST_TIMEOUT_MS: milliseconds.default(10_000),
-  /** A connection on which nothing moves during a request or a response is cut. */
+  /** A connection without traffic for this long during a request or a response is closed. */
   IDLE_TIMEOUT_MS: milliseconds.default(30_000),
-  /** From "not ready" to taking no more connections: time for a load balancer to notice. */
+  /** From "not ready" to the end of listening: time for a load balancer to notice. */
   SHUTDOWN_DELAY_MS: z.coerce.number().int().min(0).max(300_000).default(0),
 });
+
+export type GatewayConfig = z.infer<typeof gatewayConfig>;

@@ -1,18 +1,26 @@
-// Start and stop: as a process for what an operator sees, in this process for what a client sees.
+// Start and stop: as a process of its own for what an operator sees, and in this process for what a client sees.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { startGateway } from '../src/app.ts';
-import { environmentFor, hang, pause, type Stub, startMesh, startStub, until } from './stubs.ts';
+import {
+  environmentFor,
+  neverAnswer,
+  type StubService,
+  sleep,
+  startStubService,
+  startTestGateway,
+  waitUntil,
+} from './stubs.ts';
 
 describe('the process', () => {
-  const open: { close(): unknown }[] = [];
+  const toClose: { close(): unknown }[] = [];
   afterEach(async () => {
-    for (const { close } of open.splice(0).reverse()) await close();
+    for (const { close } of toClose.splice(0).reverse()) await close();
   });
 
-  test('names every variable that is wrong in one message, and exits with 1', async () => {
+  test('names every invalid variable in one message and exits with 1', async () => {
     const { exit } = run({ PROMOTIONS_URL: 'ftp://x', SUBSCRIPTIONS_URL: 'http://a/path', MAX_BODY_BYTES: 'many' });
     const { code, stderr, stdout } = await exit;
     expect(code).toBe(1);
@@ -24,8 +32,8 @@ describe('the process', () => {
     expect(stderr).not.toContain('    at ');
   });
 
-  test('a taken port is one line that names PORT, and code EADDRINUSE to those who start it from code', async () => {
-    const stub = await stubbed();
+  test('when the port is in use, prints one line that names PORT; startGateway rejects with EADDRINUSE', async () => {
+    const stub = await startStub();
     const env = { ...environmentFor([stub, stub, stub]), PORT: new URL(stub.url).port };
     await expect(startGateway({ ...env, LOG_LEVEL: 'silent' })).rejects.toMatchObject({ code: 'EADDRINUSE' });
     const { code, stderr } = await run(env).exit;
@@ -33,34 +41,31 @@ describe('the process', () => {
     expect(stderr).toBe(`The gateway cannot start. PORT ${env.PORT} is taken: set PORT to a free one.\n`);
   });
 
-  test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s: the request in flight is answered, then it exits with 0',
-    async (signal) => {
-      const stub = await stubbed();
-      let release = () => {};
-      stub.handler = (_request, response) => {
-        release = () => void response.end('finished');
-      };
-      const { child, port, exit } = await running(stub);
-      const answer = fetch(`http://127.0.0.1:${await port}/users/1`);
-      await until(() => stub.seen.length === 1, 'the request');
-      child.kill(signal);
-      await pause(200);
-      await expect(fetch(`http://127.0.0.1:${await port}/users/2`)).rejects.toThrow();
-      release();
-      const response = await answer;
-      expect(response.headers.get('connection')).toBe('close');
-      expect(await response.text()).toBe('finished');
-      expect((await exit).code).toBe(0);
-    },
-  );
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s: answers the request in flight, then exits with 0', async (signal) => {
+    const stub = await startStub();
+    let release = () => {};
+    stub.handler = (_request, response) => {
+      release = () => void response.end('finished');
+    };
+    const { child, port, exit } = await startProcess(stub);
+    const answer = fetch(`http://127.0.0.1:${await port}/users/1`);
+    await waitUntil(() => stub.received.length === 1, 'the request');
+    child.kill(signal);
+    await sleep(200);
+    await expect(fetch(`http://127.0.0.1:${await port}/users/2`)).rejects.toThrow();
+    release();
+    const response = await answer;
+    expect(response.headers.get('connection')).toBe('close');
+    expect(await response.text()).toBe('finished');
+    expect((await exit).code).toBe(0);
+  });
 
-  test('a request that does not end holds it no longer than SHUTDOWN_TIMEOUT_MS', async () => {
-    const stub = await stubbed();
-    stub.handler = hang;
-    const { child, port, exit } = await running(stub, { SHUTDOWN_TIMEOUT_MS: '500' });
+  test('exits after SHUTDOWN_TIMEOUT_MS even if a request does not end', async () => {
+    const stub = await startStub();
+    stub.handler = neverAnswer;
+    const { child, port, exit } = await startProcess(stub, { SHUTDOWN_TIMEOUT_MS: '500' });
     const cut = expect(fetch(`http://127.0.0.1:${await port}/users/1`)).rejects.toThrow();
-    await until(() => stub.seen.length === 1, 'the request');
+    await waitUntil(() => stub.received.length === 1, 'the request');
     const started = performance.now();
     child.kill('SIGTERM');
     expect((await exit).code).toBe(0);
@@ -68,36 +73,39 @@ describe('the process', () => {
     await cut;
   });
 
-  test('a second signal ends it at once', async () => {
-    const stub = await stubbed();
-    stub.handler = hang;
-    const { child, port, exit } = await running(stub, { SHUTDOWN_TIMEOUT_MS: '60000', UPSTREAM_TIMEOUT_MS: '60000' });
+  test('ends at once on a second signal', async () => {
+    const stub = await startStub();
+    stub.handler = neverAnswer;
+    const { child, port, exit } = await startProcess(stub, {
+      SHUTDOWN_TIMEOUT_MS: '60000',
+      UPSTREAM_TIMEOUT_MS: '60000',
+    });
     const cut = expect(fetch(`http://127.0.0.1:${await port}/users/1`)).rejects.toThrow();
-    await until(() => stub.seen.length === 1, 'the request');
+    await waitUntil(() => stub.received.length === 1, 'the request');
     child.kill('SIGTERM');
-    await pause(200);
+    await sleep(200);
     expect(child.exitCode).toBeNull();
     child.kill('SIGTERM');
     expect((await exit).code).toBe(1);
     await cut;
   });
 
-  async function stubbed(): Promise<Stub> {
-    const stub = await startStub();
-    open.push(stub);
+  async function startStub(): Promise<StubService> {
+    const stub = await startStubService();
+    toClose.push(stub);
     return stub;
   }
 
-  async function running(stub: Stub, env: Record<string, string> = {}) {
+  async function startProcess(stub: StubService, env: Record<string, string> = {}) {
     const process = run({ ...environmentFor([stub, stub, stub]), ...env });
-    open.push({ close: () => process.child.kill('SIGKILL') });
+    toClose.push({ close: () => process.child.kill('SIGKILL') });
     return { ...process, port: process.port };
   }
 });
 
-describe('a stop', () => {
-  test('first says "not ready", still serving, for SHUTDOWN_DELAY_MS', async () => {
-    const gateway = await startMesh({ SHUTDOWN_DELAY_MS: '500' });
+describe('a gateway that stops', () => {
+  test('reports "not ready" but serves requests for SHUTDOWN_DELAY_MS', async () => {
+    const gateway = await startTestGateway({ SHUTDOWN_DELAY_MS: '500' });
     expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
     const closed = gateway.close();
     const ready = await fetch(`${gateway.url}/health/ready`);
@@ -108,18 +116,18 @@ describe('a stop', () => {
     await closed;
   });
 
-  test('does not wait for kept-alive connections, nor serve another request on one', async () => {
-    const gateway = await startMesh();
+  test('does not wait for keep-alive connections and serves no further request on them', async () => {
+    const gateway = await startTestGateway();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     let release = () => {};
     gateway.users.handler = (_request, response) => {
       release = () => void response.end('ok');
     };
     const first = call(`${gateway.url}/users/1`, agent);
-    await until(() => gateway.users.seen.length === 1, 'the request');
+    await waitUntil(() => gateway.users.received.length === 1, 'the request');
     const started = performance.now();
     const closed = gateway.close();
-    await pause(100);
+    await sleep(100);
     release();
     expect((await first).headers.connection).toBe('close');
     await closed;
@@ -154,9 +162,11 @@ function run(env: Record<string, string>): { child: ChildProcess; port: Promise<
   });
   const exit = new Promise<Exit>((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })));
   const listening = () => /"port":(\d+)/.exec(stdout)?.[1];
-  const port = until(() => listening() !== undefined || child.exitCode !== null, 'the process to listen', 20_000).then(
-    () => Number(listening()),
-  );
+  const port = waitUntil(
+    () => listening() !== undefined || child.exitCode !== null,
+    'the process to listen',
+    20_000,
+  ).then(() => Number(listening()));
   port.catch(() => {});
   return { child, port, exit };
 }

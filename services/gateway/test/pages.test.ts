@@ -1,13 +1,13 @@
-// What the gateway answers by itself: health, the document, the docs page, and refusals of its own paths.
+// The gateway's own pages: health, the OpenAPI document, the docs page, and errors on their paths.
 import type { RequestListener } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDocumentSource, mergeParts } from '../src/pages/openapi.ts';
-import { hang, type Mesh, type Stub, startMesh, startStub } from './stubs.ts';
+import { neverAnswer, type StubService, startStubService, startTestGateway, type TestGateway } from './stubs.ts';
 
-let gateway: Mesh;
+let gateway: TestGateway;
 
 beforeEach(async () => {
-  gateway = await startMesh({ ENVIRONMENT: 'test' });
+  gateway = await startTestGateway({ ENVIRONMENT: 'test' });
   gateway.users.handler = service(documentOf('users'));
   gateway.promotions.handler = service(documentOf('promotions'));
   gateway.subscriptions.handler = service(documentOf('subscriptions'));
@@ -15,7 +15,7 @@ beforeEach(async () => {
 afterEach(() => gateway.close());
 
 describe('health', () => {
-  test('is ok, with what each service says of itself, while all are ready', async () => {
+  test('is ok, with the health of each service, while all services are ready', async () => {
     const response = await fetch(`${gateway.url}/health`);
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({
@@ -31,9 +31,9 @@ describe('health', () => {
     });
   });
 
-  test('is degraded with 503 and Retry-After while one is away, not ready or hangs; liveness and readiness stay', async () => {
+  test('is degraded, 503 with Retry-After, while a service is unreachable, not ready or silent; /live and /ready stay 200', async () => {
     gateway.promotions.handler = service({}, 503);
-    gateway.subscriptions.handler = hang;
+    gateway.subscriptions.handler = neverAnswer;
     await gateway.users.close();
     const started = performance.now();
     const response = await fetch(`${gateway.url}/health`);
@@ -52,20 +52,20 @@ describe('health', () => {
     expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
   });
 
-  test('callers at the same time share one round of questions', async () => {
-    let asked = 0;
+  test('concurrent callers share one set of requests to the services', async () => {
+    let requests = 0;
     const answer = gateway.users.handler;
     gateway.users.handler = (request, response) => {
-      asked += 1;
+      requests += 1;
       setTimeout(() => answer(request, response), 100);
     };
     await Promise.all(Array.from({ length: 20 }, () => fetch(`${gateway.url}/health`)));
-    expect(asked).toBeLessThan(10);
+    expect(requests).toBeLessThan(10);
   });
 });
 
 describe('the document', () => {
-  test('holds the public paths of every service, the gateway health and the errors the gateway adds', async () => {
+  test('has the public paths of every service, the health of the gateway and the errors that the gateway adds', async () => {
     const document = await readDocument();
     expect(Object.keys(document.paths).sort()).toEqual([
       '/health',
@@ -86,7 +86,7 @@ describe('the document', () => {
     expect(Object.keys(responsesOf(document, '/health'))).toEqual(['200', '503']);
   });
 
-  test('every reference in it leads somewhere', async () => {
+  test('every reference in it has a target', async () => {
     const document = await readDocument();
     const text = JSON.stringify(document);
     const references = [...text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => String(name));
@@ -94,7 +94,7 @@ describe('the document', () => {
     for (const name of references) expect(document.components.schemas).toHaveProperty([name]);
   });
 
-  test('a service never seen makes it unavailable until it is seen', async () => {
+  test('is unavailable until every service has been reached once', async () => {
     await gateway.users.close();
     const response = await fetch(`${gateway.url}/openapi.json`);
     expect(response.status).toBe(503);
@@ -106,7 +106,7 @@ describe('the document', () => {
     await users.close();
   });
 
-  test('a service seen before keeps its part while it is away', async () => {
+  test('keeps the part of a service that is no longer reachable', async () => {
     const { url } = gateway.users;
     const read = createDocumentSource([{ name: 'users', prefixes: ['/users'], url }], '1.0.0', 0);
     const before = await read();
@@ -120,7 +120,7 @@ describe('the document', () => {
     await users.close();
   });
 
-  test('one name for two different things becomes two names, and references follow', () => {
+  test('two different components with one name get two names, and references follow', () => {
     const part = (type: string) => ({
       paths: { [`/${type}`]: { get: { responses: { 200: { $ref: '#/components/schemas/Item' } } } } },
       components: { schemas: { Item: { type }, Items: { items: { $ref: '#/components/schemas/Item' } } } },
@@ -139,7 +139,7 @@ describe('the document', () => {
 });
 
 describe('the docs page', () => {
-  test('is at /docs with and without a slash, and the root leads there', async () => {
+  test('is at /docs with and without a slash, and the root redirects to it', async () => {
     const root = await fetch(gateway.url, { redirect: 'manual' });
     expect(root.status).toBe(302);
     expect(root.headers.get('location')).toBe('/docs');
@@ -150,7 +150,7 @@ describe('the docs page', () => {
     }
   });
 
-  test('loads only what the gateway serves, under a policy that allows nothing else', async () => {
+  test('loads only files of the gateway, under a policy that allows nothing else', async () => {
     const response = await fetch(`${gateway.url}/docs`);
     const page = await response.text();
     const policy = response.headers.get('content-security-policy') ?? '';
@@ -175,7 +175,7 @@ describe('the docs page', () => {
     }
   });
 
-  test('serves no other file of the package, whatever conditions a request sets', async () => {
+  test('serves no other file of the package, and ignores conditional headers', async () => {
     for (const path of ['/docs/package.json', '/docs/swagger-ui.js', '/docs/index.html', '/docs/a/b']) {
       expect((await fetch(gateway.url + path)).status).toBe(404);
     }
@@ -188,7 +188,7 @@ describe('the docs page', () => {
   });
 });
 
-test('own paths take GET and HEAD; any other method is 405 with Allow', async () => {
+test('the pages of the gateway accept GET and HEAD; any other method is 405 with Allow', async () => {
   for (const path of ['/', '/health', '/health/live', '/health/ready', '/openapi.json', '/docs']) {
     const response = await fetch(gateway.url + path, { method: 'POST', body: '{}' });
     expect([path, response.status, response.headers.get('allow')]).toEqual([path, 405, 'GET, HEAD']);
@@ -198,7 +198,7 @@ test('own paths take GET and HEAD; any other method is 405 with Allow', async ()
   }
 });
 
-test('every answer the gateway makes carries the security headers', async () => {
+test('every page of the gateway has the security headers', async () => {
   for (const path of ['/', '/health', '/openapi.json', '/docs', '/nowhere']) {
     const { headers } = await fetch(gateway.url + path, { redirect: 'manual' });
     expect(headers.get('x-content-type-options')).toBe('nosniff');
@@ -225,7 +225,7 @@ async function readDocument(): Promise<Document> {
   return (await response.json()) as Document;
 }
 
-/** A service's own pages. */
+/** A service with a health and a document. */
 function service(document: object, readyStatus = 200, documentStatus = 200): RequestListener {
   return (request, response) => {
     response.setHeader('Content-Type', 'application/json');
@@ -259,6 +259,6 @@ function documentOf(name: string): object {
   };
 }
 
-function restart(stub: Stub): Promise<Stub> {
-  return startStub(stub.handler, Number(new URL(stub.url).port));
+function restart(stub: StubService): Promise<StubService> {
+  return startStubService(stub.handler, Number(new URL(stub.url).port));
 }

@@ -1,15 +1,16 @@
+// What passes through the gateway, unchanged or changed, and the time limits on both sides.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { answerWith, hang, type Mesh, pause, startMesh, until } from './stubs.ts';
+import { answerWith, neverAnswer, sleep, startTestGateway, type TestGateway, waitUntil } from './stubs.ts';
 import { sendRaw } from './wire.ts';
 
-let gateway: Mesh;
+let gateway: TestGateway;
 
 describe('with services that answer', () => {
   beforeEach(async () => {
-    gateway = await startMesh();
+    gateway = await startTestGateway();
   });
   afterEach(() => gateway.close());
 
@@ -21,22 +22,22 @@ describe('with services that answer', () => {
     });
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ ok: true });
-    expect(gateway.promotions.seen).toHaveLength(1);
-    expect(gateway.promotions.seen[0]).toMatchObject({
+    expect(gateway.promotions.received).toHaveLength(1);
+    expect(gateway.promotions.received[0]).toMatchObject({
       method: 'POST',
       url: '/promotions/1/status?a=1&b=%C3%A9&a=2',
       body: '{"status":"active"}',
       headers: { 'content-type': 'application/json', 'x-custom': 'kept', authorization: 'Bearer t' },
     });
-    expect(gateway.users.seen).toHaveLength(0);
-    expect(gateway.subscriptions.seen).toHaveLength(0);
+    expect(gateway.users.received).toHaveLength(0);
+    expect(gateway.subscriptions.received).toHaveLength(0);
   });
 
-  test('a prefix is matched exactly or followed by a slash, and with its case', async () => {
+  test('a prefix matches case-sensitively: alone, or followed by a slash', async () => {
     for (const path of ['/users', '/users/', '/users/1', '/users?x=/promotions']) {
       expect((await fetch(gateway.url + path)).status).toBe(200);
     }
-    const strangers = [
+    const otherPaths = [
       '/usersx',
       '/Users',
       '/USERS/1',
@@ -45,47 +46,58 @@ describe('with services that answer', () => {
       '/x/users',
       '/docs/x',
     ];
-    for (const path of [...strangers, '/users;x=1', '/healthy', '/health/ready/x', '/openapi.json/users']) {
+    for (const path of [...otherPaths, '/users;x=1', '/healthy', '/health/ready/x', '/openapi.json/users']) {
       const response = await fetch(gateway.url + path);
       expect([path, response.status]).toEqual([path, 404]);
       expect(response.headers.get('content-type')).toContain('application/problem+json');
       expect(await response.json()).toMatchObject({ status: 404, code: 'no_such_path' });
     }
-    expect(gateway.users.seen.map(({ url }) => url)).toEqual(['/users', '/users/', '/users/1', '/users?x=/promotions']);
-    expect(gateway.promotions.seen).toEqual([]);
+    expect(gateway.users.received.map(({ url }) => url)).toEqual([
+      '/users',
+      '/users/',
+      '/users/1',
+      '/users?x=/promotions',
+    ]);
+    expect(gateway.promotions.received).toEqual([]);
   });
 
-  test('a sane request id is kept, any other is replaced; it is echoed, forwarded and logged', async () => {
+  test('a valid request id is kept and any other is replaced; the id is echoed, forwarded and logged', async () => {
     const kept = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': 'order-42:a.b_c' } });
     expect(kept.headers.get('x-request-id')).toBe('order-42:a.b_c');
-    expect(gateway.users.seen[0]?.headers['x-request-id']).toBe('order-42:a.b_c');
-    for (const bad of ['', 'has space', 'x'.repeat(129), '<script>']) {
-      const response = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': bad } });
-      const made = response.headers.get('x-request-id');
-      expect(made).toMatch(/^[0-9a-f-]{36}$/);
-      expect(gateway.users.seen.at(-1)?.headers['x-request-id']).toBe(made);
+    expect(gateway.users.received[0]?.headers['x-request-id']).toBe('order-42:a.b_c');
+    for (const invalid of ['', 'has space', 'x'.repeat(129), '<script>']) {
+      const response = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': invalid } });
+      const generated = response.headers.get('x-request-id');
+      expect(generated).toMatch(/^[0-9a-f-]{36}$/);
+      expect(gateway.users.received.at(-1)?.headers['x-request-id']).toBe(generated);
     }
-    await until(() => gateway.lines.some((line) => line.includes('"request_id":"order-42:a.b_c"')), 'the log line');
+    await waitUntil(
+      () => gateway.logLines.some((line) => line.includes('"request_id":"order-42:a.b_c"')),
+      'the log line',
+    );
   });
 
-  test('a service cannot put its own request id in the place of the one in the logs', async () => {
+  test('a service cannot replace the request id of the logs', async () => {
     gateway.users.handler = answerWith(200, { 'X-Request-Id': 'other', 'Content-Length': '0' });
     const response = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': 'mine' } });
     expect(response.headers.get('x-request-id')).toBe('mine');
   });
 
-  test('the log holds neither queries nor bodies, nor an email in a path', async () => {
+  test('the log contains no query, no body and no email address from a path', async () => {
     await fetch(`${gateway.url}/users?email=canary@example.com`, { method: 'POST', body: 'canary-body' });
     await fetch(`${gateway.url}/users/canary@example.com`);
     await fetch(`${gateway.url}/users/canary%40example.com?x=canary`);
     gateway.users.handler = (request) => void request.socket.destroy();
     await fetch(`${gateway.url}/users?email=canary@example.com`);
-    await until(() => gateway.lines.filter((line) => line.includes('"msg":"request"')).length === 4, 'four log lines');
-    expect(gateway.lines.filter((line) => line.includes('canary'))).toEqual([]);
-    expect(gateway.lines.some((line) => line.includes('"path":"/users/*"'))).toBe(true);
+    await waitUntil(
+      () => gateway.logLines.filter((line) => line.includes('"msg":"request"')).length === 4,
+      'four log lines',
+    );
+    expect(gateway.logLines.filter((line) => line.includes('canary'))).toEqual([]);
+    expect(gateway.logLines.some((line) => line.includes('"path":"/users/*"'))).toBe(true);
   });
 
-  test('status, headers and body come back; hop-by-hop headers and the names of the software do not', async () => {
+  test('status, headers and body are returned, but no hop-by-hop headers and no names of software', async () => {
     gateway.users.handler = (_request, response) => {
       response.writeHead(
         201,
@@ -116,7 +128,7 @@ describe('with services that answer', () => {
     expect(response.headers.get('x-content-type-options')).toBe('nosniff');
   });
 
-  test('the head of an answer does not wait for its body', async () => {
+  test('the head of a response does not wait for the body', async () => {
     let finish = () => {};
     gateway.users.handler = (_request, response) => {
       response.writeHead(200).flushHeaders();
@@ -127,7 +139,7 @@ describe('with services that answer', () => {
     expect(await response.text()).toBe('late');
   });
 
-  test('every byte of a body, and of a header, comes back as it was, in one piece or in many', async () => {
+  test('every byte of a body and of a header is returned unchanged, in one chunk or in many', async () => {
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
     gateway.users.handler = (_request, response) => {
       response.setHeader('X-Letters', Buffer.from('é ü').toString('latin1'));
@@ -144,7 +156,7 @@ describe('with services that answer', () => {
     expect(Buffer.from(await pieces.arrayBuffer())).toEqual(Buffer.concat([bytes, bytes]));
   });
 
-  test('answers without a body, and to HEAD, end at once', async () => {
+  test('responses without a body, and to HEAD, end at once', async () => {
     gateway.users.handler = answerWith(204);
     expect((await fetch(`${gateway.url}/users/1`)).status).toBe(204);
     gateway.users.handler = answerWith(200, { 'Content-Length': '11' });
@@ -154,23 +166,23 @@ describe('with services that answer', () => {
     expect((await fetch(`${gateway.url}/users/1`)).status).toBe(304);
   });
 
-  test('a client that asks to close is closed, also one of HTTP/1.0, which is not sent chunks', async () => {
+  test('a connection closes when its client asks for it or uses HTTP/1.0, which gets no chunks', async () => {
     gateway.users.handler = (_request, response) => {
       response.write('in ');
       response.end('chunks');
     };
     const closing = await sendRaw(gateway.port, ['GET /users HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n']);
     expect(closing.headers.toLowerCase()).toContain('connection: close');
-    const old = await sendRaw(gateway.port, ['GET /users HTTP/1.0\r\nHost: a\r\n\r\n']);
-    expect(old.headers.toLowerCase()).not.toContain('transfer-encoding');
-    expect(old.body).toBe('in chunks');
+    const http10 = await sendRaw(gateway.port, ['GET /users HTTP/1.0\r\nHost: a\r\n\r\n']);
+    expect(http10.headers.toLowerCase()).not.toContain('transfer-encoding');
+    expect(http10.body).toBe('in chunks');
   });
 
-  test('kept-alive connections on both sides are reused and keep no listeners of past requests', async () => {
+  test('keep-alive connections on both sides are reused and keep no listeners of earlier requests', async () => {
     const sockets = new Set<Socket>();
-    const note = (message: unknown) => void sockets.add((message as { socket: Socket }).socket);
-    subscribe('net.client.socket', note);
-    subscribe('net.server.socket', note);
+    const onSocket = (message: unknown) => void sockets.add((message as { socket: Socket }).socket);
+    subscribe('net.client.socket', onSocket);
+    subscribe('net.server.socket', onSocket);
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const listeners: number[] = [];
     for (let count = 0; count < 40; count += 1) {
@@ -182,26 +194,26 @@ describe('with services that answer', () => {
       listeners.push(Math.max(...[...sockets].map(countListeners)));
     }
     agent.destroy();
-    unsubscribe('net.client.socket', note);
-    unsubscribe('net.server.socket', note);
-    expect(sockets.size).toBe(4); // client and gateway, gateway and service, both ends of each
+    unsubscribe('net.client.socket', onSocket);
+    unsubscribe('net.server.socket', onSocket);
+    expect(sockets.size).toBe(4); // two connections (client to gateway, gateway to service), both ends of each
     expect(Math.max(...listeners.slice(-10))).toBeLessThanOrEqual(Math.max(...listeners.slice(0, 10)));
   });
 
-  test('a body that says it is too large is refused before the service hears of it', async () => {
+  test('a body whose declared length is too large is rejected and does not reach the service', async () => {
     const response = await fetch(`${gateway.url}/users`, { method: 'POST', body: 'x'.repeat(65_537) });
     expect(response.status).toBe(413);
     expect(await response.json()).toMatchObject({ status: 413, code: 'body_too_large' });
-    expect(gateway.users.seen).toHaveLength(0);
+    expect(gateway.users.received).toHaveLength(0);
     expect((await fetch(`${gateway.url}/users`, { method: 'POST', body: 'x'.repeat(65_536) })).status).toBe(200);
   });
 
-  test('a chunked body of 1 MB is cut at the limit: 413, and the service does not hear of it', async () => {
+  test('a chunked body of 1 MB is 413 at the limit and does not reach the service', async () => {
     expect(await postChunks(`${gateway.url}/users`, 'x'.repeat(16_384), 64)).toBe(413);
-    expect(gateway.users.seen).toEqual([]);
+    expect(gateway.users.received).toEqual([]);
     gateway.users.handler = (request, response) => void request.resume().on('end', () => response.end('ok'));
     expect(await postChunks(`${gateway.url}/users`, 'x'.repeat(16_384), 4)).toBe(200);
-    expect(gateway.users.seen.at(-1)?.bytes).toBe(65_536);
+    expect(gateway.users.received.at(-1)?.bytes).toBe(65_536);
   });
 
   test('a chunked body to a service that answers early does not disturb the next request', async () => {
@@ -212,20 +224,20 @@ describe('with services that answer', () => {
     expect((await fetch(`${gateway.url}/users`)).status).toBe(200);
   });
 
-  test('Expect: 100-continue is answered here and not sent onward', async () => {
+  test('the gateway answers Expect: 100-continue and does not forward it', async () => {
     const head =
       'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\nX-Internal-User: 1\r\n\r\n';
     const answer = await sendRaw(gateway.port, [head, '{}'], 50);
     expect(answer.status).toBe(200);
-    expect(gateway.users.seen[0]?.body).toBe('{}');
-    expect(gateway.users.seen[0]?.headers).not.toHaveProperty('expect');
-    expect(gateway.users.seen[0]?.headers).not.toHaveProperty('x-internal-user');
+    expect(gateway.users.received[0]?.body).toBe('{}');
+    expect(gateway.users.received[0]?.headers).not.toHaveProperty('expect');
+    expect(gateway.users.received[0]?.headers).not.toHaveProperty('x-internal-user');
   });
 });
 
 describe('with short time limits', () => {
   beforeEach(async () => {
-    gateway = await startMesh({
+    gateway = await startTestGateway({
       IDLE_TIMEOUT_MS: '700',
       HEADERS_TIMEOUT_MS: '300',
       REQUEST_TIMEOUT_MS: '800',
@@ -234,43 +246,43 @@ describe('with short time limits', () => {
   });
   afterEach(() => gateway.close());
 
-  test('headers that trickle are cut with 408', async () => {
+  test('headers that arrive too slowly are 408', async () => {
     const answer = await sendRaw(gateway.port, ['GET /users HTTP/1.1\r\n', ...Array(100).fill('X-A: b\r\n')], 100);
     expect(answer.status).toBe(408);
     expect(JSON.parse(answer.body)).toMatchObject({ status: 408, code: 'request_timeout' });
   });
 
-  test('a body that trickles is cut with 408, which is no failure of the service', async () => {
-    gateway.users.handler = hang;
+  test('a body that arrives too slowly is 408 and no failure of the service', async () => {
+    gateway.users.handler = neverAnswer;
     const head = 'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n';
     for (let count = 0; count < 2; count += 1) {
       expect((await sendRaw(gateway.port, [head, ...Array(100).fill('x')], 100)).status).toBe(408);
     }
-    expect(gateway.lines.filter((line) => line.includes('upstream failed'))).toEqual([]);
+    expect(gateway.logLines.filter((line) => line.includes('upstream failed'))).toEqual([]);
   });
 
-  test('a body slower than the header timer passes, because only the service is timed', async () => {
+  test('a body may take longer than UPSTREAM_TIMEOUT_MS, which limits only the service', async () => {
     gateway.users.handler = (request, response) => void request.resume().on('end', () => response.end('late'));
     const head = 'POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n';
     const answer = await sendRaw(gateway.port, [head, 'a', 'b', 'c', 'd', 'e'], 100);
     expect(answer.status).toBe(200);
   });
 
-  test('a client that does not read its answer is cut, and gives its connection to the service back', async () => {
-    let given = false;
+  test('a client that does not read its response is disconnected, and its connection to the service is released', async () => {
+    let released = false;
     gateway.users.handler = (_request, response) => {
       response.on('close', () => {
-        given = true;
+        released = true;
       });
       response.end(Buffer.alloc(50_000_000));
     };
-    const deaf = connect(gateway.port, '127.0.0.1').on('error', () => {});
-    deaf.pause().write('GET /users HTTP/1.1\r\nHost: a\r\n\r\n');
-    await until(() => given, 'the end of the answer at the service');
-    deaf.destroy();
+    const client = connect(gateway.port, '127.0.0.1').on('error', () => {});
+    client.pause().write('GET /users HTTP/1.1\r\nHost: a\r\n\r\n');
+    await waitUntil(() => released, 'the end of the answer at the service');
+    client.destroy();
   });
 
-  test('connections that only dribble do not keep others from being served', async () => {
+  test('connections that send too slowly do not delay other clients', async () => {
     const slow = Array.from({ length: 200 }, () => connect(gateway.port, '127.0.0.1').on('error', () => {}));
     const closed = slow.map((socket) => new Promise((resolve) => socket.on('close', resolve).resume()));
     for (const socket of slow) socket.write('GET /users HTTP/1.1\r\nX');
@@ -281,11 +293,11 @@ describe('with short time limits', () => {
     expect(performance.now() - started).toBeLessThan(7_000);
   });
 
-  test('a response that streams for longer than the header timer passes whole', async () => {
+  test('a response may stream for longer than UPSTREAM_TIMEOUT_MS', async () => {
     gateway.users.handler = async (_request, response) => {
       for (let count = 0; count < 12; count += 1) {
         response.write(`${count} `);
-        await pause(100);
+        await sleep(100);
       }
       response.end('end');
     };
@@ -298,7 +310,7 @@ function countListeners(socket: Socket): number {
   return socket.eventNames().reduce((sum, name) => sum + socket.listenerCount(name), 0);
 }
 
-/** The status of a POST in `count` chunks. */
+/** @returns the status of a POST with a body of `count` chunks */
 function postChunks(url: string, chunk: string, count: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const call = httpRequest(url, { method: 'POST', agent: false }, (response) => {

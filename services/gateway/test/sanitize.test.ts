@@ -1,17 +1,17 @@
-// Raw bytes at the gateway as its own process, so that "it survives" means what it says.
+// Raw bytes sent to the gateway, which is a process of its own, so that the test would notice its end.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { answerOk, environmentFor, type Stub, startStub, until } from './stubs.ts';
+import { answerOk, environmentFor, type StubService, startStubService, waitUntil } from './stubs.ts';
 import { sendRaw } from './wire.ts';
 
-let stubs: Stub[];
+let stubs: StubService[];
 let gateway: ChildProcess;
 let port: number;
 let output = '';
 
 beforeAll(async () => {
-  stubs = await Promise.all([startStub(), startStub(), startStub()]);
+  stubs = await Promise.all([startStubService(), startStubService(), startStubService()]);
   const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
   gateway = spawn(process.execPath, [main], { env: { PATH: process.env.PATH, ...environmentFor(stubs) } });
   const collect = (chunk: Buffer) => {
@@ -19,7 +19,7 @@ beforeAll(async () => {
   };
   gateway.stdout?.on('data', collect);
   gateway.stderr?.on('data', collect);
-  await until(() => output.includes('"listening"'), 'the gateway to listen', 20_000);
+  await waitUntil(() => output.includes('"listening"'), 'the gateway to listen', 20_000);
   port = Number(/"port":(\d+)/.exec(output)?.[1]);
 });
 
@@ -30,15 +30,15 @@ afterAll(async () => {
 
 beforeEach(() => {
   for (const stub of stubs) {
-    stub.seen = [];
+    stub.received = [];
     stub.handler = (request, response) => void request.resume().on('end', () => answerOk(request, response));
   }
 });
 
 const end = '\r\n\r\n';
-const seen = () => stubs.flatMap((stub) => stub.seen);
+const received = () => stubs.flatMap((stub) => stub.received);
 
-describe('a request that is malformed or means two things is refused, and no service sees it', () => {
+describe('a malformed or ambiguous request is rejected and reaches no service', () => {
   const line = (target: string, method = 'GET') => `${method} ${target} HTTP/1.1\r\nHost: gateway${end}`;
   const headers = (...lines: string[]) => `GET /users HTTP/1.1\r\n${lines.join('\r\n')}${end}`;
   const post = (...lines: string[]) => `POST /users HTTP/1.1\r\nHost: gateway\r\n${lines.join('\r\n')}`;
@@ -53,11 +53,11 @@ describe('a request that is malformed or means two things is refused, and no ser
     ['a Host with a user', headers('Host: root@gateway'), [400]],
     ['two hosts in one Host', headers('Host: gateway, other'), [400]],
     ['an absolute target', line('http://evil.example/users/1'), [400]],
-    ['an absolute target no parser likes', line('http://a:b:c/users'), [400]],
+    ['an invalid absolute target', line('http://a:b:c/users'), [400]],
     ['a target of another scheme', line('file:///etc/passwd'), [400]],
     ['a target without a slash', line('users/1'), [400]],
-    ['a target of an asterisk', line('*', 'OPTIONS'), [400]],
-    ['a target of two slashes', line('//evil.example/users'), [400]],
+    ['the target *', line('*', 'OPTIONS'), [400]],
+    ['a target that begins with two slashes', line('//evil.example/users'), [400]],
     ['an empty segment', line('/users//internal'), [400]],
     ['two dots', line('/users/../internal/promotions'), [400]],
     ['two dots at the end', line('/users/..'), [400]],
@@ -72,44 +72,48 @@ describe('a request that is malformed or means two things is refused, and no ser
     ['an encoded NUL in the query', line('/users?x=%00'), [400]],
     ['an encoded line break', line('/users/1%0d%0aX-Internal-User:%201'), [400]],
     ['an encoded DEL', line('/users/%7f'), [400]],
-    ['broken percent-encoding', line('/users/%ZZ'), [400]],
-    ['percent-encoding cut short', line('/users/%2'), [400]],
-    ['broken percent-encoding in the query', line('/users?x=%'), [400]],
+    ['invalid percent-encoding', line('/users/%ZZ'), [400]],
+    ['truncated percent-encoding', line('/users/%2'), [400]],
+    ['invalid percent-encoding in the query', line('/users?x=%'), [400]],
     ['an encoding that is not UTF-8', line('/users/%ff%fe'), [400]],
     ['an overlong encoding of a slash', line('/users/%c0%af'), [400]],
-    ['bytes beyond ASCII', line('/users/\xe9'), [400]],
+    ['bytes outside ASCII', line('/users/\xe9'), [400]],
     ['a fragment', line('/users#/internal'), [400]],
     ['a raw NUL', line('/users/\0'), [400]],
     ['TRACE', line('/users/1', 'TRACE'), [405]],
     ['CONNECT', `CONNECT gateway:80 HTTP/1.1\r\nHost: gateway${end}`, [405]],
     ['CONNECT with a path', line('/users', 'CONNECT'), [400, 405]],
-    ['a method of WebDAV', line('/users', 'PROPFIND'), [405]],
+    ['a WebDAV method', line('/users', 'PROPFIND'), [405]],
     ['PURGE', line('/users', 'PURGE'), [405]],
     ['an unknown method', line('/users', 'FROB'), [400]],
     ['a method in lower case', line('/users', 'get'), [400]],
     ['HTTP/0.9', 'GET /users\r\n', [400, 408]],
-    ['HTTP/0.9 and an empty line', 'GET /users\r\n\r\n', [400]],
-    ['HTTP/0.9 by name', 'GET /users HTTP/0.9\r\nHost: gateway\r\n\r\n', [400]],
-    ['HTTP/2 by name', 'GET /users HTTP/2.0\r\nHost: gateway\r\n\r\n', [400]],
+    ['HTTP/0.9 with an empty line', 'GET /users\r\n\r\n', [400]],
+    ['the version HTTP/0.9', 'GET /users HTTP/0.9\r\nHost: gateway\r\n\r\n', [400]],
+    ['the version HTTP/2.0', 'GET /users HTTP/2.0\r\nHost: gateway\r\n\r\n', [400]],
     ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400]],
-    ['a TLS hello', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', [400]],
+    ['a TLS ClientHello', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', [400]],
     ['garbage', `\x01\x02\x03${end}`, [400]],
-    ['both lengths', `${post('Content-Length: 5', 'Transfer-Encoding: chunked')}${end}0\r\n\r\n`, [400]],
     [
-      'both lengths, the other way round',
+      'Content-Length and Transfer-Encoding',
+      `${post('Content-Length: 5', 'Transfer-Encoding: chunked')}${end}0\r\n\r\n`,
+      [400],
+    ],
+    [
+      'Transfer-Encoding and Content-Length',
       `${post('Transfer-Encoding: chunked', 'Content-Length: 5')}${end}0\r\n\r\n`,
       [400],
     ],
-    ['two lengths that differ', `${post('Content-Length: 5', 'Content-Length: 6')}${end}hello`, [400]],
+    ['two different lengths', `${post('Content-Length: 5', 'Content-Length: 6')}${end}hello`, [400]],
     ['a negative length', `${post('Content-Length: -1')}${end}`, [400]],
-    ['a length that is no number', `${post('Content-Length: 0x5')}${end}hello`, [400]],
-    ['a length beyond any number', `${post(`Content-Length: ${'9'.repeat(40)}`)}${end}`, [400]],
+    ['a length that is not a decimal number', `${post('Content-Length: 0x5')}${end}hello`, [400]],
+    ['a length of 40 digits', `${post(`Content-Length: ${'9'.repeat(40)}`)}${end}`, [400]],
     ['chunked twice', `${post('Transfer-Encoding: chunked, chunked')}${end}0\r\n\r\n`, [400]],
-    ['a coding that is not chunked', `${post('Transfer-Encoding: xchunked')}${end}0\r\n\r\n`, [400]],
+    ['an unknown coding', `${post('Transfer-Encoding: xchunked')}${end}0\r\n\r\n`, [400]],
     ['another coding before chunked', `${post('Transfer-Encoding: gzip, chunked')}${end}0\r\n\r\n`, [400]],
-    ['a coding of nothing', `${post('Transfer-Encoding: identity')}${end}`, [400]],
+    ['the coding identity', `${post('Transfer-Encoding: identity')}${end}`, [400]],
     ['chunked before another coding', `${post('Transfer-Encoding: chunked, gzip')}${end}0\r\n\r\n`, [400]],
-    ['a line feed alone', 'GET /users HTTP/1.1\nHost: gateway\n\n', [400]],
+    ['line feeds without carriage returns', 'GET /users HTTP/1.1\nHost: gateway\n\n', [400]],
     ['a space before a colon', headers('Host: gateway', 'X-Internal-User : 1'), [400]],
     ['a folded header', headers('Host: gateway', 'X-A: 1', ' X-Internal-User: 1'), [400]],
     ['a header without a colon', headers('Host: gateway', 'nonsense'), [400]],
@@ -117,7 +121,7 @@ describe('a request that is malformed or means two things is refused, and no ser
     ['headers of 20 KB', headers('Host: gateway', `X-A: ${'a'.repeat(20_000)}`), [431]],
     ['a target of 20 KB', line(`/users/${'a'.repeat(20_000)}`), [431]],
     ['5,000 headers', headers('Host: gateway', ...Array.from({ length: 5_000 }, (_, at) => `X-${at}: 1`)), [431]],
-    ['an expectation nobody knows', headers('Host: gateway', 'Expect: 200-maybe'), [400]],
+    ['an unknown expectation', headers('Host: gateway', 'Expect: 200-maybe'), [400]],
   ])('%s', async (_title, bytes, allowed) => {
     const answer = await sendRaw(port, [bytes]);
     expect(allowed).toContain(answer.status);
@@ -125,13 +129,27 @@ describe('a request that is malformed or means two things is refused, and no ser
     expect(answer.headers.toLowerCase()).toContain('x-content-type-options: nosniff');
     expect(JSON.parse(answer.body)).toMatchObject({ status: answer.status, detail: expect.any(String) });
     if (answer.status === 405) expect(answer.headers).toContain('Allow: ');
-    expect(seen()).toEqual([]);
+    expect(received()).toEqual([]);
     expect(gateway.exitCode).toBeNull();
   });
 
-  test('a bad chunk in a body ends in 400, and the service gets no complete request', async () => {
+  test('its answer has its request id and the security headers, closes the connection and is in the access log', async () => {
+    const answer = await sendRaw(port, [
+      `GET /users//secret HTTP/1.1\r\nHost: gateway\r\nX-Request-Id: rejected-1${end}`,
+    ]);
+    expect(answer.status).toBe(400);
+    for (const header of ['X-Request-Id: rejected-1', 'X-Frame-Options: DENY', 'Connection: close']) {
+      expect(answer.headers).toContain(header);
+    }
+    expect(JSON.parse(answer.body).request_id).toBe('rejected-1');
+    const logLine = () => output.split('\n').find((text) => text.includes('"request_id":"rejected-1"'));
+    await waitUntil(() => logLine() !== undefined, 'the log line');
+    expect(JSON.parse(String(logLine()))).toMatchObject({ msg: 'request', method: 'GET', path: '/', status: 400 });
+  });
+
+  test('an invalid chunk in a body is 400, and the service gets no complete request', async () => {
     let complete = false;
-    const users = stubs[0] as Stub;
+    const users = stubs[0] as StubService;
     users.handler = (request) =>
       void request
         .on('end', () => {
@@ -144,7 +162,7 @@ describe('a request that is malformed or means two things is refused, and no ser
     expect(gateway.exitCode).toBeNull();
   });
 
-  test('what follows a refused request on its connection is not smuggled past the refusal', async () => {
+  test('bytes after a rejected request on its connection are not read as a request', async () => {
     const smuggled = 'GET /users/smuggled HTTP/1.1\r\nHost: gateway\r\n\r\n';
     const length = `Content-Length: ${smuggled.length}`;
     await sendRaw(port, [`${post(length, 'Transfer-Encoding: chunked')}${end}0\r\n\r\n${smuggled}`]);
@@ -152,11 +170,11 @@ describe('a request that is malformed or means two things is refused, and no ser
     await sendRaw(port, [
       `GET /users HTTP/1.1\r\nHost: gateway\r\nConnection: content-length\r\n${length}${end}${smuggled}`,
     ]);
-    expect(seen().filter(({ url }) => url.includes('smuggled'))).toEqual([]);
+    expect(received().filter(({ url }) => url.includes('smuggled'))).toEqual([]);
   });
 });
 
-describe('a request that is fine but for its headers passes, without them', () => {
+describe('a request with forbidden headers is forwarded without them', () => {
   const dropped =
     /^(te|trailer|upgrade|expect|keep-alive|http2-settings|forwarded|x-real-ip|x-hop|proxy-.*|x-internal-.*|.*_.*)$/;
 
@@ -187,8 +205,8 @@ describe('a request that is fine but for its headers passes, without them', () =
     const answer = await sendRaw(port, [head, '{}'], 20);
     expect(answer.status).toBe(200);
     expect(gateway.exitCode).toBeNull();
-    expect(seen()).toHaveLength(1);
-    const [request] = seen();
+    expect(received()).toHaveLength(1);
+    const [request] = received();
     const names = (request?.rawHeaders ?? []).filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase());
     expect(names.filter((name) => dropped.test(name))).toEqual([]);
     expect(names.filter((name) => name === 'host')).toHaveLength(1);
@@ -211,16 +229,16 @@ describe('a request that is fine but for its headers passes, without them', () =
     });
   });
 
-  test('trailers of a chunked body end here', async () => {
+  test('trailers of a chunked body are not forwarded', async () => {
     const head = `POST /users HTTP/1.1\r\nHost: gateway\r\nTrailer: X-Internal-User\r\nTransfer-Encoding: chunked${end}`;
     const answer = await sendRaw(port, [`${head}2\r\n{}\r\n0\r\nX-Internal-User: 1\r\n\r\n`]);
     expect(answer.status).toBe(200);
-    expect(seen()).toMatchObject([{ body: '{}', headers: { 'content-length': '2' } }]);
-    for (const name of ['trailer', 'transfer-encoding']) expect(seen()[0]?.headers).not.toHaveProperty(name);
+    expect(received()).toMatchObject([{ body: '{}', headers: { 'content-length': '2' } }]);
+    for (const name of ['trailer', 'transfer-encoding']) expect(received()[0]?.headers).not.toHaveProperty(name);
   });
 });
 
-test('after all of that the gateway still serves, and has reported no error', async () => {
+test('the gateway still serves after all of this and has logged no error', async () => {
   expect((await sendRaw(port, [`GET /users/1 HTTP/1.1\r\nHost: gateway${end}`])).status).toBe(200);
   expect(gateway.exitCode).toBeNull();
   expect(output.split('\n').filter((text) => /"level":"(error|fatal)"|Warning|Error:/.test(text))).toEqual([]);

@@ -1,22 +1,23 @@
-// Test frame: a gateway in this process before three stub services, which record what reaches them.
+// A gateway in this process, with three stub services that record the requests they receive.
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { eventually } from '@promopulse/testing/eventually';
 import { type RunningGateway, startGateway } from '../src/app.ts';
 
-interface Seen {
+interface ReceivedRequest {
   method: string;
   url: string;
   headers: IncomingHttpHeaders;
   rawHeaders: string[];
-  /** Bytes of the body that arrived, complete or not. */
+  /** Bytes of the body that have arrived. */
   bytes: number;
   body: string;
 }
 
-export interface Stub {
+export interface StubService {
   url: string;
-  /** Requests to its public paths, in the order they came. */
-  seen: Seen[];
+  /** Requests to its public paths, in the order of their arrival. */
+  received: ReceivedRequest[];
   server: Server;
   handler: RequestListener;
   close(): Promise<void>;
@@ -26,24 +27,24 @@ export const answerOk: RequestListener = (_request, response) => {
   response.setHeader('Content-Type', 'application/json').end('{"ok":true}');
 };
 
-/** A status with a problem body, or nothing but the status. */
+/** Answers with a status, and with headers and a body if they are given. */
 export const answerWith =
   (status: number, headers: Record<string, string> = {}, body = ''): RequestListener =>
   (_request, response) => {
     response.writeHead(status, headers).end(body);
   };
 
-export const hang: RequestListener = () => {};
+export const neverAnswer: RequestListener = () => {};
 
-export async function startStub(handler: RequestListener = answerOk, port = 0): Promise<Stub> {
+export async function startStubService(handler: RequestListener = answerOk, port = 0): Promise<StubService> {
   const server = createServer({ keepAliveTimeout: 65_000 }, (request, response) => {
     const { method = '', url = '', headers, rawHeaders } = request;
     if (url.startsWith('/health') || url === '/openapi.json') {
       stub.handler(request, response);
       return;
     }
-    const record: Seen = { method, url, headers: { ...headers }, rawHeaders, bytes: 0, body: '' };
-    stub.seen.push(record);
+    const record: ReceivedRequest = { method, url, headers: { ...headers }, rawHeaders, bytes: 0, body: '' };
+    stub.received.push(record);
     request.on('data', (chunk: Buffer) => {
       record.bytes += chunk.length;
       record.body += chunk.toString('latin1');
@@ -52,9 +53,9 @@ export async function startStub(handler: RequestListener = answerOk, port = 0): 
     stub.handler(request, response);
   });
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  const stub: Stub = {
+  const stub: StubService = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    seen: [],
+    received: [],
     server,
     handler,
     close: async () => {
@@ -65,25 +66,25 @@ export async function startStub(handler: RequestListener = answerOk, port = 0): 
   return stub;
 }
 
-export interface Mesh {
+export interface TestGateway {
   url: string;
   port: number;
   gateway: RunningGateway;
-  users: Stub;
-  promotions: Stub;
-  subscriptions: Stub;
-  /** Log lines written so far. */
-  lines: string[];
+  users: StubService;
+  promotions: StubService;
+  subscriptions: StubService;
+  /** Log lines that the gateway has written. */
+  logLines: string[];
   close(): Promise<void>;
 }
 
-export async function startMesh(env: Record<string, string> = {}): Promise<Mesh> {
-  const stubs = await Promise.all([startStub(), startStub(), startStub()]);
+export async function startTestGateway(env: Record<string, string> = {}): Promise<TestGateway> {
+  const stubs = await Promise.all([startStubService(), startStubService(), startStubService()]);
   const [users, promotions, subscriptions] = stubs;
-  const lines: string[] = [];
+  const logLines: string[] = [];
   const gateway = await startGateway(
     { ...environmentFor(stubs), ...env },
-    { logDestination: { write: (line) => void lines.push(line) } },
+    { logDestination: { write: (line) => void logLines.push(line) } },
   );
   return {
     url: gateway.url,
@@ -92,7 +93,7 @@ export async function startMesh(env: Record<string, string> = {}): Promise<Mesh>
     users,
     promotions,
     subscriptions,
-    lines,
+    logLines,
     close: async () => {
       await gateway.close();
       await Promise.all(stubs.map((stub) => stub.close()));
@@ -100,7 +101,7 @@ export async function startMesh(env: Record<string, string> = {}): Promise<Mesh>
   };
 }
 
-export function environmentFor(stubs: readonly Stub[]): Record<string, string> {
+export function environmentFor(stubs: readonly StubService[]): Record<string, string> {
   const [users, promotions, subscriptions] = stubs.map(({ url }) => url);
   return {
     HOST: '127.0.0.1',
@@ -112,14 +113,22 @@ export function environmentFor(stubs: readonly Stub[]): Record<string, string> {
   };
 }
 
-export function pause(ms: number): Promise<void> {
+export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-export async function until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+export async function waitUntil(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
-    await pause(5);
+    await sleep(5);
   }
+}
+
+/** Waits until the gateway serves `count` concurrent requests for the users service. */
+export async function waitUntilServed({ url }: TestGateway, count: number): Promise<void> {
+  await eventually(async () => {
+    const answers = await Promise.all(Array.from({ length: count }, () => fetch(`${url}/users/1`)));
+    if (answers.some(({ status }) => status !== 200)) throw new Error(`not all of ${count} requests were served`);
+  });
 }

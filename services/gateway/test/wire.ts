@@ -1,14 +1,17 @@
-// Test frame: bytes over a socket, for requests that no HTTP client would write.
+// Sends bytes over a socket, for requests that no HTTP client would write.
 import { connect } from 'node:net';
 
 export interface RawAnswer {
-  /** 0 when the connection was closed without an answer. */
+  /** 0 when the connection closed without an answer. */
   status: number;
   headers: string;
   body: string;
 }
 
-/** Writes the parts one after the other and reads one response. */
+/** A GET, as bytes. */
+export const requestFor = (path: string) => `GET ${path} HTTP/1.1\r\nHost: gateway\r\n\r\n`;
+
+/** Writes the parts in their order, `gapMs` milliseconds apart, and reads one response. */
 export function sendRaw(port: number, parts: readonly string[], gapMs = 0): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1');
@@ -40,13 +43,13 @@ export function sendRaw(port: number, parts: readonly string[], gapMs = 0): Prom
   });
 }
 
-/** The text without interim responses. */
-function final(text: string): string {
+/** Removes an interim response. */
+function withoutInterim(text: string): string {
   return text.replace(/^HTTP\/1\.1 100 [^\r]*\r\n\r\n/, '');
 }
 
 function isComplete(raw: string): boolean {
-  const text = final(raw);
+  const text = withoutInterim(raw);
   const end = text.indexOf('\r\n\r\n');
   if (end === -1) return false;
   const length = /\r\ncontent-length: (\d+)/i.exec(text.slice(0, end))?.[1];
@@ -55,7 +58,7 @@ function isComplete(raw: string): boolean {
 }
 
 function parseAnswer(raw: string): RawAnswer {
-  const text = final(raw);
+  const text = withoutInterim(raw);
   const end = text.indexOf('\r\n\r\n');
   const status = /^HTTP\/1\.1 (\d{3}) /.exec(text)?.[1] ?? '0';
   return { status: Number(status), headers: end === -1 ? '' : text.slice(0, end), body: text.slice(end + 4) };

@@ -1,18 +1,19 @@
-// What a client may not send onward. A service behind the gateway sees one Host, a plain path, end-to-end headers
-// and forwarding headers that only the gateway wrote; a request that means different things to different parsers
-// is refused. Headers are cleaned before the proxy sees the request: a client's `Trailer` makes the proxy's own
-// request throw outside every handler, and its `Expect` makes the proxy skip its header events.
+// What a client may send to a service. A service behind the gateway sees one Host, a plain path, end-to-end headers and
+// forwarding headers that only the gateway has written. A request that two parsers can read differently is rejected.
 import type { IncomingMessage } from 'node:http';
 import { DomainError } from '@promopulse/shared/errors';
-import type { NextFunction, Request, Response } from 'express';
+import { sendProblem } from '@promopulse/shared/http/problem';
+import { accessLog, requestIdOf } from '@promopulse/shared/http/request-log';
+import type { Logger } from '@promopulse/shared/telemetry/logger';
+import type { Step } from './steps.ts';
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 const hostAndPort = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 const visibleAscii = /^[\x21-\x7e]+$/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the expression finds control characters
 const controlCharacter = /[\x00-\x1f\x7f]/;
 
-/** Meant for the next hop only (RFC 9110 7.6.1), or for the gateway and nobody behind it. */
+/** Hop-by-hop headers (RFC 9110 7.6.1), and headers that only the gateway may write or read. */
 const strippedNames = new Set([
   'connection',
   'keep-alive',
@@ -25,41 +26,46 @@ const strippedNames = new Set([
   'x-real-ip',
 ]);
 const strippedPrefixes = ['proxy-', 'x-forwarded-', 'x-internal-'];
-/** `Connection: content-length` must not take away what tells where the body ends. */
+/** Headers that say where a message ends. `Connection: content-length` must not remove them. */
 const framingNames = new Set(['host', 'content-length', 'transfer-encoding']);
 
-const faults = new WeakMap<IncomingMessage, DomainError>();
-
-/** Runs before express, whose router cannot parse every target that node accepts. Never throws. */
-export function sanitize(request: IncomingMessage): void {
-  const fault = findFault(request);
-  if (fault) {
-    faults.set(request, fault);
-    request.url = '/';
+/**
+ * Removes the headers that end at the gateway, and writes the forwarding headers. The request id and the proxy need clean
+ * headers: a client's `Trailer` makes the proxy's own request throw outside every handler, and its `Expect` makes the
+ * proxy skip its header events.
+ */
+export const sanitize: Step = (request, _response, next) => {
+  const { headers } = request;
+  const { host, connection } = headers;
+  for (const name of Object.keys(headers)) {
+    if (isStripped(name, connection)) delete headers[name];
   }
-  const { host, connection } = request.headers;
-  for (const name of Object.keys(request.headers)) {
-    if (isStripped(name, connection)) delete request.headers[name];
-  }
-  request.headers['x-forwarded-for'] = request.socket.remoteAddress ?? '';
-  request.headers['x-forwarded-proto'] = 'http';
-  request.headers['x-forwarded-host'] = host ?? '';
-}
+  headers['x-forwarded-for'] = request.socket.remoteAddress ?? '';
+  headers['x-forwarded-proto'] = 'http';
+  headers['x-forwarded-host'] = host ?? '';
+  next();
+};
 
 /**
- * The first express step that may refuse: by then the request has an id and is in the access log. Nothing more is read
- * from its connection (RFC 9112 6.3): where this request ends, and the next begins, is what others may see differently.
+ * Answers a malformed request with 400 or 405 and closes its connection. The gateway reads no more from the connection
+ * (RFC 9112 6.3), because parsers may disagree about where this request ends. The access log has `/` as its path.
  */
-export function refuseFaulty(request: Request, response: Response, next: NextFunction): void {
-  const fault = faults.get(request);
-  if (fault) {
+export function rejectMalformed(log: Logger): Step {
+  const logAccess = accessLog(log);
+  return (request, response, next) => {
+    const fault = findFault(request);
+    if (!fault) {
+      next();
+      return;
+    }
+    request.url = '/';
+    logAccess(request, response);
     response.setHeader('Connection', 'close');
-    throw fault;
-  }
-  next();
+    sendProblem(response, fault, requestIdOf(request));
+  };
 }
 
-/** Whether a header ends here, in either direction. `connection` is the message's own Connection header. */
+/** Whether a header of a response must not be forwarded. `connection` is the response's own Connection header. */
 export function isHopByHop(name: string, connection: string | undefined): boolean {
   if (framingNames.has(name)) return name === 'transfer-encoding';
   return strippedNames.has(name) || name.startsWith('proxy-') || isNamedIn(connection, name);
@@ -70,7 +76,7 @@ function isStripped(name: string, connection: string | undefined): boolean {
   return (
     strippedNames.has(name) ||
     strippedPrefixes.some((prefix) => name.startsWith(prefix)) ||
-    name.includes('_') || // some servers read `x_internal_id` and `x-internal-id` as one
+    name.includes('_') || // some servers read `x_internal_id` and `x-internal-id` as the same name
     isNamedIn(connection, name)
   );
 }
@@ -80,17 +86,17 @@ function isNamedIn(connection: string | undefined, name: string): boolean {
 }
 
 function findFault(request: IncomingMessage): DomainError | undefined {
-  const { method = '', url = '', httpVersion, rawHeaders, headers } = request;
-  if (httpVersion !== '1.1' && httpVersion !== '1.0') return badRequest('Only HTTP/1.1 and HTTP/1.0 are spoken here');
-  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
-  if (hosts.length !== 1) return badRequest('There must be exactly one Host header');
-  if (!hostAndPort.test(headers.host ?? '')) return badRequest('The Host header is not a host and port');
-  if ((headers.expect ?? '100-continue').toLowerCase() !== '100-continue') {
-    return badRequest('Only 100-continue can be expected');
+  const { method = '', url = '', httpVersion, headers } = request;
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') return badRequest('Only HTTP/1.1 and HTTP/1.0 are supported');
+  if (sentValues(request, 'host').length !== 1) return badRequest('The request must have exactly one Host header');
+  if (!hostAndPort.test(headers.host ?? '')) return badRequest('The Host header must be a host, or a host and a port');
+  const expectations = sentValues(request, 'expect');
+  if (expectations.length > 0 && expectations.join().toLowerCase() !== '100-continue') {
+    return badRequest('The Expect header must be 100-continue');
   }
-  // Any other coding would have to be undone here, since the header that names it ends here.
+  // The gateway removes this header, so it would have to decode any other coding itself.
   if ((headers['transfer-encoding'] ?? 'chunked').toLowerCase() !== 'chunked') {
-    return badRequest('The only Transfer-Encoding is chunked');
+    return badRequest('The Transfer-Encoding header must be chunked');
   }
   const targetFault = findTargetFault(url);
   if (targetFault) return badRequest(targetFault);
@@ -102,23 +108,35 @@ function findFault(request: IncomingMessage): DomainError | undefined {
   return undefined;
 }
 
+/** The values of a header as the client sent it, also after `sanitize` has removed it. `name` is in lower case. */
+function sentValues({ rawHeaders }: IncomingMessage, name: string): string[] {
+  const values: string[] = [];
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const sentName = rawHeaders[index] as string;
+    if (sentName.length === name.length && sentName.toLowerCase() === name) values.push(String(rawHeaders[index + 1]));
+  }
+  return values;
+}
+
 function findTargetFault(url: string): string | undefined {
   if (!url.startsWith('/')) return 'The request target must be a path';
-  if (!visibleAscii.test(url) || url.includes('#')) return 'The request target has characters that must be encoded';
+  if (!visibleAscii.test(url) || url.includes('#')) {
+    return 'The request target contains characters that must be percent-encoded';
+  }
   const query = url.indexOf('?');
   const path = query === -1 ? url : url.slice(0, query);
   const decodedPath = decode(path);
   const decodedQuery = query === -1 ? '' : decode(url.slice(query));
   if (decodedPath === undefined || decodedQuery === undefined) {
-    return 'The request target is not percent-encoded UTF-8';
+    return 'The request target is not valid percent-encoded UTF-8';
   }
   if (controlCharacter.test(decodedPath) || controlCharacter.test(decodedQuery)) {
-    return 'The request target has an encoded control character';
+    return 'The request target contains an encoded control character';
   }
-  if (path.includes('//')) return 'The path has an empty segment';
-  if (decodedPath.includes('\\') || /%2f/i.test(path)) return 'The path has a backslash or an encoded slash';
+  if (path.includes('//')) return 'The path contains an empty segment';
+  if (decodedPath.includes('\\') || /%2f/i.test(path)) return 'The path contains a backslash or an encoded slash';
   if (decodedPath.split('/').some((segment) => segment === '.' || segment === '..')) {
-    return 'The path has a dot segment';
+    return 'The path contains a dot segment';
   }
   return undefined;
 }

@@ -1,5 +1,5 @@
-// The interactive page at /docs: swagger-ui from the package, a page and an initializer of our own, and a policy
-// under which the browser loads nothing from anywhere else.
+// The interactive page at /docs: swagger-ui from its package, with our own page and initializer. The content security
+// policy allows the browser to load from the gateway only.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -17,7 +17,7 @@ const policy = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-// Paths from the root: the page is at /docs, without a slash at its end.
+// Absolute paths: /docs has no slash at its end, so a relative path would not lead below it.
 const page = `<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -48,11 +48,11 @@ const initializer = `window.ui = SwaggerUIBundle({
 export function createDocsRoutes(): Router {
   const require = createRequire(import.meta.url);
   const folder = dirname(require.resolve('swagger-ui-dist/package.json'));
-  const packaged = (name: string) => readFileSync(join(folder, name));
+  const readAsset = (name: string) => readFileSync(join(folder, name));
   const assets = new Map<string, { type: string; content: Buffer }>([
-    ['swagger-ui.css', { type: 'text/css', content: packaged('swagger-ui.css') }],
-    ['swagger-ui-bundle.js', { type: 'text/javascript', content: packaged('swagger-ui-bundle.js') }],
-    ['favicon-32x32.png', { type: 'image/png', content: packaged('favicon-32x32.png') }],
+    ['swagger-ui.css', { type: 'text/css', content: readAsset('swagger-ui.css') }],
+    ['swagger-ui-bundle.js', { type: 'text/javascript', content: readAsset('swagger-ui-bundle.js') }],
+    ['favicon-32x32.png', { type: 'image/png', content: readAsset('favicon-32x32.png') }],
     ['initializer.js', { type: 'text/javascript', content: Buffer.from(initializer) }],
   ]);
   const router = Router({ caseSensitive: true });

@@ -1,8 +1,8 @@
-// One OpenAPI document out of what the services publish. Each service's part is kept from the last time it could be
-// read, so that the page outlives a service that is away; a service never seen yet makes the document unavailable
-// rather than incomplete.
+// Merges the OpenAPI documents of the services into one. The gateway keeps the last part that it could read of each
+// service, so that the document stays available while a service is unavailable. Until every service has been read once,
+// the document is unavailable, because an incomplete one would be wrong.
 import { unavailable } from '@promopulse/shared/errors';
-import { ask, isBelow, type Upstream } from '../proxy/upstreams.ts';
+import { fetchPage, ownsPath, type Upstream } from '../proxy/upstreams.ts';
 
 type Json = Record<string, unknown>;
 type Group = Record<string, Json>;
@@ -13,14 +13,17 @@ interface Part {
   components: Record<string, Group>;
 }
 
-/** Shown at the head of /docs. Requests go to where the document came from: no servers are named. */
-const description = `Promotional campaigns: an operator drafts a promotion, activates it and ends it; users subscribe to active ones and leave them.
+/** The introduction of /docs. The document has no `servers`: a client sends requests to where it got the document. */
+const description = `PromoPulse manages promotional campaigns. An operator creates a promotion as a draft, activates it and ends it. Users subscribe to active promotions and can end their subscriptions.
 
-Errors are problem details (RFC 9457): \`detail\` for people, \`code\` for programs, \`errors\` with each field and the rule it breaks. 503 carries \`Retry-After\`.`;
+Errors are problem details (RFC 9457): \`detail\` is for people, \`code\` is for programs, and \`errors\` lists each invalid field with the rule that it breaks. Every 503 has \`Retry-After\`.`;
 
 const operationNames = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch'];
 
-/** @returns a function that answers the merged document, or throws `unavailable` */
+/**
+ * @param cacheMs milliseconds for which a part is not read again
+ * @returns a function that resolves to the merged document, or rejects with `unavailable`
+ */
 export function createDocumentSource(
   upstreams: readonly Upstream[],
   version: string,
@@ -28,22 +31,22 @@ export function createDocumentSource(
 ): () => Promise<object> {
   const parts = new Map<string, { part: Part; readAt: number }>();
   const read = async (upstream: Upstream): Promise<Part> => {
-    const known = parts.get(upstream.name);
-    if (known && Date.now() - known.readAt < cacheMs) return known.part;
-    const answer = await ask(upstream, '/openapi.json');
+    const cached = parts.get(upstream.name);
+    if (cached && Date.now() - cached.readAt < cacheMs) return cached.part;
+    const answer = await fetchPage(upstream, '/openapi.json');
     if (answer?.status === 200) {
       const part = ownPart(answer.body, upstream);
       parts.set(upstream.name, { part, readAt: Date.now() });
       return part;
     }
-    if (known) return known.part;
-    throw unavailable(`The ${upstream.name} service has not published its part of the document yet`);
+    if (cached) return cached.part;
+    throw unavailable(`The OpenAPI document of the ${upstream.name} service is not available yet`);
   };
   return async () => mergeParts(await Promise.all(upstreams.map(read)), upstreams, version);
 }
 
 function ownPart(document: Json, upstream: Upstream): Part {
-  const paths = Object.entries((document.paths ?? {}) as Group).filter(([path]) => isBelow(upstream, path));
+  const paths = Object.entries((document.paths ?? {}) as Group).filter(([path]) => ownsPath(upstream, path));
   return { paths: Object.fromEntries(paths), components: (document.components ?? {}) as Record<string, Group> };
 }
 
@@ -67,20 +70,20 @@ export function mergeParts(parts: readonly Part[], upstreams: readonly Upstream[
   };
 }
 
-/** Two services may mean different things by one name; equal definitions stay one. */
+/** Renames a component that has the name of a different component of another service. Equal components stay one. */
 function renameConflicts(part: Part, taken: Record<string, Group>, prefix: string): Part {
   for (const [kind, group] of Object.entries(part.components)) {
     for (const [name, definition] of Object.entries(group)) {
       const other = taken[kind]?.[name];
       if (other === undefined || JSON.stringify(other) === JSON.stringify(definition)) continue;
-      // Whatever refers to the renamed one now differs as well, and has its turn in the next round.
-      return renameConflicts(renamed(part, kind, name, `${prefix}.${name}`), taken, prefix);
+      // Components that refer to the renamed one are now different as well: the next call renames them.
+      return renameConflicts(renameComponent(part, kind, name, `${prefix}.${name}`), taken, prefix);
     }
   }
   return part;
 }
 
-function renamed(part: Part, kind: string, from: string, to: string): Part {
+function renameComponent(part: Part, kind: string, from: string, to: string): Part {
   const reference = (name: string) => `"#/components/${kind}/${name}"`;
   const copy = JSON.parse(JSON.stringify(part).replaceAll(reference(from), reference(to))) as Part;
   const { [from]: definition, ...others } = copy.components[kind] as Group;
@@ -120,11 +123,13 @@ function problemResponse(description: string, headers: Json = {}): Json {
   };
 }
 
-const retryAfter = { 'Retry-After': { description: 'Seconds to wait', schema: { type: 'integer' } } };
+const retryAfter = {
+  'Retry-After': { description: 'Seconds to wait before the next attempt', schema: { type: 'integer' } },
+};
 const gatewayProblems: Json = {
   400: problemResponse('Bad Request: the request is malformed'),
-  413: problemResponse('Content Too Large: the body is over the limit'),
-  503: problemResponse('Service Unavailable: the service cannot answer right now', retryAfter),
+  413: problemResponse('Content Too Large: the body is larger than the limit'),
+  503: problemResponse('Service Unavailable: the gateway is overloaded, or the service is unavailable', retryAfter),
   504: problemResponse('Gateway Timeout: the service did not answer in time; the request may have taken effect'),
 };
 

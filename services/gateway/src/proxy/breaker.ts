@@ -1,14 +1,12 @@
-// An opossum circuit breaker that knows a third outcome. opossum has success, which closes a half-open breaker,
-// and failure, which opens it; a client that hangs up says nothing about the service, so its call must do neither,
-// and must not use up the one trial that a half-open breaker allows.
+// A circuit breaker for one service: opossum's, with a third outcome.
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
 
 export const breakerConfig = {
-  /** Opens when more than this share of the calls in the window failed … */
+  /** The breaker opens when more than this percentage of the calls in the window failed … */
   BREAKER_ERROR_PERCENT: z.coerce.number().int().min(1).max(99).default(50),
-  /** … and there were at least this many. */
+  /** … and the window has at least this many calls. */
   BREAKER_MIN_CALLS: z.coerce.number().int().min(1).max(10_000).default(5),
   BREAKER_WINDOW_MS: z.coerce.number().int().min(100).max(600_000).default(10_000),
   /** From opening to the trial call. */
@@ -16,72 +14,92 @@ export const breakerConfig = {
 };
 
 export type BreakerSettings = z.infer<z.ZodObject<typeof breakerConfig>>;
-export type Verdict = 'answered' | 'failed' | 'neutral';
+/** What a call says about the service. `neutral`: nothing, for example because the client has hung up. */
+export type BreakerOutcome = 'answered' | 'failed' | 'neutral';
 export type BreakerState = 'closed' | 'open' | 'half_open';
 
-export interface Breaker {
-  /** Runs the call and counts its verdict; false, at once, when the breaker does not let it through. */
-  admit(call: () => Promise<Verdict>): Promise<boolean>;
-  state(): BreakerState;
-  /** Whole seconds until a call may get through again. */
-  retryAfter(): number;
-  close(): void;
-}
+const callFailed = new Error('the call failed');
 
-const failure = new Error('the call failed');
+/**
+ * closed: every call runs; too many failures open the breaker. open: no call runs; after `BREAKER_RESET_MS` the breaker is
+ * half open. half_open: one call runs, as a trial. `answered` closes the breaker, `failed` opens it, and after `neutral`
+ * the next call is the trial.
+ *
+ * opossum has no neutral outcome: a call that returns closes a half-open breaker, and a call that throws opens it.
+ */
+export class Breaker {
+  readonly #name: string;
+  readonly #resetMs: number;
+  readonly #log: Logger;
+  /** opossum keeps this object and reads `resetTimeout` from it each time that it opens. */
+  readonly #options: { resetTimeout: number };
+  readonly #circuit: CircuitBreaker<[call: () => Promise<BreakerOutcome>], void>;
+  #openedAt = 0;
+  #repeatingTrial = false;
 
-export function createBreaker(name: string, settings: BreakerSettings, log: Logger): Breaker {
-  let openedAt = 0;
-  // opossum keeps this object and reads resetTimeout from it each time it opens.
-  const options = {
-    name,
-    timeout: false as const, // the call has its own, which ends with the response's headers
-    errorThresholdPercentage: settings.BREAKER_ERROR_PERCENT,
-    volumeThreshold: settings.BREAKER_MIN_CALLS,
-    rollingCountTimeout: settings.BREAKER_WINDOW_MS,
-    resetTimeout: settings.BREAKER_RESET_MS,
-    rollingPercentilesEnabled: false,
-    enableSnapshots: false,
-  };
-  const run = async (call: () => Promise<Verdict>): Promise<void> => {
-    const verdict = await call();
-    if (verdict === 'failed') throw failure;
-    if (verdict === 'neutral' && circuit.halfOpen) offerTrialAgain();
-  };
-  const circuit = new CircuitBreaker(run, options);
-  const state = (): BreakerState => (circuit.opened ? 'open' : circuit.halfOpen ? 'half_open' : 'closed');
-  let offeringAgain = false;
-
-  /** Passes through open, from where the success that opossum is about to note cannot close it. */
-  function offerTrialAgain(): void {
-    offeringAgain = true;
-    options.resetTimeout = 0;
-    circuit.open();
-    options.resetTimeout = settings.BREAKER_RESET_MS;
-    offeringAgain = false;
+  constructor(name: string, settings: BreakerSettings, log: Logger) {
+    this.#name = name;
+    this.#resetMs = settings.BREAKER_RESET_MS;
+    this.#log = log;
+    const options = {
+      name,
+      timeout: false as const, // a call has its own timeout, which ends with the headers of the response
+      errorThresholdPercentage: settings.BREAKER_ERROR_PERCENT,
+      volumeThreshold: settings.BREAKER_MIN_CALLS,
+      rollingCountTimeout: settings.BREAKER_WINDOW_MS,
+      resetTimeout: settings.BREAKER_RESET_MS,
+      rollingPercentilesEnabled: false,
+      enableSnapshots: false,
+    };
+    this.#options = options;
+    this.#circuit = new CircuitBreaker((call) => this.#run(call), options);
+    this.#circuit.on('open', () => this.#onOpen());
+    this.#circuit.on('close', () => log.info({ upstream: name }, 'breaker closed'));
   }
 
-  circuit.on('open', () => {
-    if (offeringAgain) return;
-    openedAt = Date.now();
-    log.warn({ upstream: name }, 'breaker opened');
-  });
-  circuit.on('close', () => log.info({ upstream: name }, 'breaker closed'));
+  /** Runs `call` and counts its outcome. @returns false, at once, when the breaker does not run it */
+  async tryRun(call: () => Promise<BreakerOutcome>): Promise<boolean> {
+    try {
+      await this.#circuit.fire(call);
+      return true;
+    } catch (error) {
+      return error === callFailed;
+    }
+  }
 
-  return {
-    async admit(call) {
-      try {
-        await circuit.fire(call);
-        return true;
-      } catch (error) {
-        return error === failure;
-      }
-    },
-    state,
-    retryAfter() {
-      const remaining = openedAt + settings.BREAKER_RESET_MS - Date.now();
-      return Math.max(1, Math.ceil(remaining / 1_000));
-    },
-    close: () => circuit.shutdown(),
-  };
+  state(): BreakerState {
+    if (this.#circuit.opened) return 'open';
+    return this.#circuit.halfOpen ? 'half_open' : 'closed';
+  }
+
+  /** Whole seconds until the breaker may run a call again, at least 1. */
+  retryAfter(): number {
+    const remainingMs = this.#openedAt + this.#resetMs - Date.now();
+    return Math.max(1, Math.ceil(remainingMs / 1_000));
+  }
+
+  close(): void {
+    this.#circuit.shutdown();
+  }
+
+  async #run(call: () => Promise<BreakerOutcome>): Promise<void> {
+    const outcome = await call();
+    if (outcome === 'failed') throw callFailed;
+    if (outcome === 'neutral' && this.#circuit.halfOpen) this.#repeatTrial();
+  }
+
+  /** Opens the breaker for 0 ms. The success that opossum is about to count does not close an open breaker. */
+  #repeatTrial(): void {
+    this.#repeatingTrial = true;
+    this.#options.resetTimeout = 0;
+    this.#circuit.open();
+    this.#options.resetTimeout = this.#resetMs;
+    this.#repeatingTrial = false;
+  }
+
+  #onOpen(): void {
+    if (this.#repeatingTrial) return;
+    this.#openedAt = Date.now();
+    this.#log.warn({ upstream: this.#name }, 'breaker opened');
+  }
 }

@@ -1,89 +1,105 @@
-// Passes requests to one service through a breaker, and never twice. Responses are streamed.
+// Forwards requests to one service through a circuit breaker. No request is sent twice. Responses are streamed.
 //
-// The breaker's verdict falls when the response's headers arrive, not when its body ends. Failures: no connection,
-// a connection lost before headers, no headers in time, and 502, 503 or 504 as an answer (which the client still gets
-// unchanged), unless it names a neighbour that is away. Not failures: any other status, and a client that hangs up.
+// The outcome of a request is known when the headers of its response arrive, not when its body ends. Failures: no
+// connection, a connection lost before the headers, no headers in time, and a response of 502, 503 or 504. The client
+// gets such a response unchanged, and it is no failure if it names an unavailable dependency of the service. No failures:
+// any other status, and a client that hangs up.
 //
-// http-proxy-middleware takes the request, undici carries it: node's http client, which http-proxy-middleware would
-// use by itself, costs several times as much (docs/decisions/0012-gateway-proxy-cost.md).
+// http-proxy-middleware processes the request and undici sends it: Node's HTTP client, which http-proxy-middleware uses
+// by default, needs several times as much CPU (docs/decisions/0012-gateway-proxy-cost.md).
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
-import { createProxyMiddleware, type Plugin } from 'http-proxy-middleware';
+import { createProxyMiddleware, type Plugin, type RequestHandler } from 'http-proxy-middleware';
 import { Pool } from 'undici';
-import { type BreakerSettings, type BreakerState, createBreaker, type Verdict } from './breaker.ts';
-import { Exchange, type Route, refuse, upstreamUnavailable } from './upstream-request.ts';
+import { Breaker, type BreakerOutcome, type BreakerSettings, type BreakerState } from './breaker.ts';
+import {
+  sendProblemIfPossible,
+  type UpstreamClient,
+  UpstreamRequest,
+  upstreamUnavailable,
+} from './upstream-request.ts';
 import type { Upstream } from './upstreams.ts';
 
 interface ProxySettings extends BreakerSettings {
   UPSTREAM_TIMEOUT_MS: number;
 }
 
-export interface UpstreamProxy {
-  upstream: Upstream;
+/** Open until `close`, which destroys the connections to the service. */
+export class UpstreamProxy {
+  readonly upstream: Upstream;
+  readonly #client: UpstreamClient;
+  readonly #breaker: Breaker;
+  readonly #middleware: RequestHandler;
+  /** The requests that the middleware is processing, for the transport. */
+  readonly #upstreamRequests = new WeakMap<IncomingMessage, UpstreamRequest>();
+
+  constructor(upstream: Upstream, settings: ProxySettings, log: Logger) {
+    const { UPSTREAM_TIMEOUT_MS: timeoutMs } = settings;
+    this.upstream = upstream;
+    this.#breaker = new Breaker(upstream.name, settings, log);
+    this.#client = { upstream, pool: openPool(upstream.url, timeoutMs), timeoutMs, log };
+    this.#middleware = createProxyMiddleware({
+      target: new URL(upstream.url),
+      ejectPlugins: true, // the default plugins answer errors themselves, and log the query string
+      plugins: [undiciTransport((request) => this.#upstreamRequests.get(request)?.send())],
+    });
+  }
+
   /**
-   * Resolves when the service has done its part: the response's headers are known, or the request is lost or out of time,
-   * also for a client that is gone. `body` is the request's, read already.
+   * Resolves when the service is done with the request: the headers of its response are known, or the request is lost or
+   * has timed out. A client that hangs up does not change that. `body` is the whole body of the request.
    */
-  forward(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void>;
-  breakerState(): BreakerState;
-  close(): void;
-}
-
-export function createUpstreamProxy(upstream: Upstream, settings: ProxySettings, log: Logger): UpstreamProxy {
-  const { UPSTREAM_TIMEOUT_MS: timeoutMs } = settings;
-  const breaker = createBreaker(upstream.name, settings, log);
-  // There is no bound on connections: those whose answer a client reads slowly must not hold up the others.
-  const pool = new Pool(upstream.url, {
-    connect: { timeout: timeoutMs },
-    // Idle connections go before the services' own 65 s are over, so that none is reused while it is being closed.
-    keepAliveTimeout: 4_000,
-    keepAliveMaxTimeout: 4_000,
-    // An exchange times the headers itself, and the client's connection is cut when the body stands still.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
-  const route: Route = { upstream, pool, timeoutMs, log };
-  const exchanges = new WeakMap<IncomingMessage, Exchange>();
-  const proxy = createProxyMiddleware({
-    target: new URL(upstream.url),
-    ejectPlugins: true, // the default ones answer and log with the query string
-    plugins: [carryBy((request) => exchanges.get(request)?.send())],
-  });
-
-  function forward(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
-    return new Promise((release, reject) => {
-      const exchange = (): Promise<Verdict> =>
-        new Promise((judge) => {
-          const begun = new Exchange(route, request, response, body, judge, release);
-          exchanges.set(request, begun);
-          const fail = (error: unknown) => begun.fail(error);
-          proxy(request, response, fail).catch(fail);
+  forward(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call = (): Promise<BreakerOutcome> =>
+        new Promise((onOutcome) => {
+          const options = { client: this.#client, request, response, body, onOutcome, onRelease: resolve };
+          const upstreamRequest = new UpstreamRequest(options);
+          this.#upstreamRequests.set(request, upstreamRequest);
+          const onError = (error: unknown) => upstreamRequest.fail(error);
+          this.#middleware(request, response, onError).catch(onError);
         });
-      breaker.admit(exchange).then((admitted) => {
-        if (admitted) return;
-        refuse(request, response, upstreamUnavailable(upstream, breaker.retryAfter()));
-        release();
+      this.#breaker.tryRun(call).then((hasRun) => {
+        if (hasRun) return;
+        sendProblemIfPossible(request, response, upstreamUnavailable(this.upstream, this.#breaker.retryAfter()));
+        resolve();
       }, reject);
     });
   }
 
-  return {
-    upstream,
-    forward,
-    breakerState: breaker.state,
-    close() {
-      breaker.close();
-      void pool.destroy();
-    },
-  };
+  breakerState(): BreakerState {
+    return this.#breaker.state();
+  }
+
+  close(): void {
+    this.#breaker.close();
+    void this.#client.pool.destroy();
+  }
 }
 
-/** Stands before the last of the passes a request takes through the proxy (httpxy names none of them): the one that would send it with node's http client. */
-function carryBy(send: (request: IncomingMessage) => void): Plugin {
+function openPool(url: string, connectTimeoutMs: number): Pool {
+  // The number of connections has no limit: responses that a client reads slowly must not delay other requests.
+  return new Pool(url, {
+    connect: { timeout: connectTimeoutMs },
+    // Shorter than the services' own 65 s, so that no connection is used while the service closes it.
+    keepAliveTimeout: 4_000,
+    keepAliveMaxTimeout: 4_000,
+    // UpstreamRequest has a timer for the headers. IDLE_TIMEOUT_MS ends a response whose body stops.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  });
+}
+
+/**
+ * Sends requests with undici. httpxy, below http-proxy-middleware, takes a request through a list of passes. This plugin
+ * puts its own pass before the last one, which would send the request with Node's HTTP client. (`before` needs the name
+ * of a pass, and httpxy's passes have none: '' finds the last.)
+ */
+function undiciTransport(send: (request: IncomingMessage) => void): Plugin {
   return (proxyServer) => {
     proxyServer.before('web', '', (request) => {
       send(request as IncomingMessage);
-      return true; // no pass after this one
+      return true; // ends the list: the last pass does not run
     });
   };
 }

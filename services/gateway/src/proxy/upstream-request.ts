@@ -1,7 +1,4 @@
-// One request on its way to a service and its answer on the way back, as undici tells of them.
-//
-// A client that hangs up is judged at once, but its request goes on: cutting the connection would not stop the service,
-// so the place it takes is free only when the service is done with it.
+// One request to a service and its response, with the events that undici emits for it.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { DomainError, unavailableDependencyHeader } from '@promopulse/shared/errors';
 import { sendProblem } from '@promopulse/shared/http/problem';
@@ -9,119 +6,137 @@ import { requestIdHeader, requestIdOf } from '@promopulse/shared/http/request-lo
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { Dispatcher, Pool } from 'undici';
 import { isHopByHop } from '../edge/sanitize.ts';
-import type { Verdict } from './breaker.ts';
+import type { BreakerOutcome } from './breaker.ts';
 import type { Upstream } from './upstreams.ts';
 
-/** What the exchanges with one service have in common. */
-export interface Route {
+/** What all requests to one service share. */
+export interface UpstreamClient {
   upstream: Upstream;
   pool: Pool;
-  /** Milliseconds from a request to its response's headers. */
+  /** Milliseconds from the request to the headers of its response. */
   timeoutMs: number;
   log: Logger;
 }
 
-const downStatuses = new Set([502, 503, 504]);
-const unavailableDependencyName = unavailableDependencyHeader.toLowerCase();
-const ourHeaders = new Set([requestIdHeader, 'server', 'x-powered-by']);
-/** Why we gave a request up; nobody reads it. */
-const givenUp = new Error('given up');
+interface UpstreamRequestOptions {
+  client: UpstreamClient;
+  request: IncomingMessage;
+  response: ServerResponse;
+  body: Buffer;
+  /** Called once. */
+  onOutcome(outcome: BreakerOutcome): void;
+  /** The service is done with the request, or has timed out. Only the rest of the response may follow. Called at least once. */
+  onRelease(): void;
+}
 
-export class Exchange implements Dispatcher.DispatchHandler {
-  readonly #route: Route;
+/** Statuses by which a service, or a proxy before it, says that it is unavailable. */
+const unavailableStatuses = new Set([502, 503, 504]);
+const unavailableDependencyName = unavailableDependencyHeader.toLowerCase();
+/** Response headers that the gateway writes itself, or that name the software of a service. */
+const droppedHeaders = new Set([requestIdHeader, 'server', 'x-powered-by']);
+/** undici needs a reason for an abort. It comes back to `fail`, which ignores it. */
+const abortReason = new Error('aborted by the gateway');
+
+/**
+ * waiting: until the headers of the response, an error or the timeout. Each of them reports the outcome and releases the
+ * service.
+ * relaying: the client gets the headers, then the body as it arrives.
+ * ended: the response is complete or cut.
+ * abandoned: the client hung up while the request was waiting. The outcome is `neutral` at once. The service is released
+ * only when it responds or times out: it works on the request all the same, and a cut connection would not stop it.
+ */
+export class UpstreamRequest implements Dispatcher.DispatchHandler {
+  readonly #client: UpstreamClient;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #body: Buffer;
-  readonly #judge: (verdict: Verdict) => void;
-  readonly #release: () => void;
-  readonly #headerTimer: NodeJS.Timeout;
+  readonly #onOutcome: (outcome: BreakerOutcome) => void;
+  readonly #onRelease: () => void;
+  readonly #headersTimer: NodeJS.Timeout;
   #controller: Dispatcher.DispatchController | undefined;
-  #judged = false;
-  /** The response has its head, but it may not have been written yet. */
+  #hasOutcome = false;
   #relaying = false;
-  #written = false;
-  #complete = false;
+  /** The head of the response has been written to the client's socket. */
+  #headWritten = false;
+  /** Nothing more comes from the service. */
+  #ended = false;
 
-  /**
-   * `judge` is called once, with the verdict on the service; `release`, not before that, when it is done with the request
-   * but for the rest of the response, or has had its time (again and again does no harm).
-   */
-  constructor(
-    route: Route,
-    request: IncomingMessage,
-    response: ServerResponse,
-    body: Buffer,
-    judge: (verdict: Verdict) => void,
-    release: () => void,
-  ) {
-    this.#route = route;
+  constructor({ client, request, response, body, onOutcome, onRelease }: UpstreamRequestOptions) {
+    this.#client = client;
     this.#request = request;
     this.#response = response;
     this.#body = body;
-    this.#judge = judge;
-    this.#release = release;
-    this.#headerTimer = setTimeout(giveUp, route.timeoutMs, this);
+    this.#onOutcome = onOutcome;
+    this.#onRelease = onRelease;
+    this.#headersTimer = setTimeout(onTimeout, client.timeoutMs, this);
     response.once('close', () => {
-      this.#settle('neutral');
-      if (this.#relaying && !this.#complete) this.#controller?.abort(givenUp);
+      this.#reportOutcome('neutral');
+      if (this.#relaying && !this.#ended) this.#controller?.abort(abortReason);
     });
   }
 
   send(): void {
     const { method = '', url = '', headers } = this.#request;
-    const options = { path: url, method: method as Dispatcher.HttpMethod, headers: onward(headers), body: this.#body };
-    this.#route.pool.dispatch(options, this);
+    this.#client.pool.dispatch(
+      { path: url, method: method as Dispatcher.HttpMethod, headers: forwardHeaders(headers), body: this.#body },
+      this,
+    );
   }
 
-  giveUp(): void {
-    if (this.#judged) {
-      this.#free();
-      this.#controller?.abort(givenUp);
+  /** The time for the headers is over. */
+  timeOut(): void {
+    if (this.#hasOutcome) {
+      // Abandoned: there is no client to answer.
+      this.#release();
+      this.#controller?.abort(abortReason);
     } else {
       this.#logFailure('timeout');
-      this.#refuse(upstreamTimeout(this.#route.upstream));
+      this.#reject(upstreamTimeout(this.#client.upstream));
     }
   }
 
-  /** The request is lost, or what has not come of its answer yet. */
+  /** The connection to the service is lost: before the headers, or in the middle of the body. */
   fail(error: unknown): void {
+    // Without its end, the client cannot mistake the part that it has for the whole response.
     if (this.#relaying) this.#response.destroy();
-    if (this.#response.destroyed) this.#settle('neutral');
-    this.#free();
-    if (this.#judged) return;
+    if (this.#response.destroyed) this.#reportOutcome('neutral');
+    this.#release();
+    if (this.#hasOutcome) return;
     this.#logFailure((error as { code?: string } | undefined)?.code);
-    this.#refuse(upstreamUnavailable(this.#route.upstream, 1));
+    this.#reject(upstreamUnavailable(this.#client.upstream, 1));
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    // It waited for a connection for so long that its client is gone or answered. To abort would cost the connection.
-    if (this.#judged) throw givenUp;
+    // The request waited for a connection until its client hung up or got a 504. An abort would close the connection.
+    if (this.#hasOutcome) throw abortReason;
     this.#controller = controller;
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (status < 200) return;
-    if (this.#judged) {
-      this.#free();
-      controller.abort(givenUp);
+    if (status < 200) return; // an interim response
+    if (this.#hasOutcome) {
+      // Abandoned: the service is done with the request, and its response has no reader.
+      this.#release();
+      controller.abort(abortReason);
       return;
     }
     if (status > 599) {
-      this.#refuse(upstreamUnavailable(this.#route.upstream, 1));
+      // Not a valid status code (RFC 9110 15).
+      this.#reject(upstreamUnavailable(this.#client.upstream, 1));
       return;
     }
-    const itselfDown = downStatuses.has(status) && headers[unavailableDependencyName] === undefined;
-    this.#settle(itselfDown ? 'failed' : 'answered');
-    this.#free();
+    const isUnavailable = unavailableStatuses.has(status) && headers[unavailableDependencyName] === undefined;
+    this.#reportOutcome(isUnavailable ? 'failed' : 'answered');
+    this.#release();
     this.#relayHead(status, headers);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const response = this.#response;
-    const isWhole = !this.#written && Number(response.getHeader('content-length')) === chunk.length;
-    this.#written = true;
-    if (isWhole) {
-      // A string goes out in one piece with the head, a buffer in two; latin1 keeps every byte.
+    const isWholeBody = !this.#headWritten && Number(response.getHeader('content-length')) === chunk.length;
+    this.#headWritten = true;
+    if (isWholeBody) {
+      // Node writes a string together with the head, but a buffer separately. latin1 keeps every byte.
       response.end(chunk.toString('latin1'), 'latin1');
     } else if (!response.write(chunk)) {
       controller.pause();
@@ -130,32 +145,32 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    this.#complete = true;
+    this.#ended = true;
     this.#response.end();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    this.#complete = true;
+    this.#ended = true;
     this.fail(error);
   }
 
-  /** The first call counts. */
-  #settle(verdict: Verdict): void {
-    if (this.#judged) return;
-    this.#judged = true;
-    this.#judge(verdict);
+  /** Only the first call counts. */
+  #reportOutcome(outcome: BreakerOutcome): void {
+    if (this.#hasOutcome) return;
+    this.#hasOutcome = true;
+    this.#onOutcome(outcome);
   }
 
-  #free(): void {
-    clearTimeout(this.#headerTimer);
+  #release(): void {
+    clearTimeout(this.#headersTimer);
+    this.#onRelease();
+  }
+
+  #reject(error: DomainError): void {
+    this.#reportOutcome('failed');
     this.#release();
-  }
-
-  #refuse(answer: DomainError): void {
-    this.#settle('failed');
-    this.#free();
-    this.#controller?.abort(givenUp);
-    refuse(this.#request, this.#response, answer);
+    this.#controller?.abort(abortReason);
+    sendProblemIfPossible(this.#request, this.#response, error);
   }
 
   #relayHead(status: number, headers: IncomingHttpHeaders): void {
@@ -164,39 +179,40 @@ export class Exchange implements Dispatcher.DispatchHandler {
     response.statusCode = status;
     for (const name in headers) {
       const value = headers[name];
-      const passes = value !== undefined && !ourHeaders.has(name) && !isHopByHop(name, headers.connection);
-      if (passes) response.setHeader(name, value);
+      const isForwarded = value !== undefined && !droppedHeaders.has(name) && !isHopByHop(name, headers.connection);
+      if (isForwarded) response.setHeader(name, value);
     }
-    // What has come of the body with the head goes out with it; a head alone does not wait for more.
+    // A body that arrives together with the head is written together with it. A head alone is written now.
     queueMicrotask(() => {
-      if (this.#written || this.#complete) return;
-      this.#written = true;
+      if (this.#headWritten || this.#ended) return;
+      this.#headWritten = true;
       response.flushHeaders();
     });
   }
 
   #logFailure(code: string | undefined): void {
-    const { log, upstream } = this.#route;
+    const { log, upstream } = this.#client;
     log.warn({ request_id: this.#request.headers[requestIdHeader], upstream: upstream.name, code }, 'upstream failed');
   }
 }
 
-function giveUp(exchange: Exchange): void {
-  exchange.giveUp();
+function onTimeout(upstreamRequest: UpstreamRequest): void {
+  upstreamRequest.timeOut();
 }
 
-/** The length is known, and one way to tell it is enough; undici writes it, and Host, itself. */
-function onward(headers: IncomingHttpHeaders): Record<string, string | string[]> {
+/** undici writes Host and Content-Length itself. The body is complete, so it needs no Transfer-Encoding. */
+function forwardHeaders(headers: IncomingHttpHeaders): Record<string, string | string[]> {
   const { host: _host, 'content-length': _length, 'transfer-encoding': _coding, ...rest } = headers;
   return rest as Record<string, string | string[]>;
 }
 
-export function refuse(request: IncomingMessage, response: ServerResponse, error: DomainError): void {
+/** Sends nothing when a response has begun or the client has gone. */
+export function sendProblemIfPossible(request: IncomingMessage, response: ServerResponse, error: DomainError): void {
   if (!response.headersSent && !response.destroyed) sendProblem(response, error, requestIdOf(request));
 }
 
 export function upstreamUnavailable({ name }: Upstream, retryAfter: number): DomainError {
-  const message = `The ${name} service is not available right now`;
+  const message = `The ${name} service is unavailable`;
   return new DomainError('unavailable', 'upstream_unavailable', message, { retryAfter });
 }
 

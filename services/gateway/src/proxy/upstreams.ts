@@ -1,5 +1,5 @@
-// Which service answers which public path. Everything a service serves outside its own prefix (its health, its
-// internal routes, its document) cannot be reached through the gateway, because nothing here leads to it.
+// Which service owns which public paths. The other paths of a service (its health, its internal routes, its document)
+// cannot be reached through the gateway, because no prefix leads to them.
 import { type ServiceName, services, type UrlVariable, urlVariable } from '@promopulse/shared/contracts/services';
 import { z } from 'zod';
 
@@ -17,14 +17,14 @@ const prefixes = {
 
 type UpstreamConfig = Record<UrlVariable<ServiceName>, string>;
 
-/** `USERS_URL` and its like, one for each service. */
+/** `USERS_URL` and so on, one for each service. */
 export const upstreamConfig = Object.fromEntries(
   services.map((service) => [urlVariable(service), serviceUrl]),
 ) as Record<keyof UpstreamConfig, typeof serviceUrl>;
 
 export interface Upstream {
   name: string;
-  /** Its public paths: these, and everything below them. */
+  /** Its public paths are these and all paths below them. */
   prefixes: readonly string[];
   url: string;
 }
@@ -33,12 +33,12 @@ export function listUpstreams(config: UpstreamConfig): readonly Upstream[] {
   return services.map((name) => ({ name, prefixes: prefixes[name], url: config[urlVariable(name)] }));
 }
 
-export function isBelow({ prefixes }: Upstream, path: string): boolean {
+export function ownsPath({ prefixes }: Upstream, path: string): boolean {
   return prefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`));
 }
 
-/** What the gateway itself asks a service, for `/health` and `/openapi.json`; undefined when there is no usable answer. */
-export async function ask(
+/** Gets a page that the gateway itself needs. @returns undefined when there is no answer, or none in JSON, in time */
+export async function fetchPage(
   upstream: Upstream,
   path: string,
   timeoutMs = 1_000,

@@ -1,0 +1,190 @@
+// What one connection may pipeline, and how many connections there may be.
+import { connect, type Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import {
+  answerOk,
+  neverAnswer,
+  sleep,
+  startTestGateway,
+  type TestGateway,
+  waitUntil,
+  waitUntilServed,
+} from './stubs.ts';
+import { requestFor, sendRaw } from './wire.ts';
+
+const maxInFlight = 5;
+let gateway: TestGateway;
+const sockets: Socket[] = [];
+
+beforeEach(async () => {
+  gateway = await startTestGateway({
+    MAX_IN_FLIGHT: String(maxInFlight),
+    UPSTREAM_TIMEOUT_MS: '20000',
+    BREAKER_MIN_CALLS: '3',
+  });
+});
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  await gateway.close();
+});
+
+function open(text: string): Socket {
+  const socket = connect(gateway.port, '127.0.0.1').on('error', () => {});
+  sockets.push(socket);
+  socket.write(text);
+  return socket;
+}
+
+describe('one connection', () => {
+  test('gets the answers to its pipelined requests one at a time, in order', async () => {
+    let atOnce = 0;
+    let maxAtOnce = 0;
+    gateway.users.handler = async (request, response) => {
+      atOnce += 1;
+      maxAtOnce = Math.max(maxAtOnce, atOnce);
+      await sleep(Math.random() * 10);
+      atOnce -= 1;
+      response.end(`${request.url};`);
+    };
+    let text = '';
+    const paths = Array.from({ length: 30 }, (_, at) => `/users/${at}`);
+    open(paths.map(requestFor).join('')).on('data', (chunk) => {
+      text += chunk.toString();
+    });
+    await waitUntil(() => text.includes('/users/29;'), 'the last answer');
+    expect([...text.matchAll(/\/users\/\d+(?=;)/g)].map(String)).toEqual(paths);
+    expect(maxAtOnce).toBe(1);
+  });
+
+  test('that pipelines thousands of requests has one in flight: the first hundred wait, the others are rejected', async () => {
+    const release: (() => void)[] = [];
+    gateway.users.handler = (_request, response) => void release.push(() => response.end('late'));
+    const count = 5_000;
+    const statuses: string[] = [];
+    let unread = '';
+    open(requestFor('/users/1').repeat(count)).on('data', (chunk) => {
+      unread += chunk.toString('latin1');
+      for (const [, status] of unread.matchAll(/HTTP\/1\.1 (\d{3}) /g)) statuses.push(String(status));
+      unread = unread.slice(1 - 'HTTP/1.1 200 '.length); // less than a status line: none is counted twice
+    });
+    await waitUntil(() => release.length === 1, 'the first request');
+    await sleep(200);
+    expect(gateway.users.received).toHaveLength(1);
+    gateway.users.handler = answerOk;
+    release[0]?.();
+    await waitUntil(() => statuses.length === count, 'every answer');
+    expect(statuses.slice(0, 101)).toEqual(Array(101).fill('200'));
+    expect(statuses[101]).toBe('503');
+    expect((await fetch(`${gateway.url}/users/1`)).status).toBe(200);
+  });
+
+  test('whose client hangs up sends none of its waiting requests to the service', async () => {
+    gateway.users.handler = neverAnswer;
+    const socket = open(requestFor('/users/1').repeat(50));
+    await waitUntil(() => gateway.users.received.length === 1, 'the first request');
+    socket.destroy();
+    await sleep(300);
+    expect(gateway.users.received).toHaveLength(1);
+  });
+
+  test('that its client half-closes counts as hung up: it is closed, and nothing has failed', async () => {
+    const waiting: (() => void)[] = [];
+    gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
+    for (let count = 0; count < maxInFlight; count += 1) {
+      const socket = connect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true });
+      sockets.push(socket);
+      const ended = new Promise((resolve) => socket.on('end', resolve).resume());
+      socket.write(requestFor('/users/1'));
+      await waitUntil(() => gateway.users.received.length === count + 1, 'the request at the service');
+      socket.end();
+      await ended;
+    }
+    gateway.users.handler = answerOk;
+    for (const release of waiting) release();
+    await waitUntilServed(gateway, maxInFlight);
+    expect(gateway.logLines.filter((line) => line.includes('upstream failed'))).toEqual([]);
+  });
+
+  test('that is half-closed in the middle of a body sends nothing to the service', async () => {
+    const socket = connect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true });
+    sockets.push(socket);
+    const ended = new Promise((resolve) => socket.on('end', resolve).resume());
+    socket.end('POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10\r\n\r\nhalf');
+    await ended;
+    expect(gateway.users.received).toEqual([]);
+  });
+});
+
+describe('beyond MAX_CONNECTIONS', () => {
+  const max = 10;
+  let limited: TestGateway;
+  beforeEach(async () => {
+    limited = await startTestGateway({ MAX_CONNECTIONS: String(max) });
+  });
+  afterEach(() => limited.close());
+
+  const openConnection = () => {
+    const socket = connect(limited.port, '127.0.0.1').on('error', () => {});
+    sockets.push(socket);
+    return socket;
+  };
+  const opened = (socket: Socket) => new Promise((resolve) => socket.once('connect', resolve));
+
+  test('a client gets 503 with Retry-After and its connection is closed; probes are answered', async () => {
+    const busy = Array.from({ length: max }, () => openConnection());
+    for (const socket of busy) socket.write('GET /users HTTP/1.1\r\n');
+    await Promise.all(busy.map(opened));
+    for (const path of ['/users/1', '/health', '/']) {
+      const answer = await sendRaw(limited.port, [requestFor(path)]);
+      expect(answer.status).toBe(503);
+      expect(answer.headers).toContain('Retry-After: 1');
+      expect(answer.headers).toContain('Connection: close');
+      expect(JSON.parse(answer.body)).toMatchObject({ status: 503, code: 'overloaded' });
+    }
+    for (const path of ['/health/live', '/health/ready']) {
+      expect((await sendRaw(limited.port, [requestFor(path)])).status).toBe(200);
+    }
+    expect(limited.users.received).toEqual([]);
+    for (const socket of busy) socket.destroy();
+    await waitUntil(
+      () => limited.logLines.some((line) => line.includes('"msg":"too many connections"')),
+      'the log line',
+    );
+    expect((await sendRaw(limited.port, [requestFor('/users/1')])).status).toBe(200);
+  });
+
+  test('connections beyond twice the limit are dropped at once', async () => {
+    const all = Array.from({ length: 5 * max }, () => openConnection());
+    let closed = 0;
+    for (const socket of all) {
+      socket.on('close', () => {
+        closed += 1;
+      });
+      socket.resume();
+    }
+    await waitUntil(() => closed === 3 * max, 'the end of the dropped connections');
+  });
+
+  test('idle keep-alive connections are closed to make room, unless they were used a moment ago', async () => {
+    const kept = Array.from({ length: max }, () => openConnection());
+    let answered = 0;
+    let closed = 0;
+    for (const socket of kept) {
+      socket.on('data', () => {
+        answered += 1;
+      });
+      socket.on('close', () => {
+        closed += 1;
+      });
+      socket.write(requestFor('/users/1'));
+    }
+    await waitUntil(() => answered === max, 'their answers');
+    await sleep(5_200);
+    kept[0]?.write(requestFor('/users/1'));
+    await waitUntil(() => answered === max + 1, 'one more answer');
+    await sendRaw(limited.port, [requestFor('/users/1')]);
+    await waitUntil(() => closed === max - 1, 'the end of the idle connections');
+    expect((await sendRaw(limited.port, [requestFor('/users/1')])).status).toBe(200);
+    expect(closed).toBe(max - 1);
+  });
+});

@@ -55,26 +55,26 @@ export function asAccount({ uid, gid }: Account): { uid?: number; gid?: number }
 }
 
 /** Makes the folder if it is missing, and then open to pass through whatever the umask. */
-export function openFolder(folder: string): void {
+export function makeTraversableFolder(folder: string): void {
   const first = mkdirSync(folder, { recursive: true });
   if (first === undefined) return;
   for (let path = folder; path.length >= first.length; path = dirname(path)) chmodSync(path, 0o755);
 }
 
 /** Makes `folder` anew, for the account alone. */
-export function privateFolder(folder: string, account: Account): void {
+export function makePrivateFolder(folder: string, account: Account): void {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  giveTo(account, folder);
+  changeOwner(account, folder);
 }
 
 /** Writes a file that only the account reads. */
-export function privateFile(path: string, content: string, account: Account): void {
+export function writePrivateFile(path: string, content: string, account: Account): void {
   writeFileSync(path, content, { mode: 0o600 });
-  giveTo(account, path);
+  changeOwner(account, path);
 }
 
-function giveTo({ uid, gid }: Account, path: string): void {
+function changeOwner({ uid, gid }: Account, path: string): void {
   if (uid !== undefined && gid !== undefined) chownSync(path, uid, gid);
 }
 
@@ -93,7 +93,7 @@ export async function spawnServer(command: string, args: string[], options: Spaw
 }
 
 /** @returns whether the process ended within `timeoutMs` */
-export function ended(child: ChildProcess, timeoutMs: number): Promise<boolean> {
+export function waitForExit(child: ChildProcess, timeoutMs: number): Promise<boolean> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(true);
   return new Promise((resolve) => {
     const onExit = () => {

@@ -10,7 +10,7 @@ export function canAptInstall(): boolean {
 }
 
 /** @throws with the end of what apt-get said */
-export async function aptInstall(packages: readonly string[], say: (line: string) => void): Promise<void> {
+export async function aptInstall(packages: readonly string[], print: (line: string) => void): Promise<void> {
   const policy = '/usr/sbin/policy-rc.d'; // 101 tells invoke-rc.d that the service may not be started
   const ours = !existsSync(policy);
   if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
@@ -23,11 +23,11 @@ export async function aptInstall(packages: readonly string[], say: (line: string
     promisify(execFile)('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], { env, maxBuffer: 64_000_000 });
   const names = packages.join(' ');
   try {
-    say(`${names}: not installed; apt-get update …`);
+    print(`${names}: not installed; apt-get update …`);
     await apt('update');
-    say(`${names}: apt-get install (about a minute) …`);
+    print(`${names}: apt-get install (about a minute) …`);
     await apt('install', '-y', '--no-install-recommends', ...packages);
-    say(`${names}: installed`);
+    print(`${names}: installed`);
   } catch (error) {
     const { stderr = '' } = error as { stderr?: string };
     throw new Error(`${names} could not be installed: ${stderr.trim().split('\n').slice(-3).join(' ')}`);

@@ -20,17 +20,17 @@ export async function freePort(preferred?: number, except: readonly number[] = [
  * Binding alone is not enough: macOS lets 127.0.0.1 be bound beside somebody's 0.0.0.0, so it also tries to connect.
  * @returns 'taken', another reason as a system's error code, or nothing if a server can listen there
  */
-export async function whyNotListen(port: number, host = '127.0.0.1'): Promise<string | undefined> {
-  const code = await listenError(port, host);
+export async function checkPort(port: number, host = '127.0.0.1'): Promise<string | undefined> {
+  const code = await bindError(port, host);
   if (code === 'EADDRINUSE' || (code === undefined && (await answers(port, host)))) return 'taken';
   return code;
 }
 
 async function isFree(port: number): Promise<boolean> {
-  return (await whyNotListen(port)) === undefined;
+  return (await checkPort(port)) === undefined;
 }
 
-function listenError(port: number, host: string): Promise<string | undefined> {
+function bindError(port: number, host: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.name));

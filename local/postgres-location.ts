@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
-import { type Account, canEnter, isRoot, openFolder, ownerOf, unprivilegedAccount } from './accounts.ts';
+import { type Account, canEnter, isRoot, makeTraversableFolder, ownerOf, unprivilegedAccount } from './accounts.ts';
 
 const sharedLocation = '/var/lib/promopulse';
 
@@ -16,7 +16,7 @@ interface PostgresLocation {
   dataDir: string;
 }
 
-export function prepareLocation(wantedDataDir: string, say: (line: string) => void): PostgresLocation {
+export function prepareLocation(wantedDataDir: string, print: (line: string) => void): PostgresLocation {
   const { native, version } = findPackage();
   if (!isRoot) {
     mkdirSync(dirname(wantedDataDir), { recursive: true });
@@ -28,19 +28,19 @@ export function prepareLocation(wantedDataDir: string, say: (line: string) => vo
   const account =
     (existing === undefined ? undefined : ownerOf(existing)) ?? unprivilegedAccount(['postgres', 'nobody']);
 
-  openFolder(dirname(wantedDataDir));
+  makeTraversableFolder(dirname(wantedDataDir));
   let dataDir = wantedDataDir;
   if (!canEnter(account, dirname(wantedDataDir)) || existing === movedData) {
-    openFolder(moved);
+    makeTraversableFolder(moved);
     dataDir = movedData;
-    say(`${account.name} may not enter ${dirname(wantedDataDir)}: PostgreSQL's data is kept in ${movedData}`);
+    print(`${account.name} may not enter ${dirname(wantedDataDir)}: PostgreSQL's data is kept in ${movedData}`);
   }
   let bin = join(native, 'bin');
   if (!canEnter(account, bin)) {
     const copy = join(sharedLocation, `postgres-${version}-${process.arch}`);
     if (!existsSync(copy)) copyWhole(native, copy);
     bin = join(copy, 'bin');
-    say(`${account.name} may not enter the checkout: PostgreSQL's programs run from ${copy}`);
+    print(`${account.name} may not enter the checkout: PostgreSQL's programs run from ${copy}`);
   }
   return { account, bin, dataDir };
 }
@@ -66,7 +66,7 @@ function findPackage(): { native: string; version: string } {
 /** By rename, so that a copy is whole or absent whatever interrupts it. */
 function copyWhole(source: string, target: string): void {
   const partial = `${target}.${process.pid}`;
-  openFolder(dirname(target));
+  makeTraversableFolder(dirname(target));
   cpSync(source, partial, { recursive: true, verbatimSymlinks: true });
   spawnSync('chmod', ['-R', 'a+rX', partial]); // a checkout made under umask 077 is closed all the way down
   try {

@@ -17,7 +17,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Account, asAccount, ended, privateFile, privateFolder, spawnServer } from './accounts.ts';
+import { type Account, asAccount, makePrivateFolder, spawnServer, waitForExit, writePrivateFile } from './accounts.ts';
 import { freePort } from './ports.ts';
 import { prepareLocation } from './postgres-location.ts';
 import { commandOf } from './processes.ts';
@@ -28,7 +28,9 @@ interface Options {
   port: number;
   /** False gives up safety against a power cut for speed: for tests. */
   durable: boolean;
-  say: (line: string) => void;
+  print: (line: string) => void;
+  /** Called when the server ends without `stop`. Default: prints that it has ended and where its log is. */
+  onUnexpectedExit?: () => void;
 }
 
 export interface LocalPostgres {
@@ -51,16 +53,17 @@ interface Cluster {
 const passwordFile = 'promopulse.password';
 const startTimeoutMs = 120_000; // crash recovery may replay a lot of WAL
 
-export async function startLocalPostgres({ dataDir: wanted, port, durable, say }: Options): Promise<LocalPostgres> {
-  const { account, bin, dataDir } = prepareLocation(wanted, say);
+export async function startLocalPostgres(options: Options): Promise<LocalPostgres> {
+  const { port, durable, print } = options;
+  const { account, bin, dataDir } = prepareLocation(options.dataDir, print);
   const cluster: Cluster = { bin, account, dataDir, logFile: `${dataDir}.log` };
   const version = runProgram(cluster, 'postgres', ['--version']).match(/\d+(\.\d+)*/)?.[0] ?? '';
   const found = filesIn(dataDir);
   if (found.includes('PG_VERSION')) {
     checkVersion(dataDir, version);
-    stopOrphan(cluster, say);
+    stopOrphan(cluster, print);
   } else {
-    say(`PostgreSQL ${version}: preparing a database in ${dataDir}`);
+    print(`PostgreSQL ${version}: preparing a database in ${dataDir}`);
     if (found.length > 0) throw new Error(`${dataDir} is neither empty nor a PostgreSQL data folder`);
     createCluster(cluster, durable);
   }
@@ -68,8 +71,10 @@ export async function startLocalPostgres({ dataDir: wanted, port, durable, say }
   const stopAtExit = () => server.kill('SIGINT');
   process.once('exit', stopAtExit);
   let stopping: Promise<void> | undefined;
+  const printUnexpectedExit = () =>
+    print(`PostgreSQL has ended unexpectedly. Stop and start again; its log is ${cluster.logFile}`);
   server.once('exit', () => {
-    if (!stopping) say(`PostgreSQL has ended by itself: start anew; its log is ${cluster.logFile}`);
+    if (!stopping) (options.onUnexpectedExit ?? printUnexpectedExit)();
   });
   return {
     url: urlOf(dataDir, actual),
@@ -84,8 +89,8 @@ export async function startLocalPostgres({ dataDir: wanted, port, durable, say }
 }
 
 /** The superuser's URL of the server that runs on this data folder already, or nothing if none does. */
-export function findLocalPostgres(wanted: string, say: (line: string) => void): string | undefined {
-  const { dataDir } = prepareLocation(wanted, say);
+export function findLocalPostgres(wanted: string, print: (line: string) => void): string | undefined {
+  const { dataDir } = prepareLocation(wanted, print);
   const lines = pidFile(dataDir);
   if (!isServerOf(Number(lines[0]), dataDir)) return undefined;
   return urlOf(dataDir, Number(lines[3]));
@@ -102,8 +107,8 @@ function createCluster(cluster: Cluster, durable: boolean): void {
   if (existsSync(dataDir)) rmdirSync(dataDir);
   const stage = `${dataDir}.new`;
   const password = join(stage, passwordFile);
-  privateFolder(stage, account);
-  privateFile(password, randomBytes(24).toString('base64url'), account);
+  makePrivateFolder(stage, account);
+  writePrivateFile(password, randomBytes(24).toString('base64url'), account);
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
   const sync = durable ? [] : ['--no-sync'];
   const access = ['--username=postgres', `--pwfile=${password}`, '--auth=scram-sha-256'];
@@ -177,28 +182,29 @@ function settings(port: number, durable: boolean): string[] {
 async function isReady(server: ChildProcess, dataDir: string): Promise<boolean> {
   const deadline = Date.now() + startTimeoutMs;
   while (Date.now() < deadline) {
-    if (await ended(server, 20)) return false;
+    if (await waitForExit(server, 20)) return false;
     const lines = pidFile(dataDir);
     if (lines[0] === String(server.pid) && lines[7]?.startsWith('ready')) return true;
   }
   server.kill('SIGQUIT');
-  await ended(server, 5_000);
+  await waitForExit(server, 5_000);
   return false;
 }
 
 async function stopServer({ dataDir }: Cluster, server: ChildProcess): Promise<void> {
   server.kill('SIGINT');
-  if (await ended(server, 20_000)) return;
+  if (await waitForExit(server, 20_000)) return;
   server.kill('SIGQUIT'); // gives up the tidy end, not the data: the next start replays the log
-  if (!(await ended(server, 5_000))) throw new Error(`PostgreSQL on ${dataDir} (pid ${server.pid}) does not stop`);
+  if (!(await waitForExit(server, 5_000)))
+    throw new Error(`PostgreSQL on ${dataDir} (pid ${server.pid}) does not stop`);
 }
 
-function stopOrphan(cluster: Cluster, say: (line: string) => void): void {
+function stopOrphan(cluster: Cluster, print: (line: string) => void): void {
   const { dataDir } = cluster;
   const pid = Number(pidFile(dataDir)[0]);
   if (!Number.isInteger(pid) || pid <= 1 || commandOf(pid) === '') return;
   if (isServerOf(pid, dataDir)) {
-    say(`PostgreSQL: stopping the server that an earlier run left behind (pid ${pid})`);
+    print(`PostgreSQL: stopping the server that an earlier run left behind (pid ${pid})`);
     runProgram(cluster, 'pg_ctl', ['stop', '-D', dataDir, '-m', 'fast', '-w', '-t', '60', '--silent']);
   } else {
     rmSync(join(dataDir, 'postmaster.pid'), { force: true }); // that number has gone to another process since

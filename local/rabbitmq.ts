@@ -11,18 +11,18 @@ import {
   type Account,
   asAccount,
   canEnter,
-  ended,
-  privateFile,
-  privateFolder,
+  makePrivateFolder,
   spawnServer,
   unprivilegedAccount,
+  waitForExit,
+  writePrivateFile,
 } from './accounts.ts';
 import { freePort } from './ports.ts';
 
 interface Options {
   /** Made anew, for this node alone. */
   dir: string;
-  say: (line: string) => void;
+  print: (line: string) => void;
 }
 
 export interface LocalRabbit {
@@ -57,28 +57,28 @@ export async function startLocalRabbit(options: Options): Promise<LocalRabbit> {
       return await startOnFreePorts(options);
     } catch (error) {
       if (attempt === maxAttempts || !/already_used|eaddrinuse/i.test(String(error))) throw error;
-      options.say('RabbitMQ: somebody took one of its ports; once more');
+      options.print('RabbitMQ: somebody took one of its ports; once more');
     }
   }
 }
 
-async function startOnFreePorts({ dir, say }: Options): Promise<LocalRabbit> {
+async function startOnFreePorts({ dir, print }: Options): Promise<LocalRabbit> {
   const bin = findRabbit();
   if (bin === undefined) throw new Error('No rabbitmq-server is installed here');
   const account = unprivilegedAccount(['rabbitmq', 'nobody']);
-  privateFolder(dir, account);
+  makePrivateFolder(dir, account);
   if (!canEnter(account, dir)) throw new Error(`${account.name} may not enter ${dir}, where RabbitMQ's data should be`);
   const port = await freePort();
   const distPort = await freePort(undefined, [port]);
   const ctlPort = await freePort(undefined, [port, distPort]);
   const epmdPort = await freePort(undefined, [port, distPort, ctlPort]);
   const variables = nodeEnvironment(dir, { distPort, ctlPort, epmdPort });
-  privateFile(join(dir, 'rabbitmq.conf'), `listeners.tcp.1 = 127.0.0.1:${port}\n`, account);
-  privateFile(join(dir, 'advanced.config'), '[].\n', account);
-  privateFile(join(dir, 'enabled_plugins'), '[].\n', account);
-  privateFile(join(dir, 'rabbitmq-env.conf'), '', account);
+  writePrivateFile(join(dir, 'rabbitmq.conf'), `listeners.tcp.1 = 127.0.0.1:${port}\n`, account);
+  writePrivateFile(join(dir, 'advanced.config'), '[].\n', account);
+  writePrivateFile(join(dir, 'enabled_plugins'), '[].\n', account);
+  writePrivateFile(join(dir, 'rabbitmq-env.conf'), '', account);
 
-  say('RabbitMQ: starting a private node of the installed server');
+  print('RabbitMQ: starting a private node of the installed server');
   const log = openSync(`${dir}.log`, 'a');
   const env = { ...process.env, ...variables };
   const options = { ...asAccount(account), cwd: dir, env, stdio: ['ignore', log, log] as ('ignore' | number)[] };
@@ -105,7 +105,7 @@ async function startOnFreePorts({ dir, say }: Options): Promise<LocalRabbit> {
       kill: async () => {
         const [server] = processes.splice(0, 1) as [ChildProcess];
         killGroups([server], 'SIGKILL');
-        await ended(server, 15_000);
+        await waitForExit(server, 15_000);
       },
       start: async () => {
         await waitForAnswer(url, await startServer(), `${dir}.log`);
@@ -148,7 +148,7 @@ async function waitForAnswer(url: string, server: ChildProcess, logFile: string)
     try {
       return await brokerVersion(url);
     } catch {
-      const gone = await ended(server, 200);
+      const gone = await waitForExit(server, 200);
       if (!gone && Date.now() < deadline) continue;
       const said = readFileSync(logFile, 'utf8').trim().split('\n').slice(-15).join('\n');
       throw new Error(`RabbitMQ ${gone ? 'ended while it started' : 'did not start in time'}:\n${said}`);
@@ -168,7 +168,7 @@ function writeCtl(dir: string, { uid, gid }: Account, command: string, variables
 
 async function stopAll(processes: ChildProcess[]): Promise<void> {
   killGroups(processes, 'SIGTERM');
-  await Promise.all(processes.map((child) => ended(child, 15_000)));
+  await Promise.all(processes.map((child) => waitForExit(child, 15_000)));
   await sleep(50); // the Erlang VM's helpers end a moment after it
   killGroups(processes, 'SIGKILL');
 }

@@ -21,10 +21,10 @@ interface LogLine {
 const keptBytes = 20_000_000;
 const quietMs = 10_000;
 
-export function openStackLog(path: string, say: (line: string) => void): StackLog {
+export function openStackLog(path: string, print: (line: string) => void): StackLog {
   if (existsSync(path) && statSync(path).size > keptBytes) renameSync(path, `${path}.1`);
   const file = createWriteStream(path, { fd: openSync(path, 'a', 0o600) });
-  file.once('error', ({ message }) => say(`The log cannot be written any more: ${message}`));
+  file.once('error', ({ message }) => print(`The log cannot be written any more: ${message}`));
   file.on('error', () => undefined); // a full disk is no reason to stop serving
   const said = new Map<string, number>();
   return {
@@ -37,7 +37,7 @@ export function openStackLog(path: string, say: (line: string) => void): StackLo
       const now = Date.now();
       if (now - (said.get(text) ?? 0) < quietMs) return;
       said.set(text, now);
-      say(`${time.slice(11, 19)} ${styleText(level === 'warn' ? 'yellow' : 'red', text)}`);
+      print(`${time.slice(11, 19)} ${styleText(level === 'warn' ? 'yellow' : 'red', text)}`);
     },
     close: () => {
       file.end();

@@ -20,7 +20,7 @@ interface StackOptions {
   host: string;
   port: number;
   logDestination: DestinationStream;
-  say: (line: string) => void;
+  print: (line: string) => void;
 }
 
 interface Stack {
@@ -29,11 +29,11 @@ interface Stack {
 }
 
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { dataDir, host, port, logDestination, say } = options;
+  const { dataDir, host, port, logDestination, print } = options;
   const stops: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
     for (const stop of stops.splice(0).reverse()) {
-      await stop().catch((error: unknown) => say(`A part did not stop cleanly: ${(error as Error).message}`));
+      await stop().catch((error: unknown) => print(`A part did not stop cleanly: ${(error as Error).message}`));
     }
   };
   try {
@@ -49,7 +49,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       const { name } = definition;
       const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: urls[name] };
       const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
-      say(`${name.padEnd(13)} ${at(name)}`);
+      print(`${name.padEnd(13)} ${at(name)}`);
       return { name, service };
     });
     const outcomes = await Promise.allSettled(starting);
@@ -71,32 +71,32 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
 /** @returns a URL per service */
 async function prepareDatabase(
-  { env, dataDir, say }: StackOptions,
+  { env, dataDir, print }: StackOptions,
   stops: (() => Promise<unknown>)[],
 ): Promise<Record<string, string>> {
   if (env.DATABASE_URL) {
     const named = decodeURIComponent(new URL(env.DATABASE_URL).pathname.slice(1));
     const database = named === '' || named === 'postgres' ? 'promopulse' : named;
     const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services });
-    say(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
+    print(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
     if (!ownRoles)
-      say('              That user may not create roles: the services share it, kept apart by schema only');
+      print('              That user may not create roles: the services share it, kept apart by schema only');
     return urls;
   }
-  const server = await startLocalPostgres({ dataDir: join(dataDir, 'postgres'), port: 5432, durable: true, say });
+  const server = await startLocalPostgres({ dataDir: join(dataDir, 'postgres'), port: 5432, durable: true, print });
   stops.push(() => server.stop());
   const { urls } = await provision(server.url, { database: 'promopulse', services });
-  say(`PostgreSQL    127.0.0.1:${server.port}, data in ${server.dataDir}`);
+  print(`PostgreSQL    127.0.0.1:${server.port}, data in ${server.dataDir}`);
   return urls;
 }
 
 /** @returns what connects a service to the others; nothing when it is to use AMQP_URL itself */
-function prepareBroker({ env, dataDir, say }: StackOptions) {
+function prepareBroker({ env, dataDir, print }: StackOptions) {
   if (env.AMQP_URL) {
-    say(`broker        ${new URL(env.AMQP_URL).host} (AMQP_URL)`);
+    print(`broker        ${new URL(env.AMQP_URL).host} (AMQP_URL)`);
     return undefined;
   }
-  say('broker        within this process');
+  print('broker        within this process');
   return createMemoryHub({ deadLetterDir: join(dataDir, 'dead-letters') }).connect;
 }
 

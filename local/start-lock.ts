@@ -4,7 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { commandOf } from './processes.ts';
 
 /** @returns how to give it back, or the number of the process that has it */
-export function takeLock(path: string): { release(): void } | { heldBy: number } {
+export function acquireLock(path: string): { release(): void } | { heldBy: number } {
   for (;;) {
     try {
       writeFileSync(path, `${process.pid}\n`, { flag: 'wx' });

@@ -3,13 +3,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { globSync, watch } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { ended } from '../local/accounts.ts';
+import { waitForExit } from '../local/accounts.ts';
 
 const root = resolve(import.meta.dirname, '..');
 /** An editor's save is several events; a branch switch is many. */
 const settleMs = 200;
 
-let stack = startMesh();
+let stack = startStack();
 let stopping = false;
 let restarting: Promise<void> = Promise.resolve();
 let timer: NodeJS.Timeout | undefined;
@@ -28,12 +28,12 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, async () => {
     stopping = true;
     stack.kill(signal); // a later one makes it end at once
-    await ended(stack, 30_000);
+    await waitForExit(stack, 30_000);
     process.exit(0);
   });
 }
 
-function startMesh(): ChildProcess {
+function startStack(): ChildProcess {
   const child = spawn(process.execPath, [join(root, 'scripts/start.ts')], { cwd: root, stdio: 'inherit' });
   child.once('exit', (code) => {
     if (code) process.stdout.write('dev: waiting for a change …\n');
@@ -45,6 +45,6 @@ async function restart(file: string): Promise<void> {
   if (stopping) return;
   process.stdout.write(`\ndev: ${file} has changed\n`);
   stack.kill('SIGTERM');
-  await ended(stack, 30_000);
-  if (!stopping) stack = startMesh();
+  await waitForExit(stack, 30_000);
+  if (!stopping) stack = startStack();
 }

@@ -6,7 +6,7 @@ import { findLocalPostgres, startLocalPostgres } from '../local/postgres.ts';
 
 const [service = '', ...args] = process.argv.slice(2);
 const dataDir = resolve(import.meta.dirname, '..', process.env.DATA_DIR || '.data', 'postgres');
-const say = (line: string): void => void process.stderr.write(`${line}\n`);
+const print = (line: string): void => void process.stderr.write(`${line}\n`);
 const stop = args[0] === 'create' || process.env.DATABASE_URL ? undefined : await useLocalDatabase();
 try {
   // The service's file reads its arguments and DATABASE_URL as it would in its image.
@@ -18,8 +18,8 @@ try {
 
 /** Sets DATABASE_URL. @returns how to stop what was started for it */
 async function useLocalDatabase(): Promise<() => Promise<void>> {
-  const running = findLocalPostgres(dataDir, say);
-  const started = running ? undefined : await startLocalPostgres({ dataDir, port: 5432, durable: true, say });
+  const running = findLocalPostgres(dataDir, print);
+  const started = running ? undefined : await startLocalPostgres({ dataDir, port: 5432, durable: true, print });
   const { urls } = await provision(running ?? String(started?.url), { database: 'promopulse', services: [service] });
   process.env.DATABASE_URL = urls[service];
   return async () => started?.stop();

@@ -1,10 +1,10 @@
 // `npm start`: the whole mesh on this machine with nothing installed but Node. Says what it does while it does it,
 // keeps its data in .data (DATA_DIR), and leaves no process behind when it is told to stop.
 import { resolve } from 'node:path';
-import { openFolder } from '../local/accounts.ts';
-import { freePort, whyNotListen } from '../local/ports.ts';
+import { makeTraversableFolder } from '../local/accounts.ts';
+import { checkPort, freePort } from '../local/ports.ts';
 import { openStackLog } from '../local/stack-log.ts';
-import { takeLock } from '../local/start-lock.ts';
+import { acquireLock } from '../local/start-lock.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const dataDir = resolve(root, process.env.DATA_DIR || '.data');
@@ -21,8 +21,8 @@ try {
 
 async function main(): Promise<void> {
   process.stdout.on('error', () => undefined); // the terminal is gone; the mesh is not
-  openFolder(dataDir);
-  const lock = takeLock(resolve(dataDir, 'lock'));
+  makeTraversableFolder(dataDir);
+  const lock = acquireLock(resolve(dataDir, 'lock'));
   if ('heldBy' in lock) {
     refuse(
       `Another PromoPulse (process ${lock.heldBy}) runs on ${dataDir}. Stop it, or set PORT and DATA_DIR for a second one.`,
@@ -31,7 +31,7 @@ async function main(): Promise<void> {
   process.once('exit', lock.release);
   const port = await gatewayPort(process.env.PORT || '8000');
   const logFile = resolve(dataDir, 'services.log');
-  const log = openStackLog(logFile, say);
+  const log = openStackLog(logFile, print);
   let stopping: Promise<never> | undefined;
   const stop = async (exitCode: number): Promise<never> => {
     await starting.then(
@@ -39,25 +39,25 @@ async function main(): Promise<void> {
       () => undefined, // it has cleaned up itself
     );
     await log.close();
-    say('Stopped.');
+    print('Stopped.');
     process.exit(exitCode);
   };
   onSignals((reason) => {
-    say(`\n${reason}: stopping …  (again: at once)`);
+    print(`\n${reason}: stopping …  (again: at once)`);
     stopping = stop(0);
   });
   process.on('uncaughtException', ({ name, stack }: Error) => {
     const frames = stack?.split('\n').filter((line) => line.startsWith('    at ')) ?? []; // the message may quote data
-    say(`Unexpected ${name}; please report it:\n${frames.join('\n')}`);
+    print(`Unexpected ${name}; please report it:\n${frames.join('\n')}`);
     stopping ??= stop(1);
   });
 
   const startedAt = performance.now();
-  say('PromoPulse is starting …');
+  print('PromoPulse is starting …');
   const options = { env: process.env, dataDir, host, port, logDestination: log };
   // Loading the services takes a moment: after the first words.
   const starting = import('../local/stack.ts').then(({ startStack }) =>
-    startStack({ ...options, say: (line) => say(`  ${line}`) }),
+    startStack({ ...options, print: (line) => print(`  ${line}`) }),
   );
   const stack = await starting.catch(async (error: Error) => {
     await (stopping ?? log.close());
@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   if (stopping) await stopping;
   const url = `http://${host === '127.0.0.1' || host === '0.0.0.0' ? 'localhost' : host}:${stack.port}`;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-  say(`
+  print(`
 PromoPulse is up after ${seconds} s
   API     ${url}
   docs    ${url}/docs
@@ -82,7 +82,7 @@ async function gatewayPort(text: string): Promise<number> {
     refuse(`PORT must be a number from 0 to 65535, not "${text}".`);
   }
   if (port === 0) return freePort();
-  const problem = await whyNotListen(port, host);
+  const problem = await checkPort(port, host);
   if (!problem) return port;
   const reason = problem === 'taken' ? `Port ${port} is taken by another program` : `${host}:${port} says ${problem}`;
   refuse(`${reason}. Choose another: PORT=${await freePort(8080)} npm start`);
@@ -100,7 +100,7 @@ function onSignals(stop: (reason: string) => void): void {
   }
 }
 
-function say(line: string): void {
+function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 

@@ -26,7 +26,7 @@ async function start(options: { dataDir?: string; port?: number } = {}): Promise
   const server = await startLocalPostgres({
     dataDir,
     durable: false,
-    say: (line) => said.push(line),
+    print: (line) => said.push(line),
     ...options,
     port,
   });

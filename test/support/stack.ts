@@ -70,7 +70,7 @@ export async function startFreshStack(
     host: '127.0.0.1',
     port: 0,
     logDestination,
-    say: () => undefined,
+    print: () => undefined,
   });
   const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2 });
   admin.on('error', () => undefined);

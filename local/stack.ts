@@ -1,6 +1,6 @@
-// The whole mesh in one process: PostgreSQL, a role and schema per service, the broker, the three services, and the
-// gateway in front. What is started is stopped in the reverse order, so that requests in flight finish and the
-// outboxes are published before their reader and the database go.
+// All of PromoPulse in one process: PostgreSQL, a role and a schema per service, the broker, the services, and the
+// gateway. They are stopped in the reverse order of their start. So requests in flight finish first, and the outboxes are
+// published before their consumer and the database stop.
 import { join } from 'node:path';
 import { hasQueue } from '@promopulse/shared/contracts/queues';
 import { services, serviceUrls } from '@promopulse/shared/contracts/services';
@@ -17,6 +17,7 @@ import { loadServices } from './services.ts';
 interface StackOptions {
   env: NodeJS.ProcessEnv;
   dataDir: string;
+  /** Address and port of the gateway. Port 0: the system chooses one. */
   host: string;
   port: number;
   logDestination: DestinationStream;
@@ -28,37 +29,34 @@ interface Stack {
   close(): Promise<void>;
 }
 
+type Stop = () => Promise<unknown>;
+
+/** @throws the first error of a start, after everything that had started is stopped */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { dataDir, host, port, logDestination, print } = options;
-  const stops: (() => Promise<unknown>)[] = [];
+  const stops: Stop[] = [];
   const close = async (): Promise<void> => {
     for (const stop of stops.splice(0).reverse()) {
-      await stop().catch((error: unknown) => print(`A part did not stop cleanly: ${(error as Error).message}`));
+      await stop().catch((error: unknown) => print(`A component did not stop cleanly: ${(error as Error).message}`));
     }
   };
   try {
     const definitions = await loadServices();
-    const urls = await prepareDatabase(options, stops);
+    const databaseUrls = await prepareDatabase(options, stops);
     const connectBroker = prepareBroker(options);
     const ports = await choosePorts(definitions, port);
-    const at = (name: string) => `http://127.0.0.1:${ports[name]}`;
+    const urlOf = (name: string) => `http://127.0.0.1:${ports[name]}`;
     const keys = developmentKeys(join(dataDir, 'keys.json'), options.env);
-    const env = { ...options.env, ...keys, ...serviceUrls(at) };
+    const env = { ...options.env, ...keys, ...serviceUrls(urlOf) };
 
     const starting = definitions.map(async (definition) => {
       const { name } = definition;
-      const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: urls[name] };
+      const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: databaseUrls[name] };
       const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
-      print(`${name.padEnd(13)} ${at(name)}`);
-      return { name, service };
+      print(`${name.padEnd(13)} ${urlOf(name)}`);
+      return { name, close: () => service.close() };
     });
-    const outcomes = await Promise.allSettled(starting);
-    const running = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-    // Consumers stop last: they apply what the others publish while they stop.
-    const last = running.filter(({ name }) => hasQueue(name));
-    const first = running.filter(({ name }) => !hasQueue(name));
-    for (const group of [last, first]) stops.push(() => Promise.all(group.map(({ service }) => service.close())));
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    await keepStarted(starting, stops);
 
     const gateway = await startGateway({ ...env, HOST: host, PORT: String(port) }, { logDestination });
     stops.push(() => gateway.close());
@@ -69,18 +67,29 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-/** @returns a URL per service */
-async function prepareDatabase(
-  { env, dataDir, print }: StackOptions,
-  stops: (() => Promise<unknown>)[],
-): Promise<Record<string, string>> {
+/**
+ * Waits for all services and registers how to stop those that started. Services that consume events stop last: they
+ * apply what the others publish while these stop.
+ * @throws the first error of a start
+ */
+async function keepStarted(starting: Promise<{ name: string; close: Stop }>[], stops: Stop[]): Promise<void> {
+  const outcomes = await Promise.allSettled(starting);
+  const running = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  const consumers = running.filter(({ name }) => hasQueue(name));
+  const others = running.filter(({ name }) => !hasQueue(name));
+  for (const group of [consumers, others]) stops.push(() => Promise.all(group.map(({ close }) => close())));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+}
+
+/** @returns a database URL per service */
+async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Stop[]): Promise<Record<string, string>> {
   if (env.DATABASE_URL) {
     const named = decodeURIComponent(new URL(env.DATABASE_URL).pathname.slice(1));
     const database = named === '' || named === 'postgres' ? 'promopulse' : named;
     const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services });
     print(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
     if (!ownRoles)
-      print('              That user may not create roles: the services share it, kept apart by schema only');
+      print('              This user cannot create roles: all services use it, each with a schema of its own');
     return urls;
   }
   const server = await startLocalPostgres({ dataDir: join(dataDir, 'postgres'), port: 5432, durable: true, print });
@@ -90,13 +99,13 @@ async function prepareDatabase(
   return urls;
 }
 
-/** @returns what connects a service to the others; nothing when it is to use AMQP_URL itself */
+/** @returns how the services connect to the in-memory broker, or undefined when they connect to AMQP_URL */
 function prepareBroker({ env, dataDir, print }: StackOptions) {
   if (env.AMQP_URL) {
     print(`broker        ${new URL(env.AMQP_URL).host} (AMQP_URL)`);
     return undefined;
   }
-  print('broker        within this process');
+  print('broker        in this process');
   return createMemoryHub({ deadLetterDir: join(dataDir, 'dead-letters') }).connect;
 }
 

@@ -45,7 +45,7 @@ function readAccounts(): Required<Account>[] {
   });
 }
 
-/** Whether the account can read and enter the folder. Tried out as that account: mode bits tell nothing of ACLs and mounts. */
+/** Whether the account can read and enter the folder. Tried out as that account: mode bits do not include ACLs and mounts. */
 export function canEnter(account: Account, folder: string): boolean {
   if (account.uid === undefined) return true;
   const { status } = spawnSync('/bin/sh', ['-c', 'test -r "$1" && test -x "$1" && cd "$1"', 'sh', folder], {

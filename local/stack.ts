@@ -31,24 +31,45 @@ interface Stack {
 
 type Stop = () => Promise<unknown>;
 
+/** Another process may take a port between the check that it is free and the start of the service. */
+const maxAttempts = 5;
+
 /** @throws the first error of a start, after everything that had started is stopped */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { dataDir, host, port, logDestination, print } = options;
+  const { host, port, logDestination, print } = options;
   const stops: Stop[] = [];
-  const close = async (): Promise<void> => {
-    for (const stop of stops.splice(0).reverse()) {
-      await stop().catch((error: unknown) => print(`A component did not stop cleanly: ${(error as Error).message}`));
-    }
-  };
   try {
-    const definitions = await loadServices();
     const databaseUrls = await prepareDatabase(options, stops);
-    const connectBroker = prepareBroker(options);
+    const env = await startServices(options, databaseUrls, stops);
+    const gateway = await startGateway({ ...env, HOST: host, PORT: String(port) }, { logDestination });
+    stops.push(() => gateway.close());
+    return { port: gateway.port, close: () => stopInReverse(stops, print) };
+  } catch (error) {
+    await stopInReverse(stops, print);
+    throw error;
+  }
+}
+
+async function stopInReverse(stops: Stop[], print: (line: string) => void): Promise<void> {
+  for (const stop of stops.splice(0).reverse()) {
+    await stop().catch((error: unknown) => print(`A component did not stop cleanly: ${(error as Error).message}`));
+  }
+}
+
+/** @returns the environment of the services, with their URLs */
+async function startServices(
+  options: StackOptions,
+  databaseUrls: Record<string, string>,
+  stops: Stop[],
+): Promise<NodeJS.ProcessEnv> {
+  const { dataDir, port, logDestination, print } = options;
+  const definitions = await loadServices();
+  const connectBroker = prepareBroker(options);
+  const keys = developmentKeys(join(dataDir, 'keys.json'), options.env);
+  for (let attempt = 1; ; attempt += 1) {
     const ports = await choosePorts(definitions, port);
     const urlOf = (name: string) => `http://127.0.0.1:${ports[name]}`;
-    const keys = developmentKeys(join(dataDir, 'keys.json'), options.env);
     const env = { ...options.env, ...keys, ...serviceUrls(urlOf) };
-
     const starting = definitions.map(async (definition) => {
       const { name } = definition;
       const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: databaseUrls[name] };
@@ -56,14 +77,16 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       print(`${name.padEnd(13)} ${urlOf(name)}`);
       return { name, close: () => service.close() };
     });
-    await keepStarted(starting, stops);
-
-    const gateway = await startGateway({ ...env, HOST: host, PORT: String(port) }, { logDestination });
-    stops.push(() => gateway.close());
-    return { port: gateway.port, close };
-  } catch (error) {
-    await close();
-    throw error;
+    const serviceStops: Stop[] = [];
+    try {
+      await keepStarted(starting, serviceStops);
+      stops.push(...serviceStops);
+      return env;
+    } catch (error) {
+      await stopInReverse(serviceStops, print);
+      if (attempt === maxAttempts || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      print('Another process took the port of a service: starting the services again on other ports');
+    }
   }
 }
 

@@ -5,7 +5,7 @@ const config: Config = {
   testEnvironment: 'node',
   roots: ['<rootDir>/packages', '<rootDir>/services', '<rootDir>/local', '<rootDir>/tools', '<rootDir>/test'],
   testMatch: ['**/test/**/*.test.ts'],
-  // Opens /docs in Chromium.
+  // The test of /docs needs Chromium.
   testPathIgnorePatterns:
     process.env.TEST_BROWSER === 'never' ? ['/node_modules/', '/test/docs.e2e.test.ts'] : ['/node_modules/'],
   extensionsToTreatAsEsm: ['.ts'],
@@ -13,7 +13,7 @@ const config: Config = {
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   testTimeout: 30_000,
-  // The tests mostly wait for servers; on two cores Jest alone would use one worker.
+  // Tests wait for servers most of the time. By default Jest would use one worker on two cores.
   maxWorkers: Math.max(2, availableParallelism() - 1),
 };
 export default config;

@@ -1,36 +1,41 @@
-// Finds TCP ports for servers of our own. Never one of the ephemeral range (32768 and up on Linux), where the system
-// hands out ports to outgoing connections and a server's port would collide at random.
+// Finds free TCP ports for local servers, outside the ephemeral range (32768 and up on Linux). From that range the
+// system gives ports to outgoing connections, and a server's port would collide with one of them at random.
 import { randomInt } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 
-const lowest = 20_000;
-const highest = 32_767;
+const minPort = 20_000;
+const maxPort = 32_767;
+const connectTimeoutMs = 1_000;
 
-/** @returns `preferred` if nobody listens there, else a free port from 20000 to 32767 that is not in `except`. */
+/**
+ * @returns `preferred` if it is free and not in `except`, else a free port from 20000 to 32767 that is not in `except`
+ * @throws Error when 200 random ports were all taken
+ */
 export async function freePort(preferred?: number, except: readonly number[] = []): Promise<number> {
   if (preferred !== undefined && !except.includes(preferred) && (await isFree(preferred))) return preferred;
   for (let attempt = 0; attempt < 200; attempt++) {
-    const port = randomInt(lowest, highest + 1);
+    const port = randomInt(minPort, maxPort + 1);
     if (!except.includes(port) && (await isFree(port))) return port;
   }
-  throw new Error(`No free TCP port was found from ${lowest} to ${highest}`);
+  throw new Error(`No free TCP port was found from ${minPort} to ${maxPort}`);
 }
 
 /**
- * Binding alone is not enough: macOS lets 127.0.0.1 be bound beside somebody's 0.0.0.0, so it also tries to connect.
- * @returns 'taken', another reason as a system's error code, or nothing if a server can listen there
+ * Whether a server can listen on the port. It binds the port and also connects to it: macOS allows to bind 127.0.0.1
+ * while another process listens on 0.0.0.0.
+ * @returns undefined if a server can listen there, 'taken', or another reason as a system error code such as EACCES
  */
-export async function whyNotListen(port: number, host = '127.0.0.1'): Promise<string | undefined> {
-  const code = await listenError(port, host);
-  if (code === 'EADDRINUSE' || (code === undefined && (await answers(port, host)))) return 'taken';
+export async function checkPort(port: number, host = '127.0.0.1'): Promise<string | undefined> {
+  const code = await bindError(port, host);
+  if (code === 'EADDRINUSE' || (code === undefined && (await accepts(port, host)))) return 'taken';
   return code;
 }
 
 async function isFree(port: number): Promise<boolean> {
-  return (await whyNotListen(port)) === undefined;
+  return (await checkPort(port)) === undefined;
 }
 
-function listenError(port: number, host: string): Promise<string | undefined> {
+function bindError(port: number, host: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.name));
@@ -38,14 +43,15 @@ function listenError(port: number, host: string): Promise<string | undefined> {
   });
 }
 
-function answers(port: number, host: string): Promise<boolean> {
+/** Whether a connection is accepted; true as well when the attempt times out. */
+function accepts(port: number, host: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ port, host });
-    const settle = (answer: boolean) => {
+    const settle = (accepted: boolean) => {
       socket.destroy();
-      resolve(answer);
+      resolve(accepted);
     };
-    socket.setTimeout(1_000, () => settle(true));
+    socket.setTimeout(connectTimeoutMs, () => settle(true));
     socket.once('connect', () => settle(true));
     socket.once('error', () => settle(false));
   });

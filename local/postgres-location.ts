@@ -1,12 +1,12 @@
-// Where the embedded PostgreSQL's programs and data are, and as whom it runs. The server never runs as root; if the
-// account that root chooses cannot enter the checkout (below a home folder of mode 700), the programs are copied and
-// the data kept below /var/lib/promopulse, which belongs to root and is open to enter.
+// Chooses the folders of the embedded PostgreSQL's programs and data, and the account that runs it. The server never
+// runs as root. If the account that root chooses cannot enter the checkout (below a home folder of mode 700), programs
+// and data are kept below /var/lib/promopulse, which belongs to root and which every account can enter.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
-import { type Account, canEnter, isRoot, openFolder, ownerOf, unprivilegedAccount } from './accounts.ts';
+import { type Account, canEnter, isRoot, makeTraversableFolder, ownerOf, unprivilegedAccount } from './accounts.ts';
 
 const sharedLocation = '/var/lib/promopulse';
 
@@ -16,7 +16,8 @@ interface PostgresLocation {
   dataDir: string;
 }
 
-export function prepareLocation(wantedDataDir: string, say: (line: string) => void): PostgresLocation {
+/** @throws Error when npm has not installed PostgreSQL for this platform */
+export function prepareLocation(wantedDataDir: string, print: (line: string) => void): PostgresLocation {
   const { native, version } = findPackage();
   if (!isRoot) {
     mkdirSync(dirname(wantedDataDir), { recursive: true });
@@ -28,19 +29,19 @@ export function prepareLocation(wantedDataDir: string, say: (line: string) => vo
   const account =
     (existing === undefined ? undefined : ownerOf(existing)) ?? unprivilegedAccount(['postgres', 'nobody']);
 
-  openFolder(dirname(wantedDataDir));
+  makeTraversableFolder(dirname(wantedDataDir));
   let dataDir = wantedDataDir;
   if (!canEnter(account, dirname(wantedDataDir)) || existing === movedData) {
-    openFolder(moved);
+    makeTraversableFolder(moved);
     dataDir = movedData;
-    say(`${account.name} may not enter ${dirname(wantedDataDir)}: PostgreSQL's data is kept in ${movedData}`);
+    print(`The account ${account.name} cannot enter ${dirname(wantedDataDir)}: PostgreSQL's data is in ${movedData}`);
   }
   let bin = join(native, 'bin');
   if (!canEnter(account, bin)) {
     const copy = join(sharedLocation, `postgres-${version}-${process.arch}`);
-    if (!existsSync(copy)) copyWhole(native, copy);
+    if (!existsSync(copy)) copyAtomically(native, copy);
     bin = join(copy, 'bin');
-    say(`${account.name} may not enter the checkout: PostgreSQL's programs run from ${copy}`);
+    print(`The account ${account.name} cannot enter the checkout: PostgreSQL's programs are in ${copy}`);
   }
   return { account, bin, dataDir };
 }
@@ -57,18 +58,19 @@ function findPackage(): { native: string; version: string } {
     return { native: join(root, 'native'), version };
   } catch (cause) {
     throw new Error(
-      `The package ${name}, PostgreSQL for this platform, is not installed: run "npm ci" with optional packages, or set DATABASE_URL`,
+      `The package ${name}, PostgreSQL for this platform, is not installed. ` +
+        'Run "npm ci" with optional packages, or set DATABASE_URL',
       { cause },
     );
   }
 }
 
-/** By rename, so that a copy is whole or absent whatever interrupts it. */
-function copyWhole(source: string, target: string): void {
+/** Copies to a temporary name and renames it: an interrupted copy leaves no incomplete `target`. */
+function copyAtomically(source: string, target: string): void {
   const partial = `${target}.${process.pid}`;
-  openFolder(dirname(target));
+  makeTraversableFolder(dirname(target));
   cpSync(source, partial, { recursive: true, verbatimSymlinks: true });
-  spawnSync('chmod', ['-R', 'a+rX', partial]); // a checkout made under umask 077 is closed all the way down
+  spawnSync('chmod', ['-R', 'a+rX', partial]); // under umask 077 no other account can read the checkout
   try {
     renameSync(partial, target);
   } catch (error) {

@@ -1,5 +1,5 @@
-// Tells whether the process that once wrote its number into a file still runs: numbers are used again, so a number
-// alone says nothing.
+// Identifies a process by its command line. A process number read from a file is not enough: the system gives the number
+// of an ended process to another one.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 
@@ -11,7 +11,7 @@ export function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
   } catch {
-    return ''; // it has ended since
+    return ''; // the process ended in the meantime
   }
 }
 

@@ -1,8 +1,8 @@
-// A private RabbitMQ node of the rabbitmq-server that is installed on this machine: for tests. Its ports, name, data,
-// plugins, cookie and port mapper (epmd) are its own, so it neither meets nor disturbs any other node, listens on
-// 127.0.0.1 only, and `stop` leaves no process behind.
+// A private node of the rabbitmq-server installed on this machine, for tests. Its ports, name, data, plugins, cookie and
+// port mapper (epmd) are its own, so no other node is affected. It listens on 127.0.0.1 only, and `stop` leaves no process
+// behind.
 import { type ChildProcess, execFile } from 'node:child_process';
-import { chmodSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -11,18 +11,18 @@ import {
   type Account,
   asAccount,
   canEnter,
-  ended,
-  privateFile,
-  privateFolder,
+  makePrivateFolder,
   spawnServer,
   unprivilegedAccount,
+  waitForExit,
+  writePrivateFile,
 } from './accounts.ts';
 import { freePort } from './ports.ts';
 
 interface Options {
-  /** Made anew, for this node alone. */
+  /** Folder of this node alone; its content is deleted at the start. */
   dir: string;
-  say: (line: string) => void;
+  print: (line: string) => void;
 }
 
 export interface LocalRabbit {
@@ -31,16 +31,27 @@ export interface LocalRabbit {
   /** A program that runs rabbitmqctl on this node. */
   ctlPath: string;
   ctl(args: string[]): Promise<string>;
-  /** SIGKILL to the Erlang VM and its helpers, in the middle of whatever it does. */
+  /** Sends SIGKILL to the Erlang VM and its child processes. */
   kill(): Promise<void>;
-  /** After a kill: the same node, on the data that it left. */
+  /** Starts the node again after `kill`, on the data that is still there. */
   start(): Promise<void>;
   stop(): Promise<void>;
 }
 
-const startTimeoutMs = 90_000;
+interface NodePorts {
+  amqpPort: number;
+  distPort: number;
+  /** The first of eleven. */
+  ctlPort: number;
+  epmdPort: number;
+}
 
-/** The scripts themselves come before the wrappers in PATH, which refuse ordinary users on Debian. */
+const startTimeoutMs = 90_000;
+const endTimeoutMs = 15_000;
+/** Another process may take a port between the check that it is free and the start of the server. */
+const maxAttempts = 3;
+
+/** The folder of rabbitmq-server. The scripts come before the wrappers in PATH, which Debian allows to root only. */
 export function findRabbit(): string | undefined {
   const folders = ['/usr/lib/rabbitmq/bin', '/opt/homebrew/sbin', '/usr/local/sbin'];
   return [...folders, ...(process.env.PATH ?? '').split(delimiter)].find((folder) =>
@@ -48,80 +59,127 @@ export function findRabbit(): string | undefined {
   );
 }
 
-/** Between the moment when a port is found free and the server's own start another may take it. */
-const maxAttempts = 3;
-
+/** @throws Error when no rabbitmq-server is installed, or with the end of its log when it does not start */
 export async function startLocalRabbit(options: Options): Promise<LocalRabbit> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await startOnFreePorts(options);
     } catch (error) {
       if (attempt === maxAttempts || !/already_used|eaddrinuse/i.test(String(error))) throw error;
-      options.say('RabbitMQ: somebody took one of its ports; once more');
+      options.print('RabbitMQ: another process took one of its ports; starting again on others');
     }
   }
 }
 
-async function startOnFreePorts({ dir, say }: Options): Promise<LocalRabbit> {
+async function startOnFreePorts({ dir, print }: Options): Promise<LocalRabbit> {
   const bin = findRabbit();
-  if (bin === undefined) throw new Error('No rabbitmq-server is installed here');
+  if (bin === undefined) throw new Error('No rabbitmq-server is installed on this machine');
   const account = unprivilegedAccount(['rabbitmq', 'nobody']);
-  privateFolder(dir, account);
-  if (!canEnter(account, dir)) throw new Error(`${account.name} may not enter ${dir}, where RabbitMQ's data should be`);
-  const port = await freePort();
-  const distPort = await freePort(undefined, [port]);
-  const ctlPort = await freePort(undefined, [port, distPort]);
-  const epmdPort = await freePort(undefined, [port, distPort, ctlPort]);
-  const variables = nodeEnvironment(dir, { distPort, ctlPort, epmdPort });
-  privateFile(join(dir, 'rabbitmq.conf'), `listeners.tcp.1 = 127.0.0.1:${port}\n`, account);
-  privateFile(join(dir, 'advanced.config'), '[].\n', account);
-  privateFile(join(dir, 'enabled_plugins'), '[].\n', account);
-  privateFile(join(dir, 'rabbitmq-env.conf'), '', account);
-
-  say('RabbitMQ: starting a private node of the installed server');
-  const log = openSync(`${dir}.log`, 'a');
-  const env = { ...process.env, ...variables };
-  const options = { ...asAccount(account), cwd: dir, env, stdio: ['ignore', log, log] as ('ignore' | number)[] };
-  // In the foreground and ours: else Erlang starts one that stays for ever.
-  const epmd = await spawnServer('epmd', ['-port', String(epmdPort), '-address', '127.0.0.1'], options);
-  const processes = [epmd];
-  const startServer = async (): Promise<ChildProcess> => {
-    const started = await spawnServer(join(bin, 'rabbitmq-server'), [], options);
-    processes.unshift(started);
-    return started;
-  };
-  const stop = () => stopAll(processes);
-  const killAtExit = () => killGroups(processes, 'SIGKILL');
-  process.once('exit', killAtExit);
-  const url = `amqp://guest:guest@127.0.0.1:${port}`;
+  makePrivateFolder(dir, account);
+  if (!canEnter(account, dir))
+    throw new Error(`The account ${account.name} cannot enter ${dir}, RabbitMQ's data folder`);
+  const ports = await choosePorts();
+  writeConfiguration(dir, ports.amqpPort, account);
+  print('RabbitMQ: starting a private node of the installed server');
+  const node = new RabbitNode({ bin, dir, account, ports });
   try {
-    const version = await waitForAnswer(url, await startServer(), `${dir}.log`);
-    const ctlPath = writeCtl(dir, account, join(bin, 'rabbitmqctl'), variables);
-    return {
-      url,
-      version,
-      ctlPath,
-      ctl: async (args) => (await promisify(execFile)(ctlPath, args)).stdout,
-      kill: async () => {
-        const [server] = processes.splice(0, 1) as [ChildProcess];
-        killGroups([server], 'SIGKILL');
-        await ended(server, 15_000);
-      },
-      start: async () => {
-        await waitForAnswer(url, await startServer(), `${dir}.log`);
-      },
-      stop: () => stop().finally(() => process.off('exit', killAtExit)),
-    };
+    await node.start();
+    return node;
   } catch (error) {
-    await stop();
-    process.off('exit', killAtExit);
+    await node.stop();
     throw error;
   }
 }
 
-function nodeEnvironment(dir: string, ports: { distPort: number; ctlPort: number; epmdPort: number }) {
+async function choosePorts(): Promise<NodePorts> {
+  const amqpPort = await freePort();
+  const distPort = await freePort(undefined, [amqpPort]);
+  const ctlPort = await freePort(undefined, [amqpPort, distPort]);
+  const epmdPort = await freePort(undefined, [amqpPort, distPort, ctlPort]);
+  return { amqpPort, distPort, ctlPort, epmdPort };
+}
+
+function writeConfiguration(dir: string, amqpPort: number, account: Account): void {
+  writePrivateFile(join(dir, 'rabbitmq.conf'), `listeners.tcp.1 = 127.0.0.1:${amqpPort}\n`, account);
+  writePrivateFile(join(dir, 'advanced.config'), '[].\n', account);
+  writePrivateFile(join(dir, 'enabled_plugins'), '[].\n', account);
+  writePrivateFile(join(dir, 'rabbitmq-env.conf'), '', account);
+}
+
+/**
+ * Created: no process runs. Started by `start`: epmd and the server run, and the server answers at `url`. Killed by
+ * `kill`: only epmd runs, and `start` works again. Stopped by `stop`: no process runs, and none is started any more.
+ */
+class RabbitNode implements LocalRabbit {
+  readonly url: string;
+  readonly ctlPath: string;
+  version = '';
+  readonly #serverPath: string;
+  readonly #epmdPort: string;
+  readonly #logFile: string;
+  readonly #spawnOptions: { uid?: number; gid?: number; cwd: string; env: NodeJS.ProcessEnv };
+  #epmd: ChildProcess | undefined;
+  #server: ChildProcess | undefined;
+  readonly #killAtExit = (): void => this.#signal('SIGKILL');
+
+  constructor({ bin, dir, account, ports }: { bin: string; dir: string; account: Account; ports: NodePorts }) {
+    const variables = nodeEnvironment(dir, ports);
+    this.url = `amqp://guest:guest@127.0.0.1:${ports.amqpPort}`;
+    this.ctlPath = writeCtl(dir, account, join(bin, 'rabbitmqctl'), variables);
+    this.#serverPath = join(bin, 'rabbitmq-server');
+    this.#epmdPort = String(ports.epmdPort);
+    this.#logFile = `${dir}.log`;
+    this.#spawnOptions = { ...asAccount(account), cwd: dir, env: { ...process.env, ...variables } };
+  }
+
+  async start(): Promise<void> {
+    if (!this.#epmd) {
+      process.once('exit', this.#killAtExit);
+      // As a child process of ours: Erlang would start an epmd that runs on after the node has ended.
+      this.#epmd = await this.#spawn('epmd', ['-port', this.#epmdPort, '-address', '127.0.0.1']);
+    }
+    this.#server = await this.#spawn(this.#serverPath, []);
+    this.version = await waitForAnswer(this.url, this.#server, this.#logFile);
+  }
+
+  async kill(): Promise<void> {
+    const server = this.#server;
+    if (!server) return;
+    this.#server = undefined;
+    signalGroup(server, 'SIGKILL');
+    await waitForExit(server, endTimeoutMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#signal('SIGTERM');
+    await Promise.all(this.#processes().map((child) => waitForExit(child, endTimeoutMs)));
+    await sleep(50); // child processes of the Erlang VM end shortly after it
+    this.#signal('SIGKILL');
+    process.off('exit', this.#killAtExit);
+  }
+
+  async ctl(args: string[]): Promise<string> {
+    return (await promisify(execFile)(this.ctlPath, args)).stdout;
+  }
+
+  async #spawn(command: string, args: string[]): Promise<ChildProcess> {
+    const log = openSync(this.#logFile, 'a');
+    const options = { ...this.#spawnOptions, stdio: ['ignore', log, log] as ('ignore' | number)[] };
+    return await spawnServer(command, args, options).finally(() => closeSync(log));
+  }
+
+  #processes(): ChildProcess[] {
+    return [this.#server, this.#epmd].filter((child) => child !== undefined);
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    for (const child of this.#processes()) signalGroup(child, signal);
+  }
+}
+
+function nodeEnvironment(dir: string, ports: NodePorts) {
   return {
-    HOME: dir, // the Erlang cookie is there
+    HOME: dir, // holds the Erlang cookie
     RABBITMQ_NODENAME: `promopulse${ports.distPort}@localhost`,
     RABBITMQ_CONF_ENV_FILE: join(dir, 'rabbitmq-env.conf'),
     RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
@@ -142,21 +200,24 @@ function nodeEnvironment(dir: string, ports: { distPort: number; ctlPort: number
   };
 }
 
+/** @returns the server's version */
 async function waitForAnswer(url: string, server: ChildProcess, logFile: string): Promise<string> {
   const deadline = Date.now() + startTimeoutMs;
   for (;;) {
     try {
       return await brokerVersion(url);
     } catch {
-      const gone = await ended(server, 200);
-      if (!gone && Date.now() < deadline) continue;
-      const said = readFileSync(logFile, 'utf8').trim().split('\n').slice(-15).join('\n');
-      throw new Error(`RabbitMQ ${gone ? 'ended while it started' : 'did not start in time'}:\n${said}`);
+      const hasEnded = await waitForExit(server, 200);
+      if (!hasEnded && Date.now() < deadline) continue;
+      const lastLines = readFileSync(logFile, 'utf8').trim().split('\n').slice(-15).join('\n');
+      throw new Error(
+        `RabbitMQ ${hasEnded ? 'ended while it started' : 'did not start in time'}; the end of ${logFile}:\n${lastLines}`,
+      );
     }
   }
 }
 
-/** rabbitmqctl knows its node by the same variables and the same account. */
+/** Writes a program that runs rabbitmqctl with the environment and the account of the node. */
 function writeCtl(dir: string, { uid, gid }: Account, command: string, variables: Record<string, string>): string {
   const path = `${dir}.ctl`;
   const exports = Object.entries(variables).map(([name, value]) => `export ${name}='${value}'`);
@@ -166,17 +227,8 @@ function writeCtl(dir: string, { uid, gid }: Account, command: string, variables
   return path;
 }
 
-async function stopAll(processes: ChildProcess[]): Promise<void> {
-  killGroups(processes, 'SIGTERM');
-  await Promise.all(processes.map((child) => ended(child, 15_000)));
-  await sleep(50); // the Erlang VM's helpers end a moment after it
-  killGroups(processes, 'SIGKILL');
-}
-
-function killGroups(processes: ChildProcess[], signal: NodeJS.Signals): void {
-  for (const { pid } of processes) {
-    try {
-      if (pid !== undefined) process.kill(-pid, signal);
-    } catch {} // the group is gone
-  }
+function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch {} // no process of the group is left
 }

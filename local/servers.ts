@@ -39,11 +39,8 @@ export function temporaryFolder(keep: Keep, isKept: () => boolean): string {
 
 export async function startPostgres(folder: string, say: Say, keep: Keep): Promise<Postgres> {
   const dataDir = join(folder, 'postgres');
-  const quiet = (line: string): void => {
-    if (!line.startsWith('PostgreSQL has ended by itself')) say(line);
-  };
   const start = async (port: number): Promise<LocalPostgres> =>
-    await startLocalPostgres({ dataDir, port, durable: true, say: quiet });
+    await startLocalPostgres({ dataDir, port, durable: true, print: say, onUnexpectedExit: () => undefined });
   let server = await start(await freePort());
   keep(async () => {
     await server.stop();
@@ -78,7 +75,7 @@ export async function startRabbit(folder: string, say: Say, keep: Keep): Promise
     }
     await aptInstall(['rabbitmq-server'], say);
   }
-  const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), say });
+  const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), print: say });
   keep(() => node.stop());
   return node;
 }

@@ -1,4 +1,4 @@
-// What each service of the list is, read from its folder.
+// Loads the definition of each service in the list of services from its folder.
 import { type ServiceName, services } from '@promopulse/shared/contracts/services';
 import type { ServiceDefinition } from '@promopulse/shared/service';
 

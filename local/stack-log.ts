@@ -1,11 +1,11 @@
-// Where the mesh of `npm start` logs: every JSON line goes to a file, and a warning or an error also to the terminal
-// as one readable line, each kind at most once in some seconds.
+// The log of `npm start`. Every JSON line goes to a file. A warning or an error also goes to the terminal as one readable
+// line; the same text appears there at most once in 10 seconds.
 import { createWriteStream, existsSync, openSync, renameSync, statSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { styleText } from 'node:util';
 
 interface StackLog {
-  /** For pino. */
+  /** Takes one JSON line of pino. */
   write(line: string): void;
   close(): Promise<void>;
 }
@@ -18,15 +18,16 @@ interface LogLine {
   err?: { type?: string; code?: string };
 }
 
-const keptBytes = 20_000_000;
-const quietMs = 10_000;
+/** A larger file is renamed to `<path>.1` at the start. */
+const maxFileBytes = 20_000_000;
+const minRepeatMs = 10_000;
 
-export function openStackLog(path: string, say: (line: string) => void): StackLog {
-  if (existsSync(path) && statSync(path).size > keptBytes) renameSync(path, `${path}.1`);
+export function openStackLog(path: string, print: (line: string) => void): StackLog {
+  if (existsSync(path) && statSync(path).size > maxFileBytes) renameSync(path, `${path}.1`);
   const file = createWriteStream(path, { fd: openSync(path, 'a', 0o600) });
-  file.once('error', ({ message }) => say(`The log cannot be written any more: ${message}`));
-  file.on('error', () => undefined); // a full disk is no reason to stop serving
-  const said = new Map<string, number>();
+  file.once('error', ({ message }) => print(`The log file ${path} can no longer be written: ${message}`));
+  file.on('error', () => undefined); // the services go on when the disk is full
+  const printedAt = new Map<string, number>();
   return {
     write: (line) => {
       file.write(line);
@@ -35,9 +36,9 @@ export function openStackLog(path: string, say: (line: string) => void): StackLo
       const cause = [err?.type, err?.code].filter(Boolean).join(' ');
       const text = `${level} ${service}: ${msg}${cause && ` (${cause})`}`;
       const now = Date.now();
-      if (now - (said.get(text) ?? 0) < quietMs) return;
-      said.set(text, now);
-      say(`${time.slice(11, 19)} ${styleText(level === 'warn' ? 'yellow' : 'red', text)}`);
+      if (now - (printedAt.get(text) ?? 0) < minRepeatMs) return;
+      printedAt.set(text, now);
+      print(`${time.slice(11, 19)} ${styleText(level === 'warn' ? 'yellow' : 'red', text)}`);
     },
     close: () => {
       file.end();

@@ -1,6 +1,6 @@
-// The whole mesh in one process: PostgreSQL, a role and schema per service, the broker, the three services, and the
-// gateway in front. What is started is stopped in the reverse order, so that requests in flight finish and the
-// outboxes are published before their reader and the database go.
+// All of PromoPulse in one process: PostgreSQL, a role and a schema per service, the broker, the services, and the
+// gateway. They are stopped in the reverse order of their start. So requests in flight finish first, and the outboxes are
+// published before their consumer and the database stop.
 import { join } from 'node:path';
 import { hasQueue } from '@promopulse/shared/contracts/queues';
 import { services, serviceUrls } from '@promopulse/shared/contracts/services';
@@ -17,10 +17,11 @@ import { loadServices } from './services.ts';
 interface StackOptions {
   env: NodeJS.ProcessEnv;
   dataDir: string;
+  /** Address and port of the gateway. Port 0: the system chooses one. */
   host: string;
   port: number;
   logDestination: DestinationStream;
-  say: (line: string) => void;
+  print: (line: string) => void;
 }
 
 interface Stack {
@@ -28,75 +29,106 @@ interface Stack {
   close(): Promise<void>;
 }
 
+type Stop = () => Promise<unknown>;
+
+/** Another process may take a port between the check that it is free and the start of the service. */
+const maxAttempts = 5;
+
+/** @throws the first error of a start, after everything that had started is stopped */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { dataDir, host, port, logDestination, say } = options;
-  const stops: (() => Promise<unknown>)[] = [];
-  const close = async (): Promise<void> => {
-    for (const stop of stops.splice(0).reverse()) {
-      await stop().catch((error: unknown) => say(`A part did not stop cleanly: ${(error as Error).message}`));
-    }
-  };
+  const { host, port, logDestination, print } = options;
+  const stops: Stop[] = [];
   try {
-    const definitions = await loadServices();
-    const urls = await prepareDatabase(options, stops);
-    const connectBroker = prepareBroker(options);
-    const ports = await choosePorts(definitions, port);
-    const at = (name: string) => `http://127.0.0.1:${ports[name]}`;
-    const keys = developmentKeys(join(dataDir, 'keys.json'), options.env);
-    const env = { ...options.env, ...keys, ...serviceUrls(at) };
-
-    const starting = definitions.map(async (definition) => {
-      const { name } = definition;
-      const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: urls[name] };
-      const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
-      say(`${name.padEnd(13)} ${at(name)}`);
-      return { name, service };
-    });
-    const outcomes = await Promise.allSettled(starting);
-    const running = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-    // Consumers stop last: they apply what the others publish while they stop.
-    const last = running.filter(({ name }) => hasQueue(name));
-    const first = running.filter(({ name }) => !hasQueue(name));
-    for (const group of [last, first]) stops.push(() => Promise.all(group.map(({ service }) => service.close())));
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-
+    const databaseUrls = await prepareDatabase(options, stops);
+    const env = await startServices(options, databaseUrls, stops);
     const gateway = await startGateway({ ...env, HOST: host, PORT: String(port) }, { logDestination });
     stops.push(() => gateway.close());
-    return { port: gateway.port, close };
+    return { port: gateway.port, close: () => stopInReverse(stops, print) };
   } catch (error) {
-    await close();
+    await stopInReverse(stops, print);
     throw error;
   }
 }
 
-/** @returns a URL per service */
-async function prepareDatabase(
-  { env, dataDir, say }: StackOptions,
-  stops: (() => Promise<unknown>)[],
-): Promise<Record<string, string>> {
+async function stopInReverse(stops: Stop[], print: (line: string) => void): Promise<void> {
+  for (const stop of stops.splice(0).reverse()) {
+    await stop().catch((error: unknown) => print(`A component did not stop cleanly: ${(error as Error).message}`));
+  }
+}
+
+/** @returns the environment of the services, with their URLs */
+async function startServices(
+  options: StackOptions,
+  databaseUrls: Record<string, string>,
+  stops: Stop[],
+): Promise<NodeJS.ProcessEnv> {
+  const { dataDir, port, logDestination, print } = options;
+  const definitions = await loadServices();
+  const connectBroker = prepareBroker(options);
+  const keys = developmentKeys(join(dataDir, 'keys.json'), options.env);
+  for (let attempt = 1; ; attempt += 1) {
+    const ports = await choosePorts(definitions, port);
+    const urlOf = (name: string) => `http://127.0.0.1:${ports[name]}`;
+    const env = { ...options.env, ...keys, ...serviceUrls(urlOf) };
+    const starting = definitions.map(async (definition) => {
+      const { name } = definition;
+      const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: databaseUrls[name] };
+      const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
+      print(`${name.padEnd(13)} ${urlOf(name)}`);
+      return { name, close: () => service.close() };
+    });
+    const serviceStops: Stop[] = [];
+    try {
+      await keepStarted(starting, serviceStops);
+      stops.push(...serviceStops);
+      return env;
+    } catch (error) {
+      await stopInReverse(serviceStops, print);
+      if (attempt === maxAttempts || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      print('Another process took the port of a service: starting the services again on other ports');
+    }
+  }
+}
+
+/**
+ * Waits for all services and registers how to stop those that started. Services that consume events stop last: they
+ * apply what the others publish while these stop.
+ * @throws the first error of a start
+ */
+async function keepStarted(starting: Promise<{ name: string; close: Stop }>[], stops: Stop[]): Promise<void> {
+  const outcomes = await Promise.allSettled(starting);
+  const running = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  const consumers = running.filter(({ name }) => hasQueue(name));
+  const others = running.filter(({ name }) => !hasQueue(name));
+  for (const group of [consumers, others]) stops.push(() => Promise.all(group.map(({ close }) => close())));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+}
+
+/** @returns a database URL per service */
+async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Stop[]): Promise<Record<string, string>> {
   if (env.DATABASE_URL) {
     const named = decodeURIComponent(new URL(env.DATABASE_URL).pathname.slice(1));
     const database = named === '' || named === 'postgres' ? 'promopulse' : named;
     const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services });
-    say(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
+    print(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
     if (!ownRoles)
-      say('              That user may not create roles: the services share it, kept apart by schema only');
+      print('              This user cannot create roles: all services use it, each with a schema of its own');
     return urls;
   }
-  const server = await startLocalPostgres({ dataDir: join(dataDir, 'postgres'), port: 5432, durable: true, say });
+  const server = await startLocalPostgres({ dataDir: join(dataDir, 'postgres'), port: 5432, durable: true, print });
   stops.push(() => server.stop());
   const { urls } = await provision(server.url, { database: 'promopulse', services });
-  say(`PostgreSQL    127.0.0.1:${server.port}, data in ${server.dataDir}`);
+  print(`PostgreSQL    127.0.0.1:${server.port}, data in ${server.dataDir}`);
   return urls;
 }
 
-/** @returns what connects a service to the others; nothing when it is to use AMQP_URL itself */
-function prepareBroker({ env, dataDir, say }: StackOptions) {
+/** @returns how the services connect to the in-memory broker, or undefined when they connect to AMQP_URL */
+function prepareBroker({ env, dataDir, print }: StackOptions) {
   if (env.AMQP_URL) {
-    say(`broker        ${new URL(env.AMQP_URL).host} (AMQP_URL)`);
+    print(`broker        ${new URL(env.AMQP_URL).host} (AMQP_URL)`);
     return undefined;
   }
-  say('broker        within this process');
+  print('broker        in this process');
   return createMemoryHub({ deadLetterDir: join(dataDir, 'dead-letters') }).connect;
 }
 

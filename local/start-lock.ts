@@ -1,10 +1,10 @@
-// One mesh per data folder: the lock names the process that has it. A lock whose process is gone (kill -9, a reboot)
-// is taken over.
+// One `npm start` per data folder: a lock file holds the number of the process that uses the folder. The lock of a
+// process that no longer runs (after kill -9 or a reboot) is replaced.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { commandOf } from './processes.ts';
 
-/** @returns how to give it back, or the number of the process that has it */
-export function takeLock(path: string): { release(): void } | { heldBy: number } {
+/** @returns a function that releases the lock, or the number of the process that holds it */
+export function acquireLock(path: string): { release(): void } | { heldBy: number } {
   for (;;) {
     try {
       writeFileSync(path, `${process.pid}\n`, { flag: 'wx' });
@@ -22,11 +22,11 @@ function holderOf(path: string): number {
   try {
     return Number(readFileSync(path, 'utf8')) || 0;
   } catch {
-    return 0; // given back since
+    return 0; // released in the meantime
   }
 }
 
-/** Windows tells the program only. */
+/** On Windows only the name of the program is known. */
 function isStack(command: string): boolean {
   return command.includes(process.platform === 'win32' ? 'node' : 'start.ts');
 }

@@ -1,5 +1,5 @@
-// Whether every service's migrations say what its entities say, by the snapshot beside them; needs no database.
-// With this, a changed entity without its migration fails `npm run check`.
+// `npm run check:entities`: fails when the entities of a service differ from the snapshot of its migrations, so that no
+// changed entity goes without its migration. Needs no database.
 import { offlineUrl } from '@promopulse/shared/commands/migrate';
 import { areMigrationsComplete } from '@promopulse/shared/database/migrations';
 import { databaseOptionsOf } from '@promopulse/shared/service';
@@ -8,7 +8,7 @@ import { loadServices } from '../local/services.ts';
 for (const definition of await loadServices()) {
   if (await areMigrationsComplete(databaseOptionsOf(definition, offlineUrl))) continue;
   process.stderr.write(
-    `${definition.name}: the entities have changed and no migration says so. ` +
+    `${definition.name}: the entities have changed, and no migration contains the change. ` +
       `Run: npm run migration:create -w services/${definition.name} -- <name>\n`,
   );
   process.exitCode = 1;

@@ -1,50 +1,94 @@
-// `npm run dev`: `npm start`, started again after every change of a source file. Not `node --watch`, which loses sight
-// of a file once an editor has saved it by renaming (https://github.com/nodejs/node/issues/54774).
+// Runs a program and restarts it after every change of a source file: node dev.ts [program] [folder…]. Without arguments
+// (`npm run dev`) the program is `npm start`; in the containers of docker-compose.dev.yml it is one service.
+// Watches folders instead of files: on Linux Node loses a file that an editor saves by renaming, with `--watch`
+// (https://github.com/nodejs/node/issues/54774) and with a recursive `fs.watch`.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { globSync, watch } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { ended } from '../local/accounts.ts';
+import { once } from 'node:events';
+import { type FSWatcher, globSync, readdirSync, statSync, watch } from 'node:fs';
+import { join } from 'node:path';
 
-const root = resolve(import.meta.dirname, '..');
-/** An editor's save is several events; a branch switch is many. */
+const [program = 'scripts/start.ts', ...folders] = process.argv.slice(2);
+const roots = folders.length > 0 ? folders : ['packages/*/src', 'services/*/src'];
+/** One save causes several events, the switch of a branch many. */
 const settleMs = 200;
+const stopTimeoutMs = 30_000;
 
-let stack = startMesh();
-let stopping = false;
-let restarting: Promise<void> = Promise.resolve();
+let child = start();
+let isRestarting = false;
+let isStopping = false;
+let watchers: FSWatcher[] = [];
 let timer: NodeJS.Timeout | undefined;
+const changedPaths = new Set<string>();
 
-for (const folder of globSync(['packages/*/src', 'services/*/src'], { cwd: root })) {
-  watch(join(root, folder), { recursive: true }, (_event, file) => {
-    if (!file || !/\.(ts|sql|json)$/.test(file)) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      restarting = restarting.then(() => restart(join(folder, file)));
-    }, settleMs);
-  });
-}
-
+watchFolders();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, async () => {
-    stopping = true;
-    stack.kill(signal); // a later one makes it end at once
-    await ended(stack, 30_000);
+    isStopping = true;
+    await stop(child, signal); // a second signal is passed on too, and ends the program at once
     process.exit(0);
   });
 }
 
-function startMesh(): ChildProcess {
-  const child = spawn(process.execPath, [join(root, 'scripts/start.ts')], { cwd: root, stdio: 'inherit' });
-  child.once('exit', (code) => {
-    if (code) process.stdout.write('dev: waiting for a change …\n');
+function start(): ChildProcess {
+  const started = spawn(process.execPath, [program], { stdio: 'inherit' });
+  started.once('exit', (code) => {
+    if (code) print('waiting for a change …');
   });
-  return child;
+  return started;
 }
 
-async function restart(file: string): Promise<void> {
-  if (stopping) return;
-  process.stdout.write(`\ndev: ${file} has changed\n`);
-  stack.kill('SIGTERM');
-  await ended(stack, 30_000);
-  if (!stopping) stack = startMesh();
+async function stop(running: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (running.exitCode !== null || running.signalCode !== null) return;
+  const exited = once(running, 'exit');
+  running.kill(signal);
+  const killTimer = setTimeout(() => running.kill('SIGKILL'), stopTimeoutMs);
+  await exited;
+  clearTimeout(killTimer);
+}
+
+/** A change that comes while the program stops needs no restart of its own: the program is not started yet. */
+async function restart(path: string): Promise<void> {
+  if (isStopping || isRestarting) return;
+  isRestarting = true;
+  print(`${path} has changed: restarting`);
+  await stop(child, 'SIGTERM');
+  isRestarting = false;
+  if (!isStopping) child = start();
+}
+
+/** Watches every folder below the roots. The new watchers are opened before the old ones are closed. */
+function watchFolders(): void {
+  const previous = watchers;
+  watchers = foldersBelow(roots).map((folder) => {
+    const watcher = watch(folder, (_event, file) => onChange(join(folder, file ?? '')));
+    return watcher.on('error', () => undefined); // Windows reports that the folder was deleted
+  });
+  for (const watcher of previous) watcher.close();
+}
+
+function onChange(path: string): void {
+  changedPaths.add(path);
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    watchFolders(); // the change may have added folders or replaced them
+    const source = [...changedPaths].find((each) => /\.(ts|sql|json)$/.test(each) || isFolder(each));
+    changedPaths.clear();
+    if (source) void restart(source);
+  }, settleMs);
+}
+
+function foldersBelow(patterns: readonly string[]): string[] {
+  return globSync(patterns).flatMap((root) => {
+    const entries = readdirSync(root, { recursive: true, withFileTypes: true });
+    const below = entries.filter((entry) => entry.isDirectory());
+    return [root, ...below.map(({ parentPath, name }) => join(parentPath, name))];
+  });
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function print(line: string): void {
+  process.stdout.write(`dev: ${line}\n`);
 }

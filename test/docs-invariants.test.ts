@@ -1,27 +1,27 @@
-// docs/invariants.md and docs/reliability.md name tests and checks by file and title: they must be there.
+// docs/invariants.md and docs/reliability.md name tests and checks by file and title. These exist.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 
-function namedOn(page: string): { file: string; titles: string[] }[] {
+function namesOn(page: string): { file: string; titles: string[] }[] {
   const mentions = read(page).matchAll(/`((?:[\w.-]+\/)+[\w.-]+\.ts)`(?:: ((?:"(?:[^"\\]|\\.)*"(?:, )?)+))?/g);
   return [...mentions].map(([, file = '', titles = '']) => ({ file, titles: JSON.parse(`[${titles}]`) as string[] }));
 }
 
-const pages: [page: string, least: number][] = [
+const pages: [page: string, minNames: number][] = [
   ['docs/invariants.md', 15],
   ['docs/reliability.md', 29],
 ];
 
-describe.each(pages)('%s', (page, least) => {
-  const named = namedOn(page);
+describe.each(pages)('%s', (page, minNames) => {
+  const named = namesOn(page);
 
-  test('names tests for all it says', () => {
-    expect(named.length).toBeGreaterThan(least);
+  test('names enough tests', () => {
+    expect(named.length).toBeGreaterThan(minNames);
   });
 
-  test.each(named)('finds what it names in $file', ({ file, titles }) => {
+  test.each(named)('the titles it names are in $file', ({ file, titles }) => {
     const source = read(file);
     for (const title of titles) expect([title, source.includes(title)]).toEqual([title, true]);
   });

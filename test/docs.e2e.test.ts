@@ -1,4 +1,4 @@
-// /docs as a person meets it, in a real browser that can reach nothing but this mesh.
+// /docs in a real browser that reaches only this gateway.
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { findChromium } from './support/chromium.ts';
@@ -7,8 +7,8 @@ import { type RunningStack, startFreshStack } from './support/stack.ts';
 let stack: RunningStack;
 let browser: Browser;
 let page: Page;
-const elsewhere: string[] = [];
-const complaints: string[] = [];
+const foreignRequests: string[] = [];
+const pageErrors: string[] = [];
 
 beforeAll(async () => {
   const executablePath = await findChromium();
@@ -19,12 +19,12 @@ beforeAll(async () => {
   });
   page = await browser.newPage({ viewport: { width: 1280, height: 1600 } });
   page.on('request', (request) => {
-    if (!request.url().startsWith(stack.url) && !request.url().startsWith('data:')) elsewhere.push(request.url());
+    if (!request.url().startsWith(stack.url) && !request.url().startsWith('data:')) foreignRequests.push(request.url());
   });
   page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(message.text());
+    if (message.type() === 'error') pageErrors.push(message.text());
   });
-  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('pageerror', (error) => pageErrors.push(error.message));
   await page.goto(`${stack.url}/docs`);
   await page.waitForSelector('.opblock');
 }, 300_000);
@@ -33,11 +33,11 @@ afterAll(async () => {
   await stack?.close();
 });
 
-test('the page shows every operation, loads nothing from elsewhere, and has no errors', async () => {
+test('the page shows every operation, loads nothing from another host, and has no errors', async () => {
   const operations = await page.locator('.opblock').count();
   const document = (await (await fetch(`${stack.url}/openapi.json`)).json()) as { paths: Record<string, object> };
   expect(operations).toBe(Object.values(document.paths).flatMap((item) => Object.keys(item)).length);
-  expect({ elsewhere, complaints }).toEqual({ elsewhere: [], complaints: [] });
+  expect({ foreignRequests, pageErrors }).toEqual({ foreignRequests: [], pageErrors: [] });
   if (process.env.DOCS_SCREENSHOT) await page.screenshot({ path: process.env.DOCS_SCREENSHOT });
 });
 
@@ -45,9 +45,9 @@ test('"Try it out" creates a user through the gateway', async () => {
   const operation = page.locator('#operations-Users-createUser');
   await operation.locator('.opblock-summary-control').click();
   await operation.locator('button.execute').click();
-  const answer = operation.locator('.live-responses-table .response .response-col_status');
-  await answer.first().waitFor();
-  expect(await answer.first().innerText()).toContain('201');
+  const responseStatus = operation.locator('.live-responses-table .response .response-col_status');
+  await responseStatus.first().waitFor();
+  expect(await responseStatus.first().innerText()).toContain('201');
   if (process.env.DOCS_SCREENSHOT)
     await page.screenshot({ path: process.env.DOCS_SCREENSHOT.replace('.png', '-tried.png') });
   const found = await fetch(`${stack.url}/users?email=ada@example.com`);

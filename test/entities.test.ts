@@ -1,4 +1,4 @@
-// That migrations and entities agree, for every service: a migration forgotten or edited by hand shows here.
+// Migrations and entities agree in every service. A forgotten migration, or one edited wrongly by hand, fails here.
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,14 +22,14 @@ test('every folder of services/ that defines a service is in the list of service
 
 describe.each(all.map((definition) => [definition.name, definition] as const))('%s', (_name, definition) => {
   const offline = databaseOptionsOf(definition, offlineUrl);
-  let place: TestDatabase;
+  let testDatabase: TestDatabase;
   beforeAll(async () => {
-    place = await createTestDatabase([definition.name]);
+    testDatabase = await createTestDatabase([definition.name]);
   });
-  afterAll(() => place.drop());
+  afterAll(() => testDatabase.drop());
 
-  test('its migrations make the tables that its entities describe, and taking them back leaves none', async () => {
-    const options = databaseOptionsOf(definition, place.urlFor(definition.name));
+  test('its migrations create the tables that its entities describe, and reverting them leaves none', async () => {
+    const options = databaseOptionsOf(definition, testDatabase.urlFor(definition.name));
     expect((await migrate(options, silent)).length).toBeGreaterThan(0);
     const database = await openDatabase(options);
     const em = database.em();
@@ -48,11 +48,11 @@ describe.each(all.map((definition) => [definition.name, definition] as const))('
     expect(left).toEqual([{ name: 'mikro_orm_migrations' }]);
   });
 
-  test('the snapshot beside them says the same', async () => {
+  test('the snapshot of its migrations matches its entities', async () => {
     expect(await areMigrationsComplete(offline)).toBe(true);
   });
 
-  test('a changed entity, or a service without a snapshot, is noticed', async () => {
+  test('a changed entity or a missing snapshot is detected', async () => {
     expect(await areMigrationsComplete({ ...offline, entities: definition.entities.slice(1) })).toBe(false);
     const empty = mkdtempSync(join(tmpdir(), 'migrations-'));
     expect(await areMigrationsComplete({ ...offline, migrations: empty })).toBe(false);

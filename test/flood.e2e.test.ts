@@ -1,4 +1,4 @@
-// The mesh as separate processes under far more than it can serve, for 30 seconds.
+// The services as separate processes, with far more requests than they can serve for 30 seconds.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -6,8 +6,8 @@ import { type Client, client } from '@promopulse/testing/client';
 import type { LoadPlan, LoadReport } from './support/flood-load.ts';
 import { type ServiceProcesses, startServiceProcesses } from './support/service-processes.ts';
 
-/** What no process may have in memory, in MiB; docs/reliability.md states it. */
-const memoryBound = { gateway: 450, users: 350, promotions: 350, subscriptions: 350 };
+/** Maximum resident memory of each process, in MiB, as docs/reliability.md states it. */
+const maxMiB = { gateway: 450, users: 350, promotions: 350, subscriptions: 350 };
 
 let stack: ServiceProcesses;
 let api: Client;
@@ -28,7 +28,7 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => stack?.close(), 60_000);
 
-/** Runs in a process of its own, so that what it measures is not our own slowness. */
+/** Runs in a process of its own, so that this process does not slow down what it measures. */
 async function load(plan: Pick<LoadPlan, 'connections' | 'forMs' | 'perSecond'>): Promise<LoadReport> {
   const script = new URL('support/flood-load.ts', import.meta.url).pathname;
   const text = JSON.stringify({ port: stack.port, users, promotions, ...plan } satisfies LoadPlan);
@@ -40,61 +40,64 @@ const count = ({ statuses }: LoadReport, ...wanted: number[]) =>
   wanted.reduce((sum, status) => sum + (statuses[status] ?? 0), 0);
 const perSecond = (report: LoadReport, ...wanted: number[]) => Math.round(count(report, ...wanted) / report.seconds);
 
-/** What the flood asks per second, as a multiple of what was served when nobody else asked. */
+/** Requests per second of the flood, as a multiple of those served at the calm load before it. */
 const floodFactor = 8;
 const served = [200, 201, 409];
 
-test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, and at its end all is served within 2 s', async () => {
+test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, and every request is served within 2 s after its end', async () => {
   const calm = await load({ connections: 16, forMs: 5_000 });
   expect(Object.keys(calm.statuses).map(Number)).toEqual(served.filter((status) => calm.statuses[status]));
   const capacity = perSecond(calm, ...served);
-  // Bounds on time are for a machine that has time for the mesh; on another they grow with what a calm request takes.
+  // Bounds on time are for a machine that is otherwise idle. On a busy one they grow with the time of a calm request.
   const atMost = (ms: number): number => Math.max(ms, 10 * calm.served.p99);
 
-  const most: Record<string, number> = {};
+  const peakMiB: Record<string, number> = {};
   const probes: number[] = [];
   let flooding = true;
   const watching = (async () => {
     while (flooding) {
-      for (const [name, size] of Object.entries(stack.memory())) most[name] = Math.max(most[name] ?? 0, size);
+      for (const [name, size] of Object.entries(stack.memory())) peakMiB[name] = Math.max(peakMiB[name] ?? 0, size);
       probes.push((await api.get('/health/live')).status);
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   })();
   const flood = await load({ connections: 300, forMs: 30_000, perSecond: floodFactor * capacity });
   flooding = false;
-  const recovery = await untilAllIsServed();
+  const recovery = await timeUntilAllServed();
   await watching;
   process.stderr.write(
     `flood: ${capacity}/s at 16 connections, p99 ${calm.served.p99} ms; at ${floodFactor} times as many ` +
       `${perSecond(flood, ...served)}/s served, p50 ${flood.served.p50}, p99 ${flood.served.p99} ms, ` +
-      `${perSecond(flood, 503)}/s refused, p50 ${flood.refused.p50}, p99 ${flood.refused.p99} ms, ` +
-      `${flood.unasked} unasked; all served ${recovery} ms after it; ${JSON.stringify(flood.statuses)}; ` +
-      `most MiB ${JSON.stringify(most)}\n`,
+      `${perSecond(flood, 503)}/s rejected, p50 ${flood.rejected.p50}, p99 ${flood.rejected.p99} ms, ` +
+      `${flood.unsent} not sent; all served ${recovery} ms after it; ${JSON.stringify(flood.statuses)}; ` +
+      `peak MiB ${JSON.stringify(peakMiB)}\n`,
   );
 
   expect(recovery).toBeLessThan(atMost(2_000));
   expect(stack.ended()).toEqual([]);
-  expect(flood.odd).toEqual([]);
+  expect(flood.unexpected).toEqual([]);
   expect(Object.keys(flood.statuses).filter((status) => ![...served, 503, 504].includes(Number(status)))).toEqual([]);
-  // While other tests ran, what it can serve may have been measured at a third of what it is.
+  // While other tests run, the measured capacity may be a third of the real one.
   expect(count(flood, 503)).toBeGreaterThan(count(flood, ...served) / 3);
   expect(perSecond(flood, ...served)).toBeGreaterThan(capacity / 10);
-  // 504 begins at 5 s.
+  // The gateway answers 504 after 5 s.
   expect(count(flood, 504)).toBeLessThanOrEqual(atMost(5_000) > 5_000 ? 0.05 * count(flood, ...served) : 0);
   expect(flood.served.p99).toBeLessThan(atMost(5_000));
-  expect(flood.refused.p50).toBeLessThan(atMost(250));
+  expect(flood.rejected.p50).toBeLessThan(atMost(250));
   expect(probes.filter((status) => status !== 200)).toEqual([]);
-  const beyond = Object.entries(memoryBound).filter(([name, bound]) => Number(most[name]) > bound);
-  expect(beyond.map(([name]) => [name, most[name]])).toEqual([]);
+  const aboveMax = Object.entries(maxMiB).filter(([name, max]) => Number(peakMiB[name]) > max);
+  expect(aboveMax.map(([name]) => [name, peakMiB[name]])).toEqual([]);
   expect(stack.output()).not.toMatch(/"level":"(error|fatal)"|Warning/);
 }, 120_000);
 
-/** Normal clients, one of each kind, that come at once and try again when told to. @returns milliseconds until all have what they asked for */
-async function untilAllIsServed(): Promise<number> {
+/**
+ * Sends one request of each kind at once, and repeats those answered with 503 after the time in Retry-After.
+ * @returns milliseconds until all are served
+ */
+async function timeUntilAllServed(): Promise<number> {
   const started = performance.now();
   const dates = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
-  const asks: [wanted: number, ask: () => Promise<{ status: number }>][] = [
+  const requests: [expected: number, send: () => Promise<{ status: number }>][] = [
     [200, () => api.get(`/users/${users[0]}`)],
     [200, () => api.get(`/promotions/${promotions[0]}`)],
     [200, () => api.get(`/subscriptions?user_id=${users[0]}`)],
@@ -102,13 +105,13 @@ async function untilAllIsServed(): Promise<number> {
     [201, () => api.post('/promotions', { name: 'After', ...dates })],
   ];
   await Promise.all(
-    asks.map(async ([wanted, ask]) => {
-      let { status } = await ask();
+    requests.map(async ([expected, send]) => {
+      let { status } = await send();
       while (status === 503) {
         await new Promise((resolve) => setTimeout(resolve, 1_000)); // as Retry-After says
-        ({ status } = await ask());
+        ({ status } = await send());
       }
-      expect(status).toBe(wanted);
+      expect(status).toBe(expected);
     }),
   );
   return Math.round(performance.now() - started);

@@ -1,4 +1,4 @@
-// Stories through the gateway on the whole mesh: over RabbitMQ, with the messages within one process, or at BASE_URL.
+// Journeys of a caller through the gateway and all services: over RabbitMQ, with the in-memory broker, or at BASE_URL.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Client, type ClientResponse, client, type Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
@@ -38,7 +38,7 @@ describe.each(testStacks)('$name', ({ start }) => {
     return id;
   };
 
-  test('every request of requests.http answers what it says', async () => {
+  test('every request of requests.http gets the answer that the file expects', async () => {
     const answers = new Map<string, Record<string, unknown>>();
     for (const step of readHttpFile('requests.http')) {
       const fill = (text: string): string => fillIn(text, stack.url, answers);
@@ -56,18 +56,18 @@ describe.each(testStacks)('$name', ({ start }) => {
     }
   });
 
-  test('a promotion can be subscribed to the moment its activation is answered, 20 times of 20', async () => {
+  test('a promotion accepts subscriptions as soon as its activation is answered, 20 times of 20', async () => {
     const user = await createUser();
     for (let round = 0; round < 20; round += 1) {
       const promotion = await createPromotion();
-      expect((await subscribe(user, promotion)).status).toBe(422); // remembered as a draft
+      expect((await subscribe(user, promotion)).status).toBe(422); // now cached as a draft
       const activated = await setStatus(promotion, 'active');
       expect([activated.status, activated.headers.get('promopulse-projection')]).toEqual([200, 'applied']);
       expect((await subscribe(user, promotion)).status).toBe(201);
     }
   });
 
-  test('nobody can subscribe from the moment the end is answered, 20 times of 20', async () => {
+  test('a promotion rejects subscriptions as soon as its end is answered, 20 times of 20', async () => {
     const first = await createUser();
     const second = await createUser();
     for (let round = 0; round < 20; round += 1) {
@@ -85,14 +85,14 @@ describe.each(testStacks)('$name', ({ start }) => {
       expect((await subscribe(await createUser(), promotion)).status).toBe(201);
   });
 
-  test('of 50 identical subscribes one wins and 49 are conflicts', async () => {
+  test('of 50 identical subscribe requests one is accepted and 49 get 409', async () => {
     const [user, promotion] = [await createUser(), await activePromotion()];
     const answers = await Promise.all(Array.from({ length: 50 }, () => subscribe(user, promotion)));
     expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(49).fill(409)]);
     expect((await api.get(`/subscriptions?promotion_id=${promotion}`)).body.total).toBe(1);
   });
 
-  test('of 200 subscribes that race an end, none that begins after its answer is accepted', async () => {
+  test('of 200 subscribe requests that race an end, none that begins after the answer of the end is accepted', async () => {
     const promotion = await activePromotion();
     const users: number[] = [];
     while (users.length < 200) users.push(...(await Promise.all(Array.from({ length: 20 }, createUser))));
@@ -112,23 +112,23 @@ describe.each(testStacks)('$name', ({ start }) => {
     expect(ended).toBe(true);
   }, 60_000);
 
-  test('an address is taken whatever its letter case, for 30 who want it at once', async () => {
-    const local = `Grace.${unique()}`;
+  test('of 30 users created at once with one email in two letter cases, one is accepted and 29 get 409', async () => {
+    const localPart = `Grace.${unique()}`;
     const answers = await Promise.all(
       Array.from({ length: 30 }, (_, index) =>
         api.post('/users', {
           first_name: 'Grace',
           last_name: 'Hopper',
-          email: index % 2 ? `${local}@example.com` : `${local.toUpperCase()}@EXAMPLE.com`,
+          email: index % 2 ? `${localPart}@example.com` : `${localPart.toUpperCase()}@EXAMPLE.com`,
         }),
       ),
     );
     expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(29).fill(409)]);
-    const found = await api.get(`/users?email=${encodeURIComponent(`${local.toLowerCase()}@example.com`)}`);
+    const found = await api.get(`/users?email=${encodeURIComponent(`${localPart.toLowerCase()}@example.com`)}`);
     expect(found.body.total).toBe(1);
   });
 
-  test('a request id is kept from the caller to the answer, also in an error', async () => {
+  test('the request id of a caller is in its answer, also in an error', async () => {
     const answer = await api.get('/promotions/2147483647', { 'x-request-id': 'journey-1' });
     expect([answer.status, answer.headers.get('x-request-id'), answer.body]).toEqual([
       404,
@@ -137,7 +137,7 @@ describe.each(testStacks)('$name', ({ start }) => {
     ]);
   });
 
-  test('what only neighbours may see is not to be had through the gateway', async () => {
+  test('internal routes cannot be reached through the gateway', async () => {
     for (const path of [
       '/internal/users/1',
       '/users/../internal/users',
@@ -149,7 +149,7 @@ describe.each(testStacks)('$name', ({ start }) => {
     expect((await api.get('/internal/promotions?after_id=0&limit=10')).status).toBe(404);
   });
 
-  test('every outbox is empty soon after, and the mesh says it is well', async () => {
+  test('every outbox is empty soon afterwards, and /health reports ok', async () => {
     await eventually(async () => {
       const { status, body } = await api.get('/health');
       expect([status, body.status]).toEqual([200, 'ok']);

@@ -1,6 +1,6 @@
-// The OpenAPI document is a promise: whatever is sent to a route, the answer is one the document declares for it, its
-// body has the declared shape, and it is never a 5xx. Requests are generated from the document itself, half of them
-// as it asks for and half broken in ways that have hurt services like this one.
+// The promise: whatever is sent to a route, its answer has a status and a body that the OpenAPI document declares, and is
+// never a 5xx. Requests are generated from the document: about half are valid, the others are invalid in forms that have
+// broken similar services.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Client, client, type Wire } from '@promopulse/testing/client';
 import { fullScale } from '@promopulse/testing/eventually';
@@ -9,7 +9,7 @@ import formatsPlugin from 'ajv-formats';
 import fc from 'fast-check';
 import { type RunningStack, startFreshStack } from './support/stack.ts';
 
-/** Requests per operation; raise it, or change the seed, to look further. */
+/** Number of requests per operation. More of them, or another seed, test more cases. */
 const runs = Number(process.env.OPENAPI_RUNS ?? (fullScale ? 1_000 : 150));
 const seed = Number(process.env.OPENAPI_SEED ?? 20261122);
 
@@ -25,7 +25,7 @@ beforeAll(async () => {
   ajv = new Ajv2020({ strict: false, allErrors: true });
   formatsPlugin.default(ajv);
   ajv.addSchema(document, 'openapi');
-  // Something to find, so that not every answer is a 404
+  // Rows to find, so that not every answer is 404.
   await api.post('/users', { first_name: 'Ada', last_name: 'L', email: 'ada@example.com' });
   for (const status of ['active', 'ended', 'draft']) {
     const { body } = await api.post('/promotions', {
@@ -61,7 +61,7 @@ test('the document has these operations and /health, and no others', () => {
   expect(found.sort()).toEqual([...operations.map(([method, path]) => `${method} ${path}`), 'get /health'].sort());
 });
 
-test('every operation says what it does, and every example in it is accepted by its schema', () => {
+test('every operation has an id and a summary, and its example is valid by its schema', () => {
   for (const [method, path] of operations) {
     const operation = document.paths[path][method];
     expect(operation).toMatchObject({ operationId: expect.any(String), summary: expect.any(String) });
@@ -87,7 +87,7 @@ describe.each(operations)('%s %s', (method, path) => {
       }),
       { numRuns: runs, seed, endOnFailure: true },
     );
-    expect((Object.prototype as Wire).polluted).toBeUndefined(); // the mesh is in this process
+    expect((Object.prototype as Wire).polluted).toBeUndefined(); // the services run in this process
   }, 600_000);
 });
 
@@ -106,7 +106,7 @@ function expectDeclared(operation: Wire, answer: { status: number; headers: Head
   if (answer.status === 422) expect((answer.body as { detail: string }).detail).not.toBe('');
 }
 
-/** A schema of the document, with its references found there. */
+/** The schema with its references resolved in the document. */
 function inDocument(schema: Wire): object {
   return JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"openapi#/'));
 }
@@ -115,8 +115,8 @@ function resolve(schema: Wire): Wire {
   return schema?.$ref ? document.components.schemas[schema.$ref.split('/').at(-1)] : schema;
 }
 
-/** Text that services stumble over: NUL, lone surrogates, operators, numbers at the edges, traversal, emails. */
-const nastyText = fc.oneof(
+/** Text that services often handle wrongly: NUL, lone surrogates, operators, numbers at limits, traversal, emails. */
+const hostileText = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 40 }),
   fc.string({ unit: 'binary', maxLength: 40 }),
   fc.constantFrom(
@@ -159,13 +159,13 @@ const nastyText = fc.oneof(
     '0000-01-01T00:00:00Z',
   ),
 );
-const nastyValue: fc.Arbitrary<unknown> = fc.oneof(
-  nastyText,
+const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
+  hostileText,
   fc.jsonValue({ maxDepth: 4 }),
   fc.constantFrom(null, true, [], {}, { $gt: 0 }, 0, -1, 1, 2, 1.5, 2147483648, 1e20),
 );
 
-/** A value as the schema asks for. */
+/** A value that is valid by the schema. */
 function valueFor(schema: Wire): fc.Arbitrary<unknown> {
   const {
     type,
@@ -208,21 +208,21 @@ function valueFor(schema: Wire): fc.Arbitrary<unknown> {
   return fc.string({ unit: 'grapheme', minLength: 1, maxLength: Math.min(maxLength ?? 40, 40) });
 }
 
-/** A body that follows the schema, follows it but for one member, is any JSON, or is not JSON at all. */
+/** A body that is valid by the schema, is valid except for one property, is any JSON, or is not JSON. */
 function bodyFor(schema: Wire): fc.Arbitrary<string> {
-  const good = valueFor(schema) as fc.Arbitrary<Record<string, unknown>>;
+  const valid = valueFor(schema) as fc.Arbitrary<Record<string, unknown>>;
   const names = [...Object.keys(resolve(schema).properties ?? {}), 'unknown', '__proto__', 'constructor'];
-  const spoiled = fc.tuple(good, fc.constantFrom(...names), nastyValue).map(([value, name, bad]) => {
+  const withInvalidProperty = fc.tuple(valid, fc.constantFrom(...names), hostileValue).map(([value, name, bad]) => {
     return JSON.stringify(Object.fromEntries([...Object.entries(value), [name, bad]]));
   });
   return fc.oneof(
-    { weight: 4, arbitrary: good.map((value) => JSON.stringify(value)) },
-    { weight: 4, arbitrary: spoiled },
-    { weight: 1, arbitrary: nastyValue.map((value) => JSON.stringify(value) ?? '') },
+    { weight: 4, arbitrary: valid.map((value) => JSON.stringify(value)) },
+    { weight: 4, arbitrary: withInvalidProperty },
+    { weight: 1, arbitrary: hostileValue.map((value) => JSON.stringify(value) ?? '') },
     {
       weight: 1,
       arbitrary: fc.oneof(
-        nastyText,
+        hostileText,
         fc.constantFrom('{', '[[[', '{"a":1e400}', '{"a":"\\ud800"}', '[]', '""', '{"__proto__":{"polluted":1}}'),
       ),
     },
@@ -238,8 +238,8 @@ interface GeneratedRequest {
 
 function requestFor(operation: Wire): fc.Arbitrary<GeneratedRequest> {
   const parameters: Wire[] = operation.parameters ?? [];
-  const wellFormed = (text: string): boolean => text.isWellFormed(); // a URL cannot carry anything else
-  const segment = nastyText.filter((text) => wellFormed(text) && !['', '.', '..'].includes(text));
+  const wellFormed = (text: string): boolean => text.isWellFormed(); // a URL can only contain well-formed text
+  const segment = hostileText.filter((text) => wellFormed(text) && !['', '.', '..'].includes(text));
   const inPath = parameters.filter((parameter) => parameter.in === 'path');
   const inQuery = parameters.filter((parameter) => parameter.in === 'query');
   const params = Object.fromEntries(
@@ -254,7 +254,7 @@ function requestFor(operation: Wire): fc.Arbitrary<GeneratedRequest> {
         fc.constant(name as string),
         fc.oneof(
           { weight: 3, arbitrary: valueFor(schema).map(String) },
-          { weight: 1, arbitrary: nastyText.filter(wellFormed) },
+          { weight: 1, arbitrary: hostileText.filter(wellFormed) },
         ),
       ),
     ),

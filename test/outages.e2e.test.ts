@@ -1,4 +1,4 @@
-// The mesh while a part of it is away: nothing is lost, nothing is guessed, and it mends itself.
+// The services while RabbitMQ cannot be reached: no event is lost, no answer is guessed, and they recover by themselves.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Client, client } from '@promopulse/testing/client';
@@ -39,8 +39,8 @@ const createPromotion = async (): Promise<number> => {
 const setStatus = (id: number, status: string) => api.post(`/promotions/${id}/status`, { status });
 const subscribe = (user_id: number, promotion_id: number) => api.post('/subscriptions', { user_id, promotion_id });
 
-/** The mesh reaches RabbitMQ again, and everything that waited has gone out and been applied. */
-async function settled(): Promise<void> {
+/** Waits until the services are connected to RabbitMQ, every outbox is empty, and the projections are up to date. */
+async function waitUntilSettled(): Promise<void> {
   await eventually(
     async () => {
       const { body } = await api.get('/health');
@@ -53,11 +53,11 @@ async function settled(): Promise<void> {
   );
 }
 
-test('with the network to RabbitMQ silent, everything is answered, an end is heeded within the lease, and all events arrive afterwards', async () => {
+test('while the network to RabbitMQ is silent, every request is answered, an end takes effect within the lease, and all events arrive afterwards', async () => {
   const users = [await createUser(), await createUser(), await createUser()];
   const running = await createPromotion();
   await setStatus(running, 'active');
-  await settled();
+  await waitUntilSettled();
   network.stall();
 
   const started = performance.now();
@@ -76,12 +76,12 @@ test('with the network to RabbitMQ silent, everything is answered, an end is hee
 
   network.resume();
   network.cut();
-  await settled();
+  await waitUntilSettled();
   expect((await subscribe(third, late)).status).toBe(201);
   expect((await subscribe(third, running)).status).toBe(422);
 }, 60_000);
 
-test('cut off again and again while promotions change, subscriptions end up with what promotions say', async () => {
+test('after repeated cuts of the connection while promotions change, subscriptions has the status of each promotion', async () => {
   const ids: number[] = [];
   let cutting = true;
   const cutter = (async () => {
@@ -98,7 +98,7 @@ test('cut off again and again while promotions change, subscriptions end up with
   }
   cutting = false;
   await cutter;
-  await settled();
+  await waitUntilSettled();
   for (const [index, id] of ids.entries()) {
     const [cached] = await stack.sql('select status from subscriptions.cached_promotions where promotion_id = $1', [
       id,

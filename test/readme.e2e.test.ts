@@ -1,4 +1,4 @@
-// What the README prints is what happens.
+// The curl commands of the README get the answers that it prints.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -11,7 +11,7 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => stack?.close());
 
-test('the tour works as printed on a fresh start, command by command', async () => {
+test('after a first start, every command of the tour gets the printed answer', async () => {
   const commands = readCurlCommands('A tour with curl');
   expect(commands.length).toBeGreaterThan(10);
   for (const { shell, expect: expected } of commands) {

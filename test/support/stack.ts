@@ -1,5 +1,5 @@
-// The meshes a journey runs on: the one at BASE_URL when that is set (docker compose, for instance), else the whole
-// mesh in this process on a database of its own, once over RabbitMQ and once with the messages within the process.
+// The stacks that the journeys run on. With BASE_URL it is the one at that address, for example of docker compose. Else
+// all services run in this process on a database of their own: once over RabbitMQ, once with the in-memory broker.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,11 +12,11 @@ import { startStack } from '../../local/stack.ts';
 
 export interface RunningStack {
   url: string;
-  /** Of its queues, where it is in this process and over RabbitMQ. */
+  /** Prefix of its queues; without effect with the in-memory broker, empty at BASE_URL. */
   prefix: string;
-  /** Every log line of every service, where the mesh is in this process. */
+  /** Every log line of every service. @throws at BASE_URL */
   logs(): string;
-  /** Runs SQL as the database's administrator, where the mesh is in this process. */
+  /** Runs SQL as the administrator of the database. @throws at BASE_URL */
   sql(text: string, values?: readonly unknown[]): Promise<Wire[]>;
   close(): Promise<void>;
 }
@@ -27,31 +27,31 @@ interface TestStack {
 }
 
 const { BASE_URL } = process.env;
-/** A test lets 200 clients race; on a busy machine all of them may be under way at once. */
-const roomForAll = { MAX_IN_FLIGHT: '200' };
+/** A test lets 200 clients race; on a busy machine all their requests may be in flight at once. */
+const raceSettings = { MAX_IN_FLIGHT: '200' };
 
 export const testStacks: TestStack[] = BASE_URL
   ? [{ name: `at ${BASE_URL}`, start: async () => stackAt(BASE_URL) }]
   : [
-      { name: 'over RabbitMQ', start: () => startFreshStack('rabbit', roomForAll) },
-      { name: 'with messages within the process', start: () => startFreshStack('memory', roomForAll) },
+      { name: 'over RabbitMQ', start: () => startFreshStack('rabbit', raceSettings) },
+      { name: 'with the in-memory broker', start: () => startFreshStack('memory', raceSettings) },
     ];
 
 function stackAt(url: string): RunningStack {
-  const elsewhere = () => {
-    throw new Error(`the mesh at ${url} is not in this process`);
+  const notAvailable = () => {
+    throw new Error(`The services at ${url} are not in this process`);
   };
-  return { url, prefix: '', logs: elsewhere, sql: elsewhere, close: async () => undefined };
+  return { url, prefix: '', logs: notAvailable, sql: notAvailable, close: async () => undefined };
 }
 
 export async function startFreshStack(
   transport: 'rabbit' | 'memory',
   env: NodeJS.ProcessEnv = {},
-  /** How the services reach their database, when not straight. */
+  /** Returns the URL that the services use for the database, for example one of a proxy. */
   through: (databaseUrl: string) => Promise<string> = async (databaseUrl) => databaseUrl,
 ): Promise<RunningStack> {
   const database = await createTestDatabase();
-  const dataDir = mkdtempSync(join(tmpdir(), 'promopulse-mesh-'));
+  const dataDir = mkdtempSync(join(tmpdir(), 'promopulse-stack-'));
   const prefix = uniquePrefix();
   const lines: string[] = [];
   const logDestination = new Writable({
@@ -70,13 +70,13 @@ export async function startFreshStack(
     host: '127.0.0.1',
     port: 0,
     logDestination,
-    say: () => undefined,
+    print: () => undefined,
   });
   const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2 });
   admin.on('error', () => undefined);
   const url = `http://127.0.0.1:${stack.port}`;
   await eventually(async () => {
-    if ((await client(url).get('/health')).status !== 200) throw new Error('the mesh is not healthy yet');
+    if ((await client(url).get('/health')).status !== 200) throw new Error('the services are not healthy yet');
   });
   return {
     url,

@@ -1,4 +1,4 @@
-// `npm start` as a process of its own, as a user has it: started by a test, watched from outside.
+// `npm start` as a process of its own, as a user starts it.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,21 +10,21 @@ const root = resolve(import.meta.dirname, '../..');
 export interface StartProcess {
   pid: number;
   url: string;
-  /** Everything it has written so far, on both streams. */
+  /** Its output so far, of both streams. */
   output(): string;
   signal(name: NodeJS.Signals): void;
   /** @returns the exit code, or null after a signal it did not handle */
   exited: Promise<number | null>;
 }
 
-/** Open to enter, so that root's PostgreSQL keeps its data there. */
+/** A folder that every account can enter: as root, PostgreSQL runs as another account and keeps its data there. */
 export function temporaryDataDir(): string {
   const folder = mkdtempSync(join(tmpdir(), 'promopulse-start-'));
   chmodSync(folder, 0o755);
   return folder;
 }
 
-/** Without the databases and brokers that the test run itself uses. */
+/** Starts it without DATABASE_URL and AMQP_URL of the test run; `env` may set them. */
 export function spawnStart(
   dataDir: string,
   port: number,
@@ -52,7 +52,7 @@ export function spawnStart(
   };
 }
 
-/** Command lines of running processes that name the folder, such as the PostgreSQL server on it. */
+/** Command lines of running processes that contain the folder, such as that of its PostgreSQL server. */
 export function processesNaming(folder: string): string[] {
   const lines = existsSync('/proc/self/cmdline')
     ? readdirSync('/proc').map((name) => (/^\d+$/.test(name) ? commandOf(Number(name)) : ''))

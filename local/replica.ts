@@ -33,10 +33,6 @@ interface Options {
   exits: Exit[];
 }
 
-export function createReplica(options: Options): Replica {
-  return new Replica(options);
-}
-
 /**
  * States: stopped, starting, ready, frozen, stopping; then stopped again. `#expected` says how the process may end in
  * its present state: not at all while it starts and runs, by SIGKILL after `kill` and `waitForCrash`, with exit code 0

@@ -1,4 +1,4 @@
-// The promise: the assessment of a soak tells growth from a warm-up and from normal variation.
+// The promise: the assessment of a soak distinguishes growth from a warm-up and from normal variation.
 import { describe, expect, test } from '@jest/globals';
 import { assessSeries } from '../growth.ts';
 import type { Sample } from '../linear-trend.ts';

@@ -1,35 +1,38 @@
-// What every run on the mesh of processes stands on: a clock, a folder, and the promise that whatever happens, what
-// was started is stopped, by its process id.
+// The frame of a command that starts processes (npm run chaos, soak and bench). The promise: however the run ends
+// (it returns, it throws, a signal arrives), everything that was started is stopped, by its process id.
 import { type Keep, temporaryFolder } from './servers.ts';
 
 export interface Lifecycle {
-  /** With the seconds since the start. */
+  /** Prints a line behind the seconds since the start. */
   say(line: string): void;
+  /** Prints a line as it is. */
   print(line: string): void;
   keep: Keep;
-  /** For logs and data; gone at the end unless it is kept. */
+  /** Temporary folder for logs and data. It is deleted at the end unless `keepFolder` was called. */
   folder: string;
   keepFolder(): void;
-  /** A signal has come: what was started is being stopped. */
+  /** True after a signal: what was started is being stopped. */
   isStopping(): boolean;
 }
 
-/** Ends the process with what `play` returns, with 1 if it throws, with 130 after a signal. */
-export async function runLifecycle(play: (stage: Lifecycle) => Promise<number>): Promise<never> {
-  process.setMaxListeners(0); // each process that we start is to end with us
+const exitCodeAfterSignal = 130;
+
+/** Ends the process with the exit code that `run` returns, with 1 when it throws, and with 130 after a signal. */
+export async function runLifecycle(run: (lifecycle: Lifecycle) => Promise<number>): Promise<never> {
+  process.setMaxListeners(0); // every started process adds a listener that kills it at our exit
   const startedAt = performance.now();
   const print = (line: string): void => void process.stdout.write(`${line}\n`);
   const say = (line: string): void => {
     print(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
   };
   const stops: (() => Promise<unknown>)[] = [];
-  let isKept = false;
+  let isFolderKept = false;
   let stopping: Promise<void> | undefined;
 
   function stopEverything(): Promise<void> {
     stopping ??= (async () => {
       for (let stop = stops.pop(); stop; stop = stops.pop()) {
-        await stop().catch((error: unknown) => say(`a part did not stop: ${(error as Error).message}`));
+        await stop().catch((error: unknown) => say(`cannot stop: ${(error as Error).message}`));
       }
     })();
     return stopping;
@@ -39,22 +42,22 @@ export async function runLifecycle(play: (stage: Lifecycle) => Promise<number>):
     process.on(signal, () => {
       if (stopping) return;
       say(`${signal}: stopping …`);
-      void stopEverything().then(() => process.exit(130));
+      void stopEverything().then(() => process.exit(exitCodeAfterSignal));
     });
   }
   const keep: Keep = (stop) => void stops.push(stop);
-  const stage: Lifecycle = {
+  const lifecycle: Lifecycle = {
     ...{ say, print, keep },
-    folder: temporaryFolder(keep, () => isKept),
+    folder: temporaryFolder(keep, () => isFolderKept),
     keepFolder: () => {
-      isKept = true;
+      isFolderKept = true;
     },
     isStopping: () => stopping !== undefined,
   };
-  process.exitCode = await play(stage).catch((error: Error) => {
-    if (stopping) return 130;
-    say(`the run itself failed: ${error.stack}`);
-    isKept = true;
+  process.exitCode = await run(lifecycle).catch((error: Error) => {
+    if (stopping) return exitCodeAfterSignal;
+    say(`the run failed: ${error.stack}`);
+    isFolderKept = true;
     return 1;
   });
   await stopEverything();

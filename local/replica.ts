@@ -1,151 +1,177 @@
-// One process of the mesh, started, killed and stopped by its pid. An exit that nobody asked for is written down.
+// One process of a service or of the gateway, started, killed and stopped by its process id.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const root = resolve(import.meta.dirname, '..');
-const readyWithinMs = 90_000;
-/** A service promises to end within SHUTDOWN_TIMEOUT_MS (10 s); the rest is the machine's. */
-const endsWithinMs = 15_000;
+const readyTimeoutMs = 90_000;
+/** A service ends within SHUTDOWN_TIMEOUT_MS (10 s) after SIGTERM. The rest is a margin for a busy machine. */
+const exitTimeoutMs = 15_000;
 
+/** An exit that was not requested, or a stop that did not succeed. */
 export interface Exit {
   replica: string;
+  /** Milliseconds since the epoch. */
   at: number;
   code: number | null;
   signal: string | null;
-  why: string;
-}
-
-export interface Replica {
-  name: string;
-  part: string;
-  port: number;
-  /** Where Node's inspector listens, if it does. */
-  inspector: number | undefined;
-  /** Undefined while it does not run. */
-  pid(): number | undefined;
-  /** Resolves when it says that it is ready. `script` in place of its own main.ts. */
-  start(script?: readonly string[]): Promise<void>;
-  /** Ends at once. */
-  kill(): Promise<void>;
-  /** Stops it in its tracks, and lets it go on. */
-  freeze(): void;
-  thaw(): void;
-  /** SIGTERM. @returns how long it took, in milliseconds */
-  stop(): Promise<number>;
-  /** Tells a service-main.ts to kill itself when its moment comes. @returns false when it did not in time */
-  dies(withinMs: number): Promise<boolean>;
+  reason: string;
 }
 
 interface Options {
+  /** A service, or `gateway`. */
   part: string;
+  /** Distinguishes the replicas of a part; the name is `<part>-<number>`. */
   number: number;
   port: number;
+  /** Port for Node's inspector. Undefined: no inspector. */
   inspector?: number | undefined;
   env: Record<string, string>;
   logFile: string;
-  /** Where exits that nobody asked for, and stops that went wrong, are written down. */
+  /** Unexpected exits are appended here. */
   exits: Exit[];
 }
 
-export function createReplica({ part, number, port, inspector, env, logFile, exits }: Options): Replica {
-  const name = `${part}-${number}`;
-  let child: ChildProcess | undefined;
-  let gone: Promise<void> = Promise.resolve();
-  let expected: 'no exit' | 'SIGKILL' | 'exit 0' = 'no exit';
+/**
+ * States: stopped, starting, ready, frozen, stopping; then stopped again. `#expected` says how the process may end in
+ * its present state: not at all while it starts and runs, by SIGKILL after `kill` and `waitForCrash`, with exit code 0
+ * after `stop`. Any other end is recorded in `exits`.
+ */
+export class Replica {
+  readonly name: string;
+  readonly part: string;
+  readonly port: number;
+  readonly inspector: number | undefined;
+  readonly #options: Options;
+  #child: ChildProcess | undefined;
+  #ended: Promise<void> = Promise.resolve();
+  #expected: 'no exit' | 'SIGKILL' | 'exit code 0' = 'no exit';
 
-  function judge(code: number | null, signal: string | null): void {
-    const fine = (expected === 'SIGKILL' && signal === 'SIGKILL') || (expected === 'exit 0' && code === 0);
-    if (!fine) exits.push({ replica: name, at: Date.now(), code, signal, why: `expected ${expected}` });
+  constructor(options: Options) {
+    this.name = `${options.part}-${options.number}`;
+    this.part = options.part;
+    this.port = options.port;
+    this.inspector = options.inspector;
+    this.#options = options;
   }
 
-  async function waitForReady(started: ChildProcess): Promise<void> {
-    const deadline = Date.now() + readyWithinMs;
+  /** Undefined while the process does not run. */
+  pid(): number | undefined {
+    const child = this.#child;
+    return child?.exitCode === null && child.signalCode === null ? child.pid : undefined;
+  }
+
+  /**
+   * Resolves when `/health/ready` answers 200.
+   * @param script Node's arguments in place of the part's own main.ts
+   * @throws Error when the process ends or is not ready within 90 s
+   */
+  async start(script: readonly string[] = [`services/${this.part}/src/main.ts`]): Promise<void> {
+    const child = this.#spawn(script);
+    this.#child = child;
+    this.#expected = 'no exit';
+    const killAtExit = (): void => void child.kill('SIGKILL');
+    process.once('exit', killAtExit);
+    this.#ended = new Promise((settle) => {
+      child.once('exit', (code, signal) => {
+        process.off('exit', killAtExit);
+        this.#checkExit(code, signal);
+        settle();
+      });
+    });
+    await this.#waitForReady(child);
+  }
+
+  /** SIGKILL. */
+  kill(): Promise<void> {
+    return this.#end('SIGKILL');
+  }
+
+  /** SIGSTOP: the process keeps its connections and locks but does nothing. */
+  freeze(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  /** SIGCONT. */
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** SIGTERM. @returns the time until the exit, in milliseconds */
+  async stop(): Promise<number> {
+    const startedAt = performance.now();
+    await this.#end('SIGTERM');
+    return performance.now() - startedAt;
+  }
+
+  /** SIGUSR2: tells a crash-main.ts to kill itself at its crash point. @returns whether it did so in time */
+  async waitForCrash(timeoutMs: number): Promise<boolean> {
+    this.#expected = 'SIGKILL';
+    this.#child?.kill('SIGUSR2');
+    const crashed = await Promise.race([this.#ended.then(() => true), sleep(timeoutMs, false)]);
+    if (!crashed) this.#expected = 'no exit';
+    return crashed;
+  }
+
+  #spawn(script: readonly string[]): ChildProcess {
+    const { inspector, env, logFile, port } = this.#options;
+    const log = openSync(logFile, 'a', 0o600);
+    const inspectorFlags = inspector ? [`--inspect=127.0.0.1:${inspector}`, '--inspect-publish-uid=http'] : [];
+    const child = spawn(process.execPath, [...inspectorFlags, ...script], {
+      cwd: root,
+      env: { ...inheritedEnvironment(), ...env, PORT: String(port) },
+      stdio: ['ignore', log, log],
+      // A session of its own: Ctrl-C in the terminal reaches only the parent process, which stops replicas in order.
+      detached: true,
+    });
+    closeSync(log);
+    return child;
+  }
+
+  #checkExit(code: number | null, signal: string | null): void {
+    const isExpected =
+      (this.#expected === 'SIGKILL' && signal === 'SIGKILL') || (this.#expected === 'exit code 0' && code === 0);
+    if (!isExpected) this.#record(code, signal, `expected ${this.#expected}`);
+  }
+
+  #record(code: number | null, signal: string | null, reason: string): void {
+    this.#options.exits.push({ replica: this.name, at: Date.now(), code, signal, reason });
+  }
+
+  async #waitForReady(child: ChildProcess): Promise<void> {
+    const deadline = Date.now() + readyTimeoutMs;
     while (Date.now() < deadline) {
-      if (started.exitCode !== null || started.signalCode !== null) throw new Error(`${name} ended while it started`);
-      if (await isReady(port)) return;
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${this.name} ended while it started`);
+      if (await isReady(this.port)) return;
       await sleep(100);
     }
-    throw new Error(`${name} was not ready within ${readyWithinMs / 1_000} s`);
+    throw new Error(`${this.name} was not ready within ${readyTimeoutMs / 1_000} s`);
   }
 
-  async function end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-    if (!child?.pid) return;
-    expected = signal === 'SIGKILL' ? 'SIGKILL' : 'exit 0';
-    child.kill(signal);
-    child.kill('SIGCONT'); // frozen, it would not hear it
-    const inTime = await Promise.race([gone.then(() => true), sleep(endsWithinMs, false)]);
+  async #end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    if (!this.#child?.pid) return;
+    this.#expected = signal === 'SIGKILL' ? 'SIGKILL' : 'exit code 0';
+    this.#child.kill(signal);
+    this.#child.kill('SIGCONT'); // a frozen process handles no SIGTERM
+    const inTime = await Promise.race([this.#ended.then(() => true), sleep(exitTimeoutMs, false)]);
     if (inTime) return;
-    exits.push({
-      replica: name,
-      at: Date.now(),
-      code: null,
-      signal: null,
-      why: `still there ${endsWithinMs} ms later`,
-    });
-    child.kill('SIGKILL');
-    await gone;
+    this.#record(null, null, `still running ${exitTimeoutMs} ms after ${signal}`);
+    this.#child.kill('SIGKILL');
+    await this.#ended;
   }
-
-  return {
-    name,
-    part,
-    port,
-    inspector,
-    pid: () => (child?.exitCode === null && child.signalCode === null ? child.pid : undefined),
-    start: async (script = [`services/${part}/src/main.ts`]) => {
-      const log = openSync(logFile, 'a', 0o600);
-      // A session of its own, so that the terminal's Ctrl-C reaches only us and it is stopped in order.
-      const inspected = inspector ? [`--inspect=127.0.0.1:${inspector}`, '--inspect-publish-uid=http'] : [];
-      const started = spawn(process.execPath, [...inspected, ...script], {
-        cwd: root,
-        env: { ...inherited(), ...env, PORT: String(port) },
-        stdio: ['ignore', log, log],
-        detached: true,
-      });
-      closeSync(log);
-      child = started;
-      expected = 'no exit';
-      const killAtExit = (): void => void started.kill('SIGKILL');
-      process.once('exit', killAtExit);
-      gone = new Promise((settle) => {
-        started.once('exit', (code, signal) => {
-          process.off('exit', killAtExit);
-          judge(code, signal);
-          settle();
-        });
-      });
-      await waitForReady(started);
-    },
-    kill: () => end('SIGKILL'),
-    freeze: () => void child?.kill('SIGSTOP'),
-    thaw: () => void child?.kill('SIGCONT'),
-    stop: async () => {
-      const before = performance.now();
-      await end('SIGTERM');
-      return performance.now() - before;
-    },
-    dies: async (withinMs) => {
-      expected = 'SIGKILL';
-      child?.kill('SIGUSR2');
-      const died = await Promise.race([gone.then(() => true), sleep(withinMs, false)]);
-      if (!died) expected = 'no exit';
-      return died;
-    },
-  };
 }
 
-/** Nothing of the caller's environment may configure the mesh. */
-function inherited(): Record<string, string> {
+/** The caller's environment must not configure the services. */
+function inheritedEnvironment(): Record<string, string> {
   return { PATH: process.env.PATH ?? '', NODE_ENV: 'production', TZ: 'UTC' };
 }
 
 async function isReady(port: number): Promise<boolean> {
   try {
-    const answer = await fetch(`http://127.0.0.1:${port}/health/ready`, { signal: AbortSignal.timeout(2_000) });
-    await answer.arrayBuffer();
-    return answer.status === 200;
+    const response = await fetch(`http://127.0.0.1:${port}/health/ready`, { signal: AbortSignal.timeout(2_000) });
+    await response.arrayBuffer();
+    return response.status === 200;
   } catch {
     return false;
   }

@@ -1,4 +1,4 @@
-// The real PostgreSQL and RabbitMQ of a run, and the ways to take them away and bring them back.
+// The real PostgreSQL and RabbitMQ of a run, with the operations that stop, crash and start them again.
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -10,24 +10,25 @@ import { commandOf } from './processes.ts';
 import { findRabbit, type LocalRabbit, startLocalRabbit } from './rabbitmq.ts';
 
 type Say = (line: string) => void;
-/** Handed every stop as soon as there is something to stop; called in the reverse order. */
+/** Registers a function that stops what was just started. At the end all of them run, in reverse order. */
 export type Keep = (stop: () => Promise<unknown>) => void;
 
 export interface Postgres {
-  /** Of the administrator, past every proxy. */
+  /** The administrator's URL; it bypasses every proxy. */
   url(): string;
   port(): number;
-  /** What it keeps and writes: data and log. */
+  /** What the server writes: its data directory and its log file. */
   paths(): string[];
   /**
-   * Fast: transactions are rolled back, connections cut. Immediate: as in a crash, the log is replayed. Kill: the
-   * first process dies alone, by SIGKILL, and the others find themselves orphans.
+   * `fast`: the server rolls back transactions and closes connections. `immediate`: it ends without a checkpoint, as
+   * in a crash, and replays its log at the next start. `kill`: SIGKILL to the postmaster alone, which leaves its
+   * child processes orphaned.
    */
   stop(how: 'fast' | 'immediate' | 'kill'): Promise<void>;
   start(): Promise<void>;
 }
 
-/** Open to enter: as root the servers run as other accounts. */
+/** Other accounts may enter the folder: as root the servers run as accounts of their own. */
 export function temporaryFolder(keep: Keep, isKept: () => boolean): string {
   const folder = mkdtempSync(join(tmpdir(), 'promopulse-chaos-'));
   chmodSync(folder, 0o755);
@@ -39,6 +40,7 @@ export function temporaryFolder(keep: Keep, isKept: () => boolean): string {
 
 export async function startPostgres(folder: string, say: Say, keep: Keep): Promise<Postgres> {
   const dataDir = join(folder, 'postgres');
+  // Chaos ends the server on purpose, which is no news.
   const start = async (port: number): Promise<LocalPostgres> =>
     await startLocalPostgres({ dataDir, port, durable: true, print: say, onUnexpectedExit: () => undefined });
   let server = await start(await freePort());
@@ -53,7 +55,7 @@ export async function startPostgres(folder: string, say: Say, keep: Keep): Promi
     paths: () => [server.dataDir, server.logFile],
     stop: async (how) => {
       if (how === 'fast') await server.stop();
-      else await endAtOnce(server.dataDir, how === 'kill' ? 'SIGKILL' : 'SIGQUIT');
+      else await signalPostmaster(server.dataDir, how === 'kill' ? 'SIGKILL' : 'SIGQUIT');
     },
     start: async () => {
       server = await start(server.port);
@@ -61,17 +63,18 @@ export async function startPostgres(folder: string, say: Say, keep: Keep): Promi
   };
 }
 
-/** To the server whose number is in its own pid file: no tidy end, no checkpoint. */
-async function endAtOnce(dataDir: string, signal: 'SIGQUIT' | 'SIGKILL'): Promise<void> {
+/** Signals the process of the server's pid file and waits until it has ended. */
+async function signalPostmaster(dataDir: string, signal: 'SIGQUIT' | 'SIGKILL'): Promise<void> {
   const pid = Number(readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n')[0]);
   process.kill(pid, signal);
   while (commandOf(pid) !== '') await sleep(20);
 }
 
+/** @throws Error when RabbitMQ is not installed and cannot be installed */
 export async function startRabbit(folder: string, say: Say, keep: Keep): Promise<LocalRabbit> {
   if (!findRabbit()) {
     if (!canAptInstall()) {
-      throw new Error('rabbitmq-server is not installed (as root on Debian and Ubuntu it is installed when absent)');
+      throw new Error('rabbitmq-server is not installed (on Debian and Ubuntu, as root, the command installs it)');
     }
     await aptInstall(['rabbitmq-server'], say);
   }

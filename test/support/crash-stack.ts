@@ -1,5 +1,5 @@
-// The mesh for crash points: each service a process that can be told where to fail, started again on its port when it
-// has died, behind a gateway in this process.
+// The stack for the tests of crash points: each service is a process with crash points, and is started again on its
+// port after it has died. The gateway runs in the test's own process.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,28 +13,34 @@ import { freePort } from '../../local/ports.ts';
 import { startGateway } from '../../services/gateway/src/app.ts';
 import type { CrashReport } from '../../tools/chaos/crash-main.ts';
 import type { CrashPlan } from '../../tools/chaos/crash-points.ts';
-import { type Facts, waitForQuiet } from '../../tools/chaos/database-state.ts';
+import { type DatabaseState, waitForQuiet } from '../../tools/chaos/database-state.ts';
 
 export interface CrashStack {
-  /** Where a client enters. */
+  /** Where a client sends its requests. */
   url: string;
-  /** @returns who has reached the point so far, by request id */
+  /** @returns the request ids that have reached the point; the list grows */
   arm(service: ServiceName, plan: CrashPlan): Promise<readonly string[]>;
-  /** @returns the signal or the code that a process ended with */
-  death(service: ServiceName): Promise<unknown>;
+  /** @returns the signal or the exit code that the process ended with; `still running` after 20 s */
+  exitOf(service: ServiceName): Promise<unknown>;
   restart(service: ServiceName): Promise<void>;
-  /** What there is once every outbox is empty and every projection has caught up; throws when that takes half a minute. */
-  quiet(): Promise<Facts>;
+  /**
+   * Waits until every outbox is empty and the projections equal their owners.
+   * @throws Error when that takes more than 30 s
+   */
+  waitForQuiet(): Promise<DatabaseState>;
+  /** Runs a statement as the administrator. */
   sql(text: string, values: readonly unknown[]): Promise<void>;
   close(): Promise<void>;
 }
 
-interface Running {
+interface ServiceProcess {
   child: ChildProcess;
   ended: Promise<unknown>;
 }
 
 const main = new URL('../../tools/chaos/crash-main.ts', import.meta.url);
+const exitTimeoutMs = 20_000;
+const stopTimeoutMs = 15_000;
 
 export async function startCrashStack(): Promise<CrashStack> {
   const database = await createTestDatabase();
@@ -43,7 +49,7 @@ export async function startCrashStack(): Promise<CrashStack> {
   for (const _ of services) ports.push(await freePort(undefined, ports));
   const urlOf = (service: ServiceName): string => `http://127.0.0.1:${ports[services.indexOf(service)]}`;
   const urls = serviceUrls(urlOf);
-  const processes = new Map<ServiceName, Running>();
+  const processes = new Map<ServiceName, ServiceProcess>();
 
   async function start(service: ServiceName): Promise<void> {
     const env = {
@@ -52,7 +58,7 @@ export async function startCrashStack(): Promise<CrashStack> {
       PORT: new URL(urlOf(service)).port,
       LOG_LEVEL: 'silent',
       DATABASE_URL: database.urlFor(service),
-      // All requests of a test wait within their transactions at once.
+      // All requests of a test wait inside their transactions at the same time.
       DATABASE_POOL_MAX: '12',
       AMQP_URL: amqpUrl(),
       AMQP_PREFIX: prefix,
@@ -65,26 +71,13 @@ export async function startCrashStack(): Promise<CrashStack> {
     const child = fork(main, [service], { env, execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     const ended = once(child, 'exit').then(([code, signal]) => (signal ?? code) as unknown);
     processes.set(service, { child, ended });
-    await eventually(
-      async () => {
-        const answer = await fetch(`${urlOf(service)}/health/ready`, { signal: AbortSignal.timeout(2_000) });
-        await answer.arrayBuffer();
-        if (answer.status !== 200) throw new Error(`${service} answers ${answer.status}`);
-      },
-      { timeoutMs: 90_000, everyMs: 20 },
-    );
+    await eventually(() => checkReady(service, urlOf(service)), { timeoutMs: 90_000, everyMs: 20 });
   }
 
-  const running = (service: ServiceName): Running => processes.get(service) as Running;
+  const processOf = (service: ServiceName): ServiceProcess => processes.get(service) as ServiceProcess;
   await Promise.all(services.map(start));
-  // The first reading of the owners' snapshots would bring back an event that was lost, and so hide it.
-  await eventually(
-    async () => {
-      const { projections } = (await client(urlOf('subscriptions')).get('/health')).body;
-      if (!projections.users?.reconciled || !projections.promotions?.reconciled) throw new Error('not reconciled yet');
-    },
-    { timeoutMs: 30_000 },
-  );
+  // The first reconciliation would restore a lost event, and so hide the loss: it must be over before the first test.
+  await eventually(() => checkReconciled(urlOf('subscriptions')), { timeoutMs: 30_000 });
   const gateway = await startGateway({
     ...urls,
     HOST: '127.0.0.1',
@@ -96,7 +89,7 @@ export async function startCrashStack(): Promise<CrashStack> {
   return {
     url: gateway.url,
     arm: async (service, plan) => {
-      const { child } = running(service);
+      const { child } = processOf(service);
       const reached: string[] = [];
       const armed = Promise.withResolvers<void>();
       child.removeAllListeners('message').on('message', (report: CrashReport) => {
@@ -107,27 +100,41 @@ export async function startCrashStack(): Promise<CrashStack> {
       await armed.promise;
       return reached;
     },
-    death: (service) => Promise.race([running(service).ended, sleep(20_000, 'it lives', { ref: false })]),
+    exitOf: (service) =>
+      Promise.race([processOf(service).ended, sleep(exitTimeoutMs, 'still running', { ref: false })]),
     restart: start,
-    quiet: async () => {
-      const place = { rabbit: { url: amqpUrl() }, prefix, databaseUrl: () => database.adminUrl };
-      const { facts, quietAfterMs } = await waitForQuiet(place, { everyMs: 50, withinMs: 30_000 });
-      if (quietAfterMs === undefined) throw new Error('an outbox or a projection stays behind');
-      return facts;
+    waitForQuiet: async () => {
+      const source = { rabbit: { url: amqpUrl() }, prefix, databaseUrl: () => database.adminUrl };
+      const { databaseState, quietAfterMs } = await waitForQuiet(source, { everyMs: 50, timeoutMs: 30_000 });
+      if (quietAfterMs === undefined) throw new Error('an outbox is not empty, or a projection differs from its owner');
+      return databaseState;
     },
     sql: (text, values) =>
       withClient(database.adminUrl, (admin) => admin.query(text, [...values])).then(() => undefined),
     close: async () => {
       await gateway.close();
-      await Promise.all(
-        [...processes.values()].map(async ({ child, ended }) => {
-          child.kill('SIGTERM');
-          await Promise.race([ended, sleep(15_000, undefined, { ref: false })]);
-          child.kill('SIGKILL');
-        }),
-      );
+      await Promise.all([...processes.values()].map(stop));
       await database.drop();
       await deleteTopology(prefix);
     },
   };
+}
+
+/** @throws Error unless the service is ready */
+async function checkReady(service: ServiceName, url: string): Promise<void> {
+  const response = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(2_000) });
+  await response.arrayBuffer();
+  if (response.status !== 200) throw new Error(`${service} answers ${response.status}`);
+}
+
+/** @throws Error unless subscriptions has read the snapshots of both owners */
+async function checkReconciled(url: string): Promise<void> {
+  const { projections } = (await client(url).get('/health')).body;
+  if (!projections.users?.reconciled || !projections.promotions?.reconciled) throw new Error('not reconciled yet');
+}
+
+async function stop({ child, ended }: ServiceProcess): Promise<void> {
+  child.kill('SIGTERM');
+  await Promise.race([ended, sleep(stopTimeoutMs, undefined, { ref: false })]);
+  child.kill('SIGKILL');
 }

@@ -11,7 +11,7 @@ import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { developmentKeys } from '../../local/development-keys.ts';
 import { freePort } from '../../local/ports.ts';
 import type { LocalRabbit } from '../../local/rabbitmq.ts';
-import { createReplica, type Exit } from '../../local/replica.ts';
+import { type Exit, Replica } from '../../local/replica.ts';
 import { type Keep, type Postgres, startPostgres, startRabbit } from '../../local/servers.ts';
 import { promotions } from '../../services/promotions/src/service.ts';
 import { subscriptions } from '../../services/subscriptions/src/service.ts';
@@ -146,7 +146,7 @@ export async function startParts(
   const exits: Exit[] = [];
   const started: Record<string, Started> = {};
   for (const part of parts) {
-    const replica = createReplica({
+    const replica = new Replica({
       part,
       number: 1,
       port: ports[part] ?? 0,

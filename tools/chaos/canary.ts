@@ -1,5 +1,5 @@
-// Personal data that can be recognised wherever it goes: every email and every phone of a run carries a mark of that
-// run. Afterwards nothing but the requests themselves, and the answers to their own callers, may have seen it.
+// Personal data that can be recognised: every email and every phone of a run contains a mark of that run. The promise:
+// after the run the mark is only in the requests themselves and in the responses to their own callers.
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { withClient } from '@promopulse/shared/database/provision';
@@ -10,16 +10,17 @@ import type { Random } from './random.ts';
 import type { Stack } from './stack.ts';
 
 export interface Canary {
-  /** Lower-case letters, in every email. */
+  /** Lower-case letters that every email contains. */
   mark: string;
-  /** The first eleven digits of every phone: too many to come up by chance in a time or an id. */
+  /** The first eleven digits of every phone: too many to occur by chance in a time or an id. */
   digits: string;
 }
 
-/** Some text of what is searched, and what to call the place. */
-export interface Place {
-  kind: 'file' | 'row' | 'dead letter' | 'error answer';
-  where: string;
+/** A piece of text to search, and where it was found. */
+export interface SearchedText {
+  source: 'file' | 'row' | 'dead letter' | 'error response';
+  /** A path, a table's name, or an id. */
+  location: string;
   text: string;
 }
 
@@ -33,72 +34,72 @@ export function emailOf({ mark }: Canary, number: number): string {
   return `${mark}.${number}@example.com`;
 }
 
-/** In E.164, not always another one. */
+/** In E.164 format. Phones repeat after 10,000 numbers. */
 export function phoneOf({ digits }: Canary, number: number): string {
   return `+${digits}${String(number % 10_000).padStart(4, '0')}`;
 }
 
-/** A kind of place of which there was nothing to see is a breach too: then the search itself is broken. */
+/** @param requiredSources a source without any text is a breach, because then the search itself does not work */
 export async function checkCanary(
   { mark, digits }: Canary,
-  places: AsyncIterable<Place> | Iterable<Place>,
-  wanted: readonly Place['kind'][] = ['file', 'row', 'error answer'],
+  texts: AsyncIterable<SearchedText> | Iterable<SearchedText>,
+  requiredSources: readonly SearchedText['source'][] = ['file', 'row', 'error response'],
 ): Promise<Check> {
-  const seen = new Map<Place['kind'], number>();
+  const counts = new Map<SearchedText['source'], number>();
   const breaches: string[] = [];
-  for await (const { kind, where, text } of places) {
-    seen.set(kind, (seen.get(kind) ?? 0) + 1);
+  for await (const { source, location, text } of texts) {
+    counts.set(source, (counts.get(source) ?? 0) + 1);
     const lower = text.toLowerCase();
     for (const secret of [mark, digits]) {
       const at = lower.indexOf(secret);
       if (at < 0) continue;
-      const around = text.slice(Math.max(0, at - 80), at + 80).replace(/[^\x20-\x7e]+/g, ' ');
-      breaches.push(`${kind} ${where}: … ${around} …`);
+      const excerpt = text.slice(Math.max(0, at - 80), at + 80).replace(/[^\x20-\x7e]+/g, ' ');
+      breaches.push(`${source} ${location}: … ${excerpt} …`);
     }
   }
-  for (const kind of wanted) if (!seen.has(kind)) breaches.push(`nothing was searched: ${kind}`);
-  const looked = [...seen].map(([kind, count]) => `${count} × ${kind}`).join(', ');
-  return { promise: 'no email and no phone in the clear anywhere', looked, breaches };
+  for (const source of requiredSources) if (!counts.has(source)) breaches.push(`no text was searched: ${source}`);
+  const examined = [...counts].map(([source, count]) => `${count} × ${source}`).join(', ');
+  return { promise: 'no email and no phone in the clear anywhere', examined, breaches };
 }
 
-/** All that a mesh leaves behind. */
-export async function* everywhere(stack: Stack, history: readonly Attempt[]): AsyncGenerator<Place> {
-  yield* inAnswers(history);
-  yield* await inRows(stack.databaseUrl());
-  yield* await inDeadLetters(stack.rabbit.url, stack.prefix);
-  yield* inFiles(stack.paths());
+/** Everything that a run leaves behind. */
+export async function* allTexts(stack: Stack, history: readonly Attempt[]): AsyncGenerator<SearchedText> {
+  yield* textsInErrorResponses(history);
+  yield* await textsInRows(stack.databaseUrl());
+  yield* await textsInDeadLetters(stack.rabbit.url, stack.prefix);
+  yield* textsInFiles(stack.paths());
 }
 
-/** Everything that was written under these paths: logs, and the data of the servers, byte by byte. */
-export function* inFiles(paths: readonly string[]): Generator<Place> {
+/** Every file under these paths, byte by byte: logs, and the data of the servers. */
+export function* textsInFiles(paths: readonly string[]): Generator<SearchedText> {
   for (const path of paths) {
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found?.isDirectory()) yield* inFiles(readdirSync(path).map((name) => join(path, name)));
-    else if (found?.isFile()) yield* piecesOf(path);
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats?.isDirectory()) yield* textsInFiles(readdirSync(path).map((name) => join(path, name)));
+    else if (stats?.isFile()) yield* chunksOf(path);
   }
 }
 
-const pieceBytes = 16 * 2 ** 20;
-/** What straddles the border of two pieces is in the second one whole. */
+const chunkBytes = 16 * 2 ** 20;
+/** Consecutive chunks overlap, so text on the boundary of two chunks is complete in the second one. */
 const overlapBytes = 64;
 
-function* piecesOf(where: string): Generator<Place> {
-  const file = openIfThere(where);
+function* chunksOf(location: string): Generator<SearchedText> {
+  const file = openIfPresent(location);
   if (file === undefined) return;
   try {
-    const buffer = Buffer.alloc(pieceBytes);
-    for (let from = 0; ; from += pieceBytes - overlapBytes) {
-      const length = readSync(file, buffer, 0, pieceBytes, from);
-      if (length > 0) yield { kind: 'file', where, text: buffer.toString('latin1', 0, length) };
-      if (length < pieceBytes) return;
+    const buffer = Buffer.alloc(chunkBytes);
+    for (let position = 0; ; position += chunkBytes - overlapBytes) {
+      const length = readSync(file, buffer, 0, chunkBytes, position);
+      if (length > 0) yield { source: 'file', location, text: buffer.toString('latin1', 0, length) };
+      if (length < chunkBytes) return;
     }
   } finally {
     closeSync(file);
   }
 }
 
-/** A running server takes files away between the listing and the reading. */
-function openIfThere(path: string): number | undefined {
+/** A running server may delete a file between the listing and the reading. */
+function openIfPresent(path: string): number | undefined {
   try {
     return openSync(path, 'r');
   } catch (error) {
@@ -107,31 +108,35 @@ function openIfThere(path: string): number | undefined {
   }
 }
 
-/** Every row of every table of every schema that is not PostgreSQL's own. */
-export async function inRows(databaseUrl: string): Promise<Place[]> {
+/** Every row of every table outside PostgreSQL's own schemas. */
+export async function textsInRows(databaseUrl: string): Promise<SearchedText[]> {
   return await withClient(databaseUrl, async (client) => {
     const { rows: tables } = await client.query<{ name: string }>(
       `select format('%I.%I', schemaname, tablename) as name from pg_tables
        where schemaname not in ('pg_catalog', 'information_schema')`,
     );
-    const places: Place[] = [];
+    const texts: SearchedText[] = [];
     for (const { name } of tables) {
       const { rows } = await client.query<{ text: string }>(`select to_jsonb(t)::text as text from ${name} t`);
-      places.push(...rows.map(({ text }) => ({ kind: 'row' as const, where: name, text })));
+      texts.push(...rows.map(({ text }) => ({ source: 'row' as const, location: name, text })));
     }
-    return places;
+    return texts;
   });
 }
 
-export async function inDeadLetters(amqpUrl: string, prefix: string): Promise<Place[]> {
-  const letters = await openRabbitDeadLetters(amqpUrl, { prefix });
-  const found = await letters.list().finally(() => letters.close());
-  return found.map((letter) => ({ kind: 'dead letter', where: letter.id, text: JSON.stringify(letter) }));
+export async function textsInDeadLetters(amqpUrl: string, prefix: string): Promise<SearchedText[]> {
+  const store = await openRabbitDeadLetters(amqpUrl, { prefix });
+  const deadLetters = await store.list().finally(() => store.close());
+  return deadLetters.map((deadLetter) => ({
+    source: 'dead letter',
+    location: deadLetter.id,
+    text: JSON.stringify(deadLetter),
+  }));
 }
 
-/** Headers and bodies. */
-export function inAnswers(history: readonly Attempt[]): Place[] {
-  return history.flatMap(({ requestId, said }) =>
-    said === undefined ? [] : [{ kind: 'error answer' as const, where: requestId, text: said }],
+/** Headers and bodies of the error responses. */
+export function textsInErrorResponses(history: readonly Attempt[]): SearchedText[] {
+  return history.flatMap(({ requestId, errorText }) =>
+    errorText === undefined ? [] : [{ source: 'error response' as const, location: requestId, text: errorText }],
   );
 }

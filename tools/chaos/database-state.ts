@@ -1,10 +1,10 @@
-// What the databases and the broker say once everything is quiet: read past every link, as the administrator.
+// The state of the databases and of the broker's dead letters, read as the administrator, bypassing every proxy.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ServiceName, services } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
-import type { Stack } from './stack.ts';
 
+/** A row of an outbox. */
 export interface RecordedEvent {
   service: ServiceName;
   name: string;
@@ -36,80 +36,36 @@ interface SubscriptionRow {
   created_at: Date;
 }
 
-export interface Facts {
+export interface DatabaseState {
   users: UserRow[];
   promotions: PromotionRow[];
   subscriptions: SubscriptionRow[];
   knownUsers: { id: number; version: number; deleted: boolean }[];
   cachedPromotions: { id: number; version: number; status: string }[];
-  /** How often an event was set aside, by what the projections wrote down. */
+  /** How often a dead-lettered event invalidated a projection. */
   invalidations: number;
   events: RecordedEvent[];
   migrations: { service: ServiceName; names: string[] }[];
+  /** Routing key and reason of each dead letter. */
   deadLetters: string[];
 }
 
-export interface ShownUser {
-  id: number;
-  email: string;
-  phone?: string;
-}
-
-/** What only the API can say. */
-export interface Shown {
-  users: ShownUser[];
-  /** Of each promotion, by `GET /subscriptions`: how many, and how many of them active. */
-  totals: { promotion_id: number; all: number; active: number }[];
-}
-
-const askedAtOnce = 8;
-
-/** Of a mesh that is quiet: an answer other than 200 is asked for again, for up to 30 s. */
-export async function readShown(url: string, { users, promotions }: Facts): Promise<Shown> {
-  const totalOf = async (query: string): Promise<number> =>
-    (await get<{ total: number }>(`${url}/subscriptions?limit=1&${query}`)).total;
-  return {
-    users: await inParallel(users, ({ id }) => get<ShownUser>(`${url}/users/${id}`)),
-    totals: await inParallel(promotions, async ({ id }) => ({
-      promotion_id: id,
-      all: await totalOf(`promotion_id=${id}`),
-      active: await totalOf(`promotion_id=${id}&is_active=true`),
-    })),
-  };
-}
-
-async function inParallel<Item, Result>(items: readonly Item[], work: (item: Item) => Promise<Result>) {
-  const left = items.entries();
-  const results: Result[] = [];
-  const one = async (): Promise<void> => {
-    for (const [index, item] of left) results[index] = await work(item);
-  };
-  await Promise.all(Array.from({ length: askedAtOnce }, one));
-  return results;
-}
-
-async function get<Body>(url: string): Promise<Body> {
-  for (const deadline = Date.now() + 30_000; ; ) {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) });
-    const body = (await answer.json()) as Body;
-    if (answer.status === 200) return body;
-    if (Date.now() > deadline) throw new Error(`${answer.status} from ${url} while the mesh is quiet`);
-    await sleep(500);
-  }
-}
-
-interface Place extends Pick<Stack, 'prefix' | 'databaseUrl'> {
+/** Where the state is read. */
+export interface StateSource {
   rabbit: { url: string };
+  /** Prefix of the exchange and queue names. */
+  prefix: string;
+  databaseUrl(): string;
 }
 
-async function readFacts(stack: Place): Promise<Facts> {
-  const letters = await openRabbitDeadLetters(stack.rabbit.url, { prefix: stack.prefix });
-  const deadLetters = (await letters.list()).map(({ routingKey, reason }) => `${routingKey}: ${reason}`);
-  await letters.close();
-  return await withClient(stack.databaseUrl(), async (client) => {
+async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): Promise<DatabaseState> {
+  const store = await openRabbitDeadLetters(rabbit.url, { prefix });
+  const deadLetters = (await store.list()).map(({ routingKey, reason }) => `${routingKey}: ${reason}`);
+  await store.close();
+  return await withClient(databaseUrl(), async (client) => {
     const all = async <Row extends object>(text: string): Promise<Row[]> => (await client.query<Row>(text)).rows;
     const events: RecordedEvent[] = [];
-    const migrations: Facts['migrations'] = [];
+    const migrations: DatabaseState['migrations'] = [];
     for (const service of services) {
       const columns = 'name, subject, data, request_id, created_at, published_at is not null as published';
       const rows = await all<Omit<RecordedEvent, 'service'>>(`select ${columns} from ${service}.outbox order by id`);
@@ -136,38 +92,38 @@ async function readFacts(stack: Place): Promise<Facts> {
   });
 }
 
-/** What the projections hold differently from their owners, one line per row. */
-export function differences({ users, promotions, knownUsers, cachedPromotions }: Facts): string[] {
+/** Compares the projections with their owners. @returns one line for each row that differs */
+export function projectionDifferences({ users, promotions, knownUsers, cachedPromotions }: DatabaseState): string[] {
   const owned = [
     ...users.map(({ id, version }) => `user ${id} version ${version}`),
     ...promotions.map(({ id, version, status }) => `promotion ${id} version ${version} ${status}`),
   ];
-  const remembered = [
+  const projected = [
     ...knownUsers.map(({ id, version, deleted }) => `user ${id} version ${version}${deleted ? ' deleted' : ''}`),
     ...cachedPromotions.map(({ id, version, status }) => `promotion ${id} version ${version} ${status}`),
   ];
-  const [left, right] = [new Set(owned), new Set(remembered)];
+  const [ownedLines, projectedLines] = [new Set(owned), new Set(projected)];
   return [
-    ...owned.filter((line) => !right.has(line)).map((line) => `owner has, projection has not: ${line}`),
-    ...remembered.filter((line) => !left.has(line)).map((line) => `projection has, owner has not: ${line}`),
+    ...owned.filter((line) => !projectedLines.has(line)).map((line) => `only in the owner: ${line}`),
+    ...projected.filter((line) => !ownedLines.has(line)).map((line) => `only in the projection: ${line}`),
   ];
 }
 
-/** Nothing waits any more: outboxes published, projections caught up. */
-function isQuiet(facts: Facts): boolean {
-  return facts.events.every(({ published }) => published) && differences(facts).length === 0;
+/** Every outbox is published and the projections equal their owners. */
+function isQuiet(state: DatabaseState): boolean {
+  return state.events.every(({ published }) => published) && projectionDifferences(state).length === 0;
 }
 
-/** Call it once nobody writes any more. `quietAfterMs` is undefined when the mesh is not quiet within `withinMs`. */
+/** Call it after the last write. `quietAfterMs` is undefined when the services are not quiet within `timeoutMs`. */
 export async function waitForQuiet(
-  stack: Place,
-  { everyMs = 500, withinMs = 60_000 } = {},
-): Promise<{ facts: Facts; quietAfterMs: number | undefined }> {
-  const since = Date.now();
+  source: StateSource,
+  { everyMs = 500, timeoutMs = 60_000 } = {},
+): Promise<{ databaseState: DatabaseState; quietAfterMs: number | undefined }> {
+  const startedAt = Date.now();
   for (;;) {
-    const facts = await readFacts(stack);
-    if (isQuiet(facts)) return { facts, quietAfterMs: Date.now() - since };
-    if (Date.now() - since > withinMs) return { facts, quietAfterMs: undefined };
+    const databaseState = await readDatabaseState(source);
+    if (isQuiet(databaseState)) return { databaseState, quietAfterMs: Date.now() - startedAt };
+    if (Date.now() - startedAt > timeoutMs) return { databaseState, quietAfterMs: undefined };
     await sleep(everyMs);
   }
 }

@@ -1,37 +1,42 @@
-// Nobody subscribes to an ended promotion: not after an end that was answered with `applied`, and never beyond the
-// lease. Judged by the rows themselves, so that an acceptance whose answer was lost counts too.
+// The check that an ended promotion gets no subscription: none at all after an end that was answered with `applied`,
+// and none beyond the lease in any case. It uses the rows, so a subscription whose response was lost counts too.
 import type { Check } from './checks.ts';
-import type { Facts } from './database-state.ts';
-import { type Attempt, describe, isSuccess } from './history.ts';
+import type { DatabaseState } from './database-state.ts';
+import { type Attempt, describeAttempt, idInPath, isSuccess } from './history.ts';
 
+/** FRESHNESS_LEASE_MS of subscriptions. */
 const leaseMs = 5_000;
-/** What the lease does not cover: a replica's statement under way when it ran out. */
+/** Allowed beyond the lease: a statement that began within it may commit a little later. */
 const graceMs = 2_000;
 
-export function checkEnds(history: readonly Attempt[], { events, subscriptions }: Facts): Check {
+export function checkEndedPromotions(history: readonly Attempt[], { events, subscriptions }: DatabaseState): Check {
   const attempts = new Map(history.map((attempt) => [attempt.requestId, attempt]));
-  const requestOf = new Map(
+  const requestIds = new Map(
     events.filter(({ name }) => name === 'subscription.created').map(({ data, request_id }) => [data.id, request_id]),
   );
   const ends = new Map(
     history
       .filter((attempt) => attempt.kind === 'end' && isSuccess(attempt))
-      .map((attempt) => [Number(attempt.path.split('/')[2]), attempt]),
+      .map((attempt) => [idInPath(attempt), attempt]),
   );
   const breaches: string[] = [];
-  let latest = Number.NEGATIVE_INFINITY;
+  let latestMs = Number.NEGATIVE_INFINITY;
   for (const row of subscriptions) {
     const end = ends.get(row.promotion_id);
-    const request = attempts.get(requestOf.get(row.id) ?? '');
+    const request = attempts.get(requestIds.get(row.id) ?? '');
     if (!end || !request) continue;
-    const late = row.created_at.getTime() - end.ended;
-    latest = Math.max(latest, late);
-    const story = `subscription ${row.id} ${late} ms after the end: ${describe(end)}; ${describe(request)}`;
-    if (end.projection === 'applied' && request.began > end.ended) breaches.push(`after "applied": ${story}`);
-    else if (late > leaseMs + graceMs) breaches.push(`beyond the lease: ${story}`);
+    const afterEndMs = row.created_at.getTime() - end.endedAt;
+    latestMs = Math.max(latestMs, afterEndMs);
+    const text = `subscription ${row.id} ${afterEndMs} ms after the end: ${describeAttempt(end)}; ${describeAttempt(request)}`;
+    if (end.projection === 'applied' && request.startedAt > end.endedAt) breaches.push(`after "applied": ${text}`);
+    else if (afterEndMs > leaseMs + graceMs) breaches.push(`beyond the lease: ${text}`);
   }
   const pending = [...ends.values()].filter(({ projection }) => projection === 'pending').length;
-  const last = latest > 0 ? `the latest acceptance ${latest} ms after the answer` : 'no acceptance after an answer';
-  const looked = `${ends.size} ends, ${pending} pending; ${last}`;
-  return { promise: 'nobody subscribes to an ended promotion beyond the lease', looked, breaches };
+  const latest =
+    latestMs > 0 ? `the latest subscription ${latestMs} ms after the response` : 'no subscription after it';
+  return {
+    promise: 'nobody subscribes to an ended promotion beyond the lease',
+    examined: `${ends.size} ends, ${pending} pending; ${latest}`,
+    breaches,
+  };
 }

@@ -1,4 +1,4 @@
-// What was asked of the mesh and what it answered, with the times of both: the record that the checks judge by.
+// The record of a run: every request, its response and the times of both. The checks compare it with the final state.
 
 export const writeKinds = [
   'create user',
@@ -11,7 +11,7 @@ export const writeKinds = [
   'deactivate',
 ] as const;
 export type WriteKind = (typeof writeKinds)[number];
-export type Kind =
+export type RequestKind =
   | WriteKind
   | 'read user'
   | 'find user'
@@ -21,36 +21,39 @@ export type Kind =
   | 'bad request';
 
 export interface Attempt {
-  /** Sent as X-Request-Id, which comes back in the outbox row of the change. */
+  /** Sent as X-Request-Id. The outbox row of the change carries it too. */
   requestId: string;
-  kind: Kind;
+  kind: RequestKind;
   method: string;
   path: string;
   body: Record<string, unknown> | undefined;
-  /** Milliseconds of the epoch, on the clock that PostgreSQL has too. */
-  began: number;
-  ended: number;
-  /** 0: no answer. */
+  /** Milliseconds since the epoch. PostgreSQL runs on the same machine, so its times are of the same clock. */
+  startedAt: number;
+  endedAt: number;
+  /** The HTTP status; 0 when there was no response. */
   status: number;
-  /** Of what was created or changed. */
+  /** Id of what was created or changed. */
   id: number | undefined;
-  /** Of what was listed. */
+  /** Total of a list. */
   total: number | undefined;
-  /** An error's headers and body, as they came. */
-  said: string | undefined;
+  /** Headers and body of an error response, as they arrived. */
+  errorText: string | undefined;
+  /** Error code of the problem document. */
   code: string | undefined;
+  /** The header `Promopulse-Projection`. */
   projection: string | null;
+  /** The header `Retry-After`. */
   retryAfter: string | null;
-  /** Why there was no answer. */
-  failure: string | undefined;
+  /** Why there was no response. */
+  noResponseReason: string | undefined;
 }
 
 export function isSuccess({ status }: Attempt): boolean {
   return status === 200 || status === 201;
 }
 
-/** The request may have taken effect, or not. */
-export function isOpen({ status }: Attempt): boolean {
+/** No response, 503 or 504: the request may have taken effect or not. */
+export function isOutcomeUnknown({ status }: Attempt): boolean {
   return status === 0 || status === 503 || status === 504;
 }
 
@@ -58,9 +61,16 @@ export function isWrite({ kind }: Attempt): boolean {
   return (writeKinds as readonly string[]).includes(kind);
 }
 
-export function describe(attempt: Attempt): string {
-  const { requestId, method, path, body, began, ended, status, id, code, projection, failure } = attempt;
-  const at = (time: number): string => new Date(time).toISOString().slice(11, 23);
-  const said = [status || 'no answer', id && `id ${id}`, code, projection, failure].filter(Boolean).join(' ');
-  return `${requestId} ${at(began)}–${at(ended)} ${method} ${path} ${JSON.stringify(body ?? '')} → ${said}`;
+/** The id in the path, such as 7 in `/promotions/7/status`. */
+export function idInPath({ path }: Attempt): number {
+  return Number(path.split('/')[2]);
+}
+
+/** One line for the report. */
+export function describeAttempt(attempt: Attempt): string {
+  const { requestId, method, path, body, startedAt, endedAt, status, id, code, projection, noResponseReason } = attempt;
+  const timeOf = (ms: number): string => new Date(ms).toISOString().slice(11, 23);
+  const response = [status || 'no response', id && `id ${id}`, code, projection, noResponseReason];
+  const request = `${method} ${path} ${JSON.stringify(body ?? '')}`;
+  return `${requestId} ${timeOf(startedAt)}–${timeOf(endedAt)} ${request} → ${response.filter(Boolean).join(' ')}`;
 }

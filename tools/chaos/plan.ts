@@ -1,33 +1,32 @@
-// Which fault strikes when: all of it follows from the seed, and is known before the first one.
-import { faults, pairable, type Strike } from './faults.ts';
+// The plan of a run: which fault is injected when. The seed decides all of it before the first injection.
+import { type Fault, faults, pairable } from './faults.ts';
+import type { Injection } from './injection.ts';
 import type { Random } from './random.ts';
 
 export interface Plan {
-  /** Every fault at least once, in an order of the seed's. */
-  required: Strike[];
-  /** What comes next for as long as there is time. */
-  further(): Strike;
+  /** Every fault at least once, shuffled. */
+  required: Injection[];
+  /** The next injection after the required ones, for as long as there is time. */
+  further(): Injection;
 }
 
-interface Wishes {
-  /** A fault's name, or the beginning of several. */
+interface PlanOptions {
+  /** The name of a fault, or the first word of several, such as `cut`. */
   only?: string | undefined;
-  /** Every fault on one target only, and for the shortest time. */
+  /** Every fault on one target only, and for its shortest duration. */
   short?: boolean | undefined;
 }
 
-type Fault = (typeof faults)[number];
-
-/** @throws when there is no fault of the wanted name */
-export function makePlan(random: Random, { only, short = false }: Wishes): Plan {
-  const wanted = faults.filter(({ name }) => only === undefined || name === only || name.startsWith(`${only}-`));
-  if (wanted.length === 0) throw new Error(`--only takes one of ${faults.map(({ name }) => name).join(', ')}`);
-  const single = (fault: Fault, target: string): Strike => ({
+/** @throws Error when no fault has the name `only` */
+export function makePlan(random: Random, { only, short = false }: PlanOptions): Plan {
+  const selected = faults.filter(({ name }) => only === undefined || name === only || name.startsWith(`${only}-`));
+  if (selected.length === 0) throw new Error(`--only takes one of ${faults.map(({ name }) => name).join(', ')}`);
+  const single = (fault: Fault, target: string): Injection => ({
     fault: fault.name,
     target,
     holdMs: short ? fault.hold[0] : random.between(...fault.hold),
   });
-  const pair = (): Strike => {
+  const pair = (): Injection => {
     const parts = random
       .shuffled(pairable)
       .slice(0, 2)
@@ -35,20 +34,21 @@ export function makePlan(random: Random, { only, short = false }: Wishes): Plan 
         const picked = random.pick(names);
         const fault = faults.find(({ name }) => name === picked) as Fault;
         return single(fault, random.pick(fault.targets));
-      }) as [Strike, Strike];
-    const target = parts.map(({ fault, target: of }) => `${fault} ${of}`).join(' + ');
+      }) as [Injection, Injection];
+    const target = parts.map((part) => `${part.fault} ${part.target}`).join(' + ');
     return { fault: 'pair', target, holdMs: Math.max(...parts.map(({ holdMs }) => holdMs)), parts };
   };
-  const strike = (fault: Fault, target: string): Strike => (fault.name === 'pair' ? pair() : single(fault, target));
+  const injection = (fault: Fault, target: string): Injection =>
+    fault.name === 'pair' ? pair() : single(fault, target);
   const targetsOf = ({ targets, always }: Fault): readonly string[] => {
     if (short) return [random.pick(always.length > 0 ? always : targets)];
     const others = targets.filter((target) => !always.includes(target));
     return others.length > 0 ? [...always, random.pick(others)] : always;
   };
-  const required = random.shuffled(wanted.flatMap((fault) => targetsOf(fault).map((target) => strike(fault, target))));
-  const further = (): Strike => {
-    const fault = random.pick(wanted);
-    return strike(fault, random.pick(fault.targets));
+  const injections = selected.flatMap((fault) => targetsOf(fault).map((target) => injection(fault, target)));
+  const further = (): Injection => {
+    const fault = random.pick(selected);
+    return injection(fault, random.pick(fault.targets));
   };
-  return { required, further };
+  return { required: random.shuffled(injections), further };
 }

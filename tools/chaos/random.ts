@@ -1,17 +1,17 @@
-// Chance that can be repeated: the same seed gives the same numbers, on every machine.
+// Random numbers that can be repeated: the same seed gives the same numbers on every machine.
 
 export interface Random {
-  /** From 0 up to, but not including, 1. */
+  /** From 0 (included) to 1 (excluded). */
   next(): number;
-  /** A whole number from `low` to `high`, both included. */
+  /** An integer from `low` to `high`, both included. */
   between(low: number, high: number): number;
-  /** @throws when there is nothing to choose from */
+  /** @throws Error when `items` is empty */
   pick<Item>(items: readonly Item[]): Item;
   shuffled<Item>(items: readonly Item[]): Item[];
 }
 
 /** The generator is mulberry32. */
-export function seeded(seed: number): Random {
+export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   const next = (): number => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -24,7 +24,7 @@ export function seeded(seed: number): Random {
     next,
     between,
     pick: (items) => {
-      if (items.length === 0) throw new Error('there is nothing to choose from');
+      if (items.length === 0) throw new Error('cannot pick from an empty list');
       return items[between(0, items.length - 1)] as (typeof items)[number];
     },
     shuffled: (items) => {

@@ -1,47 +1,53 @@
-// How long the mesh took to come back after each fault: the first write of each kind that began afterwards and
-// succeeded, and the first status change that subscriptions had applied when it was answered.
-import type { Strike, Struck } from './faults.ts';
-import { type Attempt, isOpen, isSuccess, type WriteKind, writeKinds } from './history.ts';
+// The recovery after each fault: how long it took until a write of each kind began and succeeded, and until
+// subscriptions applied a status change before its response (`Promopulse-Projection: applied`).
+import { type Attempt, isOutcomeUnknown, isSuccess, type WriteKind, writeKinds } from './history.ts';
+import type { Injection, InjectionResult } from './injection.ts';
 
-export const signs = [...writeKinds, 'in step'] as const;
-type Sign = (typeof signs)[number];
+export const recoverySigns = [...writeKinds, 'applied'] as const;
+type RecoverySign = (typeof recoverySigns)[number];
 
-function isSign(sign: Sign, attempt: Attempt): boolean {
-  return sign === 'in step' ? attempt.projection === 'applied' : attempt.kind === sign && isSuccess(attempt);
+function isSign(sign: RecoverySign, attempt: Attempt): boolean {
+  return sign === 'applied' ? attempt.projection === 'applied' : attempt.kind === sign && isSuccess(attempt);
 }
 
-export interface Outcome extends Strike, Struck {
-  began: number;
-  /** What went wrong in the fault itself; a breach. */
+export interface CompletedInjection extends Injection, InjectionResult {
+  /** Milliseconds since the epoch. */
+  startedAt: number;
+  /** The error of the injection itself, which is a breach. */
   failure?: string;
 }
 
-export interface Recovery extends Outcome {
-  /** Milliseconds from `recoverFrom`; undefined: not before the load ended. */
-  after: Record<Sign, number | undefined>;
-  /** Requests that were under way between `began` and `recoverFrom` plus the slowest recovery, and had no success. */
-  open: number;
+export interface Recovery extends CompletedInjection {
+  /** Milliseconds from `recoverFrom` to each sign. Undefined: not before the load ended. */
+  afterMs: Record<RecoverySign, number | undefined>;
+  /** Requests between `startedAt` and the last sign. */
   requests: number;
+  /** How many of these have an unknown outcome. */
+  unknown: number;
 }
 
-export function recoveryOf(outcome: Outcome, history: readonly Attempt[]): Recovery {
-  const after = Object.fromEntries(
-    signs.map((sign) => {
-      const ends = history
-        .filter((attempt) => isSign(sign, attempt) && attempt.began >= outcome.recoverFrom)
-        .map(({ ended }) => ended - outcome.recoverFrom);
-      return [sign, ends.length > 0 ? Math.min(...ends) : undefined];
+export function recoveryOf(injection: CompletedInjection, history: readonly Attempt[]): Recovery {
+  const { startedAt, recoverFrom } = injection;
+  const afterMs = Object.fromEntries(
+    recoverySigns.map((sign) => {
+      const times = history
+        .filter((attempt) => isSign(sign, attempt) && attempt.startedAt >= recoverFrom)
+        .map(({ endedAt }) => endedAt - recoverFrom);
+      return [sign, times.length > 0 ? Math.min(...times) : undefined];
     }),
-  ) as Recovery['after'];
-  const over = outcome.recoverFrom + Math.max(0, ...Object.values(after).map((ms) => ms ?? 0));
-  const during = history.filter(({ began, ended }) => ended >= outcome.began && began <= over);
-  return { ...outcome, after, requests: during.length, open: during.filter(isOpen).length };
+  ) as Recovery['afterMs'];
+  const recoveredAt = recoverFrom + Math.max(0, ...Object.values(afterMs).map((ms) => ms ?? 0));
+  const during = history.filter((attempt) => attempt.endedAt >= startedAt && attempt.startedAt <= recoveredAt);
+  return { ...injection, afterMs, requests: during.length, unknown: during.filter(isOutcomeUnknown).length };
 }
 
-/** What has not been seen since; `ask` is what to ask for to see it. */
-export function missingSince(since: number, history: readonly Attempt[]): { sign: Sign; ask: WriteKind }[] {
-  const recent = history.slice(-5_000).filter(({ began }) => began >= since);
-  return signs
+/** @returns the signs not seen since `time`, each with the kind of request that can show it */
+export function missingSigns(
+  time: number,
+  history: readonly Attempt[],
+): { sign: RecoverySign; requestKind: WriteKind }[] {
+  const recent = history.slice(-5_000).filter(({ startedAt }) => startedAt >= time);
+  return recoverySigns
     .filter((sign) => !recent.some((attempt) => isSign(sign, attempt)))
-    .map((sign) => ({ sign, ask: sign === 'in step' ? 'activate' : sign }));
+    .map((sign) => ({ sign, requestKind: sign === 'applied' ? 'activate' : sign }));
 }

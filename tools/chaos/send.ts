@@ -1,36 +1,37 @@
-// One request of a client, and what came of it.
+// Sends one request as a client does and records the response.
 import type { Attempt } from './history.ts';
 
-const patienceMs = 8_000;
+const responseTimeoutMs = 8_000;
 
-type Request = Pick<Attempt, 'requestId' | 'kind' | 'method' | 'path' | 'body'>;
+export type ClientRequest = Pick<Attempt, 'requestId' | 'kind' | 'method' | 'path' | 'body'>;
 
-/** Never rejects: no answer is an outcome too. @param raw what is sent in place of the body's JSON */
-export async function send(url: string, request: Request, raw?: string): Promise<Attempt> {
+/**
+ * Never rejects: no response is recorded too.
+ * @param rawBody sent in place of the body's JSON
+ */
+export async function send(url: string, request: ClientRequest, rawBody?: string): Promise<Attempt> {
   const { requestId, method, path, body } = request;
   const attempt: Attempt = {
-    ...{ ...request, began: Date.now(), ended: 0, status: 0 },
-    ...{ id: undefined, total: undefined, said: undefined, code: undefined, projection: null, retryAfter: null },
-    failure: undefined,
+    ...{ ...request, startedAt: Date.now(), endedAt: 0, status: 0 },
+    ...{ id: undefined, total: undefined, errorText: undefined, code: undefined, projection: null, retryAfter: null },
+    noResponseReason: undefined,
   };
   try {
-    const sent = raw ?? (body && JSON.stringify(body));
-    const headers = { 'x-request-id': requestId, ...(sent && { 'content-type': 'application/json' }) };
-    const signal = AbortSignal.timeout(patienceMs);
-    const answer = await fetch(`${url}${path}`, { method, headers, signal, ...(sent && { body: sent }) });
-    const text = await answer.text();
-    attempt.status = answer.status;
-    if (!answer.ok) attempt.said = `${JSON.stringify([...answer.headers])} ${text}`;
-    const said = JSON.parse(text) as Pick<Attempt, 'id' | 'total' | 'code'>;
-    attempt.id = said.id;
-    attempt.total = said.total;
-    attempt.code = said.code;
-    attempt.projection = answer.headers.get('promopulse-projection');
-    attempt.retryAfter = answer.headers.get('retry-after');
+    const content = rawBody ?? (body && JSON.stringify(body));
+    const headers = { 'x-request-id': requestId, ...(content && { 'content-type': 'application/json' }) };
+    const signal = AbortSignal.timeout(responseTimeoutMs);
+    const response = await fetch(`${url}${path}`, { method, headers, signal, ...(content && { body: content }) });
+    const text = await response.text();
+    attempt.status = response.status;
+    if (!response.ok) attempt.errorText = `${JSON.stringify([...response.headers])} ${text}`;
+    const { id, total, code } = JSON.parse(text) as Pick<Attempt, 'id' | 'total' | 'code'>;
+    Object.assign(attempt, { id, total, code });
+    attempt.projection = response.headers.get('promopulse-projection');
+    attempt.retryAfter = response.headers.get('retry-after');
   } catch (error) {
     const { name, cause } = error as { name: string; cause?: { code?: string; message?: string } };
-    attempt.failure = cause?.code ?? cause?.message ?? name;
+    attempt.noResponseReason = cause?.code ?? cause?.message ?? name;
   }
-  attempt.ended = Date.now();
+  attempt.endedAt = Date.now();
   return attempt;
 }

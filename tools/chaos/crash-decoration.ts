@@ -1,0 +1,162 @@
+// Puts the crash points around the routes, the database and the broker of a service, where it is wired (`decorate` of
+// startService). The service itself has no code for them.
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Connection, Database } from '@promopulse/shared/database/database';
+import type { Statement } from '@promopulse/shared/database/prepared';
+import type { Broker, PublishOutcome } from '@promopulse/shared/messaging/broker';
+import type { Decoration } from '@promopulse/shared/service';
+import type { CrashTrigger } from './crash-trigger.ts';
+
+type EntityManager = Parameters<Parameters<Database['transaction']>[0]>[0];
+
+/** What the present asynchronous work is for: a request, or an event that a request caused. */
+interface Work {
+  cause: 'request' | 'event';
+  requestId: string | undefined;
+}
+
+type CurrentWork = AsyncLocalStorage<Work>;
+
+export function crashDecoration(trigger: CrashTrigger): Required<Decoration> {
+  const currentWork: CurrentWork = new AsyncLocalStorage();
+  return {
+    database: (database) => decorateDatabase(database, trigger, currentWork),
+    broker: (broker) => decorateBroker(broker, trigger, currentWork),
+    route: (route) => ({
+      ...route,
+      handle: (input) =>
+        currentWork.run({ cause: 'request', requestId: input.requestId }, async () => {
+          await trigger.failAt('request-read', [input.requestId]);
+          const result = await route.handle(input);
+          const isInternal = route.path.startsWith('/internal/');
+          await trigger.failAt(isInternal ? 'owner-answering' : 'before-response', [input.requestId]);
+          return result;
+        }),
+    }),
+  };
+}
+
+function decorateDatabase(database: Database, trigger: CrashTrigger, currentWork: CurrentWork): Database {
+  const requestIdOf = (cause: Work['cause']): string | undefined => {
+    const work = currentWork.getStore();
+    return work?.cause === cause ? work.requestId : undefined;
+  };
+  return {
+    ...database,
+    transaction: async (work) => {
+      const id = requestIdOf('request');
+      await trigger.failAt('before-write', [id]);
+      let isResultLost = false;
+      const result = await database.transaction(async (em) => {
+        const value = await work(beforeInsert(em, () => trigger.failAt('row-written', [id])));
+        await trigger.failAt('before-commit', [id]);
+        const loseResult = (): typeof value => {
+          isResultLost = true;
+          return value;
+        };
+        return await trigger.failDuring('commit-sent', [id], async () => value, loseResult);
+      });
+      if (isResultLost) throwConnectionLost();
+      await trigger.failAt('committed', [id]);
+      return result;
+    },
+    write: async <Row>(statement: Statement, values: readonly unknown[]) => {
+      const id = requestIdOf('request');
+      await trigger.failAt('before-write', [id]);
+      const write = (): Promise<Row[]> => database.write<Row>(statement, values);
+      const rows = await trigger.failDuring('commit-sent', [id], write, throwConnectionLost);
+      if (rows.length > 0) await trigger.failAt('committed', [id]);
+      return rows;
+    },
+    run: async <Row>(statement: Statement, values: readonly unknown[]) => {
+      if (statement.name?.startsWith('projection_')) {
+        await trigger.failAt('owner-answered', [requestIdOf('request')]);
+      }
+      const id = requestIdOf('event');
+      await trigger.failAt('before-apply', [id]);
+      const run = (): Promise<Row[]> => database.run<Row>(statement, values);
+      return await trigger.failDuring('apply-sent', [id], run, throwConnectionLost);
+    },
+    onCommit: (listener) =>
+      database.onCommit(() => {
+        const id = requestIdOf('request');
+        if (id !== undefined) trigger.recordCommit(id);
+        if (id === undefined || !trigger.isPlannedFor('committed', id)) listener();
+      }),
+    connect: async () => decorateRelayConnection(await database.connect(), trigger),
+  };
+}
+
+/** The relay reads and marks the outbox on a connection of its own. */
+function decorateRelayConnection(connection: Connection, trigger: CrashTrigger): Connection {
+  let batch: string[] = [];
+  return {
+    ...connection,
+    query: async <Row>(statement: Statement, values?: readonly unknown[]) => {
+      if (statement.name === 'outbox_waiting') await trigger.beforeOutboxRead();
+      const rows = await connection.query<Row>(statement, values);
+      if (statement.name === 'outbox_waiting') {
+        batch = (rows as { request_id: string }[]).map(({ request_id }) => request_id);
+      }
+      if (statement.name === 'outbox_mark') await trigger.failAt('marked', batch);
+      return rows;
+    },
+  };
+}
+
+function decorateBroker(broker: Broker, trigger: CrashTrigger, currentWork: CurrentWork): Broker {
+  const requestIdByMessage = new Map<string, string | undefined>();
+  return {
+    ...broker,
+    publish: async (messages) => {
+      const ids = messages.map(({ body }) => requestIdIn(body));
+      for (const [index, { id }] of messages.entries()) requestIdByMessage.set(id, ids[index]);
+      await trigger.failAt('outbox-read', ids);
+      const publish = (): Promise<PublishOutcome[]> => broker.publish(messages);
+      const loseConfirms = (): PublishOutcome[] => messages.map(() => 'failed');
+      const outcomes = await trigger.failDuring('publish-sent', ids, publish, loseConfirms);
+      const confirmed = ids.filter((_, index) => outcomes[index] === 'confirmed');
+      await trigger.failAt('publish-confirmed', confirmed);
+      return outcomes;
+    },
+    consume: (consumer) =>
+      broker.consume({
+        ...consumer,
+        handle: async (message) => {
+          const requestId = requestIdIn(message.body);
+          await trigger.failAt('delivered', [requestId]);
+          await currentWork.run({ cause: 'event', requestId }, () => consumer.handle(message));
+          await trigger.failAt('applied', [requestId]);
+        },
+      }),
+    onReply: (listener) =>
+      broker.onReply((messageId) => {
+        trigger.failInCallback('reply-received', requestIdByMessage.get(messageId), () => listener(messageId));
+      }),
+  };
+}
+
+/** The error of node-postgres when a connection closes during a statement. */
+function throwConnectionLost(): never {
+  throw new Error('Connection terminated unexpectedly');
+}
+
+/** Calls `act` before an event is inserted. Rows are written by flushing, so no other insert goes through `insert`. */
+function beforeInsert(em: EntityManager, act: () => Promise<void>): EntityManager {
+  return new Proxy(em, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function') return value;
+      if (name !== 'insert') return value.bind(target) as unknown;
+      return async (...input: unknown[]) => {
+        await act();
+        return (await value.apply(target, input)) as unknown;
+      };
+    },
+  });
+}
+
+/** Undefined for a heartbeat, which therefore reaches no crash point. */
+function requestIdIn(body: string): string | undefined {
+  return (JSON.parse(body) as { requestid?: string }).requestid;
+}

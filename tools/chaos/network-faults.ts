@@ -1,0 +1,51 @@
+// Faults of the network, injected by the proxies between the parts of the stack.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Inject, InjectionResult } from './injection.ts';
+import type { NetworkProxy } from './network-proxy.ts';
+import type { Stack } from './stack.ts';
+
+const cutEveryMs = 300;
+const slowLatencyMs = 60;
+
+export function networkFault(act: (proxies: NetworkProxy[], holdMs: number) => Promise<InjectionResult>): Inject {
+  return (stack, { target, holdMs }) => act(proxiesNamed(stack, target), holdMs);
+}
+
+/** @param target a proxy's name, in which `*` stands for any text */
+function proxiesNamed({ proxies }: Stack, target: string): NetworkProxy[] {
+  const [start = '', end] = target.split('*');
+  const matching = proxies.filter(({ name }) =>
+    end === undefined ? name === target : name.startsWith(start) && name.endsWith(end),
+  );
+  if (matching.length === 0) throw new Error(`there is no proxy ${target}`);
+  return matching;
+}
+
+/** Resets all connections, again and again. */
+export async function cut(proxies: NetworkProxy[], holdMs: number): Promise<InjectionResult> {
+  for (const until = Date.now() + holdMs; Date.now() < until; ) {
+    for (const proxy of proxies) proxy.cut();
+    await sleep(cutEveryMs);
+  }
+  return { recoverFrom: Date.now() };
+}
+
+export async function stall(proxies: NetworkProxy[], holdMs: number): Promise<InjectionResult> {
+  for (const proxy of proxies) proxy.stall();
+  await sleep(holdMs);
+  for (const proxy of proxies) proxy.resume();
+  return { recoverFrom: Date.now() };
+}
+
+/** The connections stay silent. Both ends of each have to detect that by themselves. */
+export async function forget(proxies: NetworkProxy[]): Promise<InjectionResult> {
+  for (const proxy of proxies) proxy.forgetConnections();
+  return { recoverFrom: Date.now() };
+}
+
+export async function slow(proxies: NetworkProxy[], holdMs: number): Promise<InjectionResult> {
+  for (const proxy of proxies) proxy.setLatency(slowLatencyMs);
+  await sleep(holdMs);
+  for (const proxy of proxies) proxy.setLatency(0);
+  return { recoverFrom: Date.now(), note: `latency +${slowLatencyMs} ms in each direction` };
+}

@@ -1,0 +1,263 @@
+// The checks of `npm run chaos` must find every breach: each promise is broken by hand, in a history that is otherwise
+// correct.
+import { expect, test } from '@jest/globals';
+import type { ApiState } from '../api-state.ts';
+import { checkHistory, checkTotals } from '../checks.ts';
+import { checkContactData } from '../contact-data.ts';
+import type { DatabaseState } from '../database-state.ts';
+import { checkEndedPromotions } from '../ended-promotions.ts';
+import type { Attempt } from '../history.ts';
+
+const epoch = Date.parse('2026-06-01T00:00:00Z');
+
+/** One user, one promotion that was activated and ended, one subscription in between; all acknowledged. */
+function correctRun() {
+  const at = (second: number, { kind, path, ...rest }: Pick<Attempt, 'kind' | 'path'> & Partial<Attempt>): Attempt => ({
+    ...{ requestId: `r${second}`, kind, path, method: 'POST', body: {}, status: 200, id: 1 },
+    ...{ startedAt: epoch + second * 1_000, endedAt: epoch + second * 1_000 + 100 },
+    ...{ code: undefined, projection: null, retryAfter: null, noResponseReason: undefined },
+    ...{ total: undefined, errorText: undefined },
+    ...rest,
+  });
+  const history = [
+    at(1, { kind: 'create user', path: '/users', status: 201, body: { first_name: 'U1', email: 'a@example.com' } }),
+    at(2, { kind: 'create promotion', path: '/promotions', status: 201 }),
+    at(3, { kind: 'activate', path: '/promotions/1/status', projection: 'applied' }),
+    at(4, { kind: 'subscribe', path: '/subscriptions', status: 201, body: { user_id: 1, promotion_id: 1 } }),
+    at(5, { kind: 'end', path: '/promotions/1/status', projection: 'pending' }),
+  ] as [Attempt, Attempt, Attempt, Attempt, Attempt];
+  const promotion = { id: 1, name: 'P', description: null };
+  const subscription = { id: 1, version: 1, user_id: 1, promotion_id: 1, is_active: true };
+  const event = (second: number, service: 'users' | 'promotions' | 'subscriptions', name: string, data: object) => ({
+    ...{ service, name, subject: '1', request_id: `r${second}`, published: true },
+    ...{ created_at: new Date(epoch + second * 1_000), data: data as DatabaseState['events'][number]['data'] },
+  });
+  const databaseState: DatabaseState = {
+    users: [{ id: 1, first_name: 'U1', version: 1 }],
+    promotions: [{ ...promotion, version: 3, status: 'ended' }],
+    subscriptions: [{ ...subscription, created_at: new Date(epoch + 4_050) }],
+    knownUsers: [{ id: 1, version: 1, deleted: false }],
+    cachedPromotions: [{ id: 1, version: 3, status: 'ended' }],
+    invalidations: 0,
+    events: [
+      event(1, 'users', 'user.created', { id: 1, version: 1 }),
+      event(2, 'promotions', 'promotion.created', { ...promotion, version: 1, status: 'draft' }),
+      event(3, 'promotions', 'promotion.status_changed', { ...promotion, version: 2, status: 'active' }),
+      event(4, 'subscriptions', 'subscription.created', subscription),
+      event(5, 'promotions', 'promotion.status_changed', { ...promotion, version: 3, status: 'ended' }),
+    ],
+    migrations: [{ service: 'users', names: ['first'] }],
+    deadLetters: [],
+  };
+  const apiState: ApiState = {
+    users: [{ id: 1, email: 'a@example.com' }],
+    totals: [{ promotion_id: 1, all: 1, active: 1 }],
+  };
+  return { history, databaseState, apiState, at };
+}
+
+type Run = ReturnType<typeof correctRun>;
+/** @returns the promises that were broken */
+const brokenPromises = ({ history, databaseState, apiState }: Omit<Run, 'at'>): string[] =>
+  [
+    ...checkHistory(history, databaseState),
+    checkEndedPromotions(history, databaseState),
+    ...checkContactData(history, apiState.users),
+    checkTotals(databaseState, apiState),
+  ]
+    .filter(({ breaches }) => breaches.length > 0)
+    .map(({ promise }) => promise);
+
+test('a history that agrees with the final state has no breach', () => {
+  expect(brokenPromises(correctRun())).toEqual([]);
+});
+
+test('another user may take an email after a change, and a request without a response may have taken effect or not', () => {
+  const run = correctRun();
+  const { history, apiState, at } = run;
+  history.push(at(6, { ...changing, body: { email: 'b@example.com' } }));
+  history.push(
+    at(6.5, { kind: 'change user', path: '/users/1', id: 1, body: { email: 'a@example.com' }, status: 409 }),
+  );
+  apiState.users[0] = { id: 1, email: 'b@example.com' };
+  history.push(at(6.2, { kind: 'create user', path: '/users', status: 0, body: { email: 'a@example.com' } }));
+  expect(brokenPromises(run)).toEqual([]);
+  history.push(at(7, { ...changing, status: 503, retryAfter: '1', body: { phone: '+14155550001' } }));
+  expect(brokenPromises(run)).toEqual([]);
+  apiState.users[0] = { id: 1, email: 'b@example.com', phone: '+14155550001' };
+  expect(brokenPromises(run)).toEqual([]);
+});
+
+const changing = { kind: 'change user', path: '/users/1', method: 'PATCH' } as const;
+const subscribing = { kind: 'subscribe', path: '/subscriptions' } as const;
+const breaches: [string, RegExp, (run: Run) => void][] = [
+  ['a 500', /only declared responses/, ({ history }) => Object.assign(history[0], { status: 500 })],
+  ['a 503 without Retry-After', /only declared responses/, ({ history }) => Object.assign(history[0], { status: 503 })],
+  [
+    'an acknowledged user whose row is gone',
+    /acknowledged write/,
+    ({ databaseState }) => databaseState.users.splice(0),
+  ],
+  [
+    'an acknowledged change without its event',
+    /acknowledged write/,
+    ({ databaseState }) => databaseState.events.splice(2, 1),
+  ],
+  [
+    'a rejected request that took effect',
+    /no rejected write/,
+    ({ history }) => Object.assign(history[3], { status: 409 }),
+  ],
+  [
+    'a request without a response that took effect twice',
+    /no rejected write/,
+    ({ history, databaseState }) => {
+      Object.assign(history[3], { status: 0 });
+      databaseState.events.push(databaseState.events[3] as DatabaseState['events'][number]);
+    },
+  ],
+  [
+    'a missing version',
+    /both or neither/,
+    ({ databaseState }) => Object.assign(databaseState.events[2]?.data ?? {}, { version: 7 }),
+  ],
+  [
+    'a row that differs from its last event',
+    /both or neither/,
+    ({ databaseState }) => Object.assign(databaseState.promotions[0] ?? {}, { name: 'Q' }),
+  ],
+  [
+    'an event without a request',
+    /both or neither/,
+    ({ databaseState }) => Object.assign(databaseState.events[0] ?? {}, { request_id: 'x' }),
+  ],
+  [
+    'one email acknowledged for two users',
+    /one user per address/,
+    ({ history, at }) =>
+      history.push(
+        at(6, { kind: 'create user', path: '/users', status: 201, id: 2, body: { email: 'A@example.com' } }),
+      ),
+  ],
+  [
+    'a conflict over an email that no user has',
+    /one user per address/,
+    ({ history, at }) =>
+      history.push(at(6, { kind: 'create user', path: '/users', status: 409, body: { email: 'b@example.com' } })),
+  ],
+  [
+    'a subscription acknowledged twice',
+    /one subscription per user/,
+    ({ history, at }) =>
+      history.push(at(4.5, { ...subscribing, status: 201, id: 2, body: { user_id: 1, promotion_id: 1 } })),
+  ],
+  [
+    'a conflict over a subscription that does not exist',
+    /one subscription per user/,
+    ({ history, at }) => history.push(at(4.5, { ...subscribing, status: 409, body: { user_id: 2, promotion_id: 1 } })),
+  ],
+  [
+    'an acknowledged email that the user does not have',
+    /email and phone that were acknowledged last/,
+    ({ history, at }) => history.push(at(6, { ...changing, body: { email: 'b@example.com' } })),
+  ],
+  [
+    'an acknowledged phone that an earlier phone has overwritten',
+    /email and phone that were acknowledged last/,
+    ({ history, apiState, at }) => {
+      history.push(at(6, { ...changing, body: { phone: '+14155550001' } }));
+      history.push(at(7, { ...changing, body: { phone: '+14155550002' } }));
+      apiState.users[0] = { id: 1, email: 'a@example.com', phone: '+14155550001' };
+    },
+  ],
+  [
+    'a rejected change of email that took effect',
+    /email and phone that were acknowledged last/,
+    ({ history, apiState, at }) => {
+      history.push(at(6, { ...changing, status: 409, body: { email: 'b@example.com' } }));
+      apiState.users[0] = { id: 1, email: 'b@example.com' };
+    },
+  ],
+  [
+    'a conflict over an email that its user had changed',
+    /one user per address/,
+    ({ history, apiState, at }) => {
+      history.push(at(6, { ...changing, body: { email: 'b@example.com' } }));
+      history.push(at(7, { kind: 'create user', path: '/users', status: 409, body: { email: 'a@example.com' } }));
+      apiState.users[0] = { id: 1, email: 'b@example.com' };
+    },
+  ],
+  [
+    'a change to an email that another user has',
+    /one user per address/,
+    ({ history, at }) =>
+      history.push(at(6, { kind: 'change user', path: '/users/2', id: 2, body: { email: 'a@example.com' } })),
+  ],
+  [
+    'a user whom the search does not find',
+    /found by the acknowledged email/,
+    ({ history, at }) => history.push(at(6, { kind: 'find user', path: '/users?email=a%40example.com', total: 0 })),
+  ],
+  [
+    'an accepted bad request',
+    /only declared responses/,
+    ({ history, at }) => history.push(at(6, { kind: 'bad request', path: '/nowhere', method: 'GET' })),
+  ],
+  [
+    'a total that differs from the rows',
+    /every total/,
+    ({ apiState }) => Object.assign(apiState.totals[0] ?? {}, { all: 2 }),
+  ],
+  [
+    'a total of active subscriptions that differs from the rows',
+    /every total/,
+    ({ apiState }) => Object.assign(apiState.totals[0] ?? {}, { active: 0 }),
+  ],
+  [
+    'an active promotion called not active',
+    /a rejection is true/,
+    ({ history, at }) =>
+      history.push(
+        at(4.5, { kind: 'subscribe', path: '/subscriptions', status: 422, body: { user_id: 2, promotion_id: 1 } }),
+      ),
+  ],
+  [
+    'a projection that differs from its owner',
+    /projections equal/,
+    ({ databaseState }) => Object.assign(databaseState.cachedPromotions[0] ?? {}, { version: 2 }),
+  ],
+  [
+    'an event that was never published',
+    /outboxes empty/,
+    ({ databaseState }) => Object.assign(databaseState.events[0] ?? {}, { published: false }),
+  ],
+  ['a dead letter', /outboxes empty/, ({ databaseState }) => databaseState.deadLetters.push('user.created: Error')],
+  [
+    'a migration applied twice',
+    /migrate it once/,
+    ({ databaseState }) => databaseState.migrations[0]?.names.push('first'),
+  ],
+  [
+    'a subscription requested after an end that was answered with applied',
+    /beyond the lease/,
+    ({ history, databaseState }) => {
+      Object.assign(history[4], { projection: 'applied', startedAt: epoch + 3_500, endedAt: epoch + 3_600 });
+      Object.assign(history[3], { startedAt: epoch + 4_000 });
+      Object.assign(databaseState.subscriptions[0] ?? {}, { created_at: new Date(epoch + 4_050) });
+    },
+  ],
+  [
+    'a subscription without a response 8 s after an end that was answered with pending',
+    /beyond the lease/,
+    ({ history, databaseState }) => {
+      Object.assign(history[3], { status: 0, startedAt: epoch + 13_000 });
+      Object.assign(databaseState.subscriptions[0] ?? {}, { created_at: new Date(epoch + 13_100) });
+    },
+  ],
+];
+
+test.each(breaches)('%s is a breach', (_title, promise, breakPromise) => {
+  const run = correctRun();
+  breakPromise(run);
+  expect(brokenPromises(run)).toContainEqual(expect.stringMatching(promise));
+});

@@ -1,5 +1,5 @@
-// What CI checks: the CPU time of our processes per request, divided by that of a known program which does the same in
-// the same run, so that the speed of the machine cancels out. The ratios are compared with those in baseline.json.
+// The check of CI: the CPU time of our processes per request, divided by that of a known program in the same run. So the
+// speed of the machine cancels out. The ratios are compared with those in baseline.json.
 import { readFileSync } from 'node:fs';
 import type { Section } from './report.ts';
 import type { Round } from './rounds.ts';

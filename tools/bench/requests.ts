@@ -1,5 +1,5 @@
-// Measures requests: pgbench's bare statement where there is one, our service, our service through the gateway, and the
-// same server written by hand on Express and on Fastify.
+// Measures requests to our service, directly and through the gateway. They are compared with pgbench's bare statement,
+// and with the same server written by hand on Express and on Fastify.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPersonalData } from '../../services/users/src/personal-data/personal-data.ts';
 import { fillUsers, resetData } from './data.ts';

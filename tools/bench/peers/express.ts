@@ -2,7 +2,7 @@
 // per request with the outbox row in it, one log line per request, problem details for errors. Personal data is checked
 // and encrypted by the functions of the users service, because this is the same in every server.
 // Absent here, but in ours: the reason when nothing was inserted, the echoed request id, an OpenAPI document, health, a
-// relay (the service's relay publishes these events), a graceful shutdown, timeouts.
+// graceful shutdown, timeouts, and a relay. The service's relay publishes these events.
 import { randomUUID } from 'node:crypto';
 import express, { type Request, type Response } from 'express';
 import pg from 'pg';

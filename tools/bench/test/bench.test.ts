@@ -1,10 +1,12 @@
 // The arithmetic of the bench, on made-up measurements.
 import { describe, expect, test } from '@jest/globals';
+import { insertIfAllowed } from '../../../services/subscriptions/src/queries.ts';
 import { drawChart } from '../chart.ts';
 import { assess, margin, measuredRatios, readBaseline } from '../gate.ts';
-import { pgbenchText } from '../pgbench.ts';
+import { pgbenchText, statementOf } from '../pgbench.ts';
 import { type Row, rowTable, type Section } from '../report.ts';
 import { type Case, interleave, isNoisy, type Round, ratio, spread } from '../rounds.ts';
+import { parameterCount, withoutEvent } from '../without-event.ts';
 
 const round = (perSecond: number, cpu: Record<string, number> = {}): Round => {
   return { perSecond, count: perSecond, p50: 1, p99: 2, cpu, otherProcesses: 0, steal: 0 };
@@ -50,6 +52,19 @@ test('a statement becomes a pgbench script in which a colon inside quotes is not
   expect(script).toBe(
     "\\set id random(1, 9)\nselect to_char(now(), E'HH24\\x3aMI') || 'a'::text from t where id = :id;\n",
   );
+});
+
+test('the insert of a subscription loses its event and the two parameters of the event, and nothing else', async () => {
+  const event = { eventId: '', requestId: '' };
+  const whole = await statementOf((database) =>
+    insertIfAllowed(database, { user_id: 1, promotion_id: 1, metadata: {} }, 5, event),
+  );
+  const shorter = withoutEvent(whole);
+  expect([parameterCount(whole), parameterCount(shorter)]).toEqual([6, 4]);
+  expect(whole.text).toContain('insert into outbox');
+  expect(shorter.text).toMatch(/^with \w+ as \([\s\S]*\)\s*select [\s\S]+ from \w+$/);
+  expect(shorter.text).not.toContain('outbox');
+  expect(() => withoutEvent({ text: 'select 1' })).toThrow('inserts into the outbox');
 });
 
 describe('the gate', () => {

@@ -1,9 +1,9 @@
-// The load of wrk.ts by autocannon, in a process of its own: settings as JSON in, what came of them as JSON out.
+// The load of wrk.ts by autocannon, as a process of its own. Takes the settings as JSON in its first argument and
+// prints the result as JSON.
 import autocannon from 'autocannon';
+import { fillIn } from './wrk.ts';
 
-const { url, method, path, body, a = 1, b = 1, connections, seconds } = JSON.parse(process.argv[2] ?? '{}');
-const random = (most: number): string => String(1 + Math.floor(Math.random() * most));
-const filled = (text: string): string => text.replaceAll('{a}', random(a)).replaceAll('{b}', random(b));
+const { url, method, path, body, a, b, connections, seconds } = JSON.parse(process.argv[2] ?? '{}');
 
 const result = await autocannon({
   url,
@@ -14,8 +14,8 @@ const result = await autocannon({
       method,
       setupRequest: (request) => ({
         ...request,
-        path: filled(path),
-        ...(body && { headers: { 'content-type': 'application/json' }, body: filled(body) }),
+        path: fillIn(path, { a, b }),
+        ...(body && { headers: { 'content-type': 'application/json' }, body: fillIn(body, { a, b }) }),
       }),
     },
   ],

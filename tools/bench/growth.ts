@@ -1,34 +1,30 @@
-// Row 7: what the same request costs where there is little data and where there is much: CPU time of the service and
-// of PostgreSQL per request.
-import { perUser, type Sizes, takeBack } from './data.ts';
+// Measures how the cost of a request grows with the data: the CPU time of the service and of PostgreSQL per request, on
+// small and on large databases.
+import { resetData, type Sizes, subscriptionsPerUser } from './data.ts';
+import { targetOf } from './endpoints.ts';
 import type { Row, Section } from './report.ts';
-import { connections, target } from './requests.ts';
+import { connections } from './requests.ts';
 import { type Case, interleave, type Plan, type Round, ratio } from './rounds.ts';
-import { createPlace, type Servers, startParts } from './stack.ts';
+import { type BenchDatabase, createBenchDatabase, type Servers, type Started, startParts } from './stack.ts';
 import { loadHttp, type Target } from './wrk.ts';
 
 const thousand = 1_000;
 const million = 1_000_000;
-const small: Sizes = { users: 10 * thousand, promotions: 10 * thousand, subscriptions: 10 * thousand };
 
 interface Volume {
-  /** Short, as in "post at 1M". */
+  /** Part of the case's name, as in "post at 1M". */
   name: string;
   sizes: Sizes;
   listsOnly: boolean;
 }
 
-/** The first is what the others are held against. */
-function volumes(quick: boolean): Volume[] {
-  const evenly = (rows: number): Sizes => ({ users: rows, promotions: rows, subscriptions: rows });
-  if (quick) {
-    return [
-      { name: '10k', sizes: small, listsOnly: false },
-      { name: '100k', sizes: evenly(100 * thousand), listsOnly: false },
-    ];
-  }
+const evenly = (rows: number): Sizes => ({ users: rows, promotions: rows, subscriptions: rows });
+/** The others are compared with it. */
+const smallVolume: Volume = { name: '10k', sizes: evenly(10 * thousand), listsOnly: false };
+
+function largeVolumes(quick: boolean): Volume[] {
+  if (quick) return [{ name: '100k', sizes: evenly(100 * thousand), listsOnly: false }];
   return [
-    { name: '10k', sizes: small, listsOnly: false },
     { name: '1M', sizes: evenly(million), listsOnly: false },
     { name: '10M', sizes: { users: million, promotions: million, subscriptions: 10 * million }, listsOnly: true },
   ];
@@ -37,19 +33,17 @@ function volumes(quick: boolean): Volume[] {
 const titles = {
   post: 'POST /subscriptions',
   get: 'GET /promotions/{id}',
-  list: "an ordinary user's list",
-  hot: "the hot promotion's first page",
-  deep: "a page in the middle of the hot promotion's",
+  list: 'list of an ordinary user',
+  hot: 'first page of the hot promotion',
+  deep: 'middle page of the hot promotion',
 };
-type Kind = keyof typeof titles;
+type VolumeRequest = keyof typeof titles;
 
 export async function measureGrowth(servers: Servers, plan: Plan): Promise<Section> {
   const cases: Case[] = [];
-  const rows: Row[] = [];
   const stops: (() => Promise<unknown>)[] = [];
-  const [base, ...others] = volumes(!plan.repeat);
-  if (!base) throw new Error('nothing to compare with');
-  for (const volume of [base, ...others]) {
+  const others = largeVolumes(plan.quick);
+  for (const volume of [smallVolume, ...others]) {
     plan.say(`filling a database with ${JSON.stringify(volume.sizes)} …`);
     const started = await startVolume(servers, volume);
     cases.push(...started.cases);
@@ -57,44 +51,55 @@ export async function measureGrowth(servers: Servers, plan: Plan): Promise<Secti
   }
   const rounds = await interleave(cases, plan);
   const cost = ({ cpu }: Round): number => (cpu.service ?? 0) + (cpu.postgres ?? 0);
-  for (const { name } of others) {
-    for (const [kind, title] of Object.entries(titles)) {
-      const much = rounds[`${kind} at ${name}`];
-      if (!much) continue;
-      const what = `${title}: CPU at ${name} rows / ${base.name}`;
-      rows.push({ row: 7, what, value: ratio(much, rounds[`${kind} at ${base.name}`], cost), goal: { atMost: 1.2 } });
-    }
-  }
+  const rows = others.flatMap(({ name }) =>
+    Object.entries(titles).flatMap(([request, title]): Row[] => {
+      const large = rounds[`${request} at ${name}`];
+      if (!large) return [];
+      const value = ratio(large, rounds[`${request} at ${smallVolume.name}`], cost);
+      const what = `${title}: CPU at ${name} rows / ${smallVolume.name}`;
+      return [{ measure: 'data growth', what, value, goal: { atMost: 1.2 } }];
+    }),
+  );
   for (const stop of stops) await stop();
   return { name: 'growth', rows, cases: rounds, skipped: [] };
 }
 
 async function startVolume(servers: Servers, { name, sizes, listsOnly }: Volume) {
-  const place = await createPlace(servers, `rows${name.toLowerCase()}`, sizes);
-  const { promotions, subscriptions } = await startParts(servers, place, ['promotions', 'subscriptions']);
+  const database = await createBenchDatabase(servers, `rows${name.toLowerCase()}`, sizes);
+  const { promotions, subscriptions } = await startParts(servers, database, ['promotions', 'subscriptions']);
   if (!promotions || !subscriptions) throw new Error('a service did not start');
-  const hot = '/subscriptions?promotion_id=1&limit=20';
-  const middle = Math.floor(sizes.subscriptions / perUser / 2);
-  const answer = await fetch(`${subscriptions.url}${hot}&offset=${middle}`);
-  const { next_cursor } = (await answer.json()) as { next_cursor: string };
-  const { url } = subscriptions;
-  const targets: Record<Kind, Target> = {
-    post: target('post', url, sizes),
-    get: target('get', promotions.url, sizes),
-    list: target('list', url, sizes),
-    hot: { url, method: 'GET', path: hot },
-    deep: { url, method: 'GET', path: `${hot}&cursor=${next_cursor}` },
-  };
-  const kinds = (Object.keys(titles) as Kind[]).filter((kind) => !listsOnly || (kind !== 'post' && kind !== 'get'));
-  const cases = kinds.map((kind): Case => {
-    const service = kind === 'get' ? promotions : subscriptions;
+  const targets = await targetsOf(database, promotions, subscriptions);
+  const requests = (Object.keys(titles) as VolumeRequest[]).filter(
+    (request) => !listsOnly || (request !== 'post' && request !== 'get'),
+  );
+  const cases = requests.map((request): Case => {
+    const service = request === 'get' ? promotions : subscriptions;
     return {
-      name: `${kind} at ${name}`,
+      name: `${request} at ${name}`,
       components: () => ({ service: service.pid, postgres: servers.postgresPid, rabbitmq: servers.rabbitPid }),
-      ...(kind === 'post' && { prepare: () => takeBack(place.sql, sizes) }),
-      run: (seconds) => loadHttp(servers.folder, targets[kind], { connections, seconds }),
+      ...(request === 'post' && { prepare: () => resetData(database.sql, 'subscriptions', sizes) }),
+      run: (seconds) => loadHttp(servers.folder, targets[request], { connections, seconds }),
     };
   });
   const stop = () => Promise.all([promotions.stop(), subscriptions.stop()]);
   return { cases, stop };
+}
+
+async function targetsOf(
+  { sizes }: BenchDatabase,
+  promotions: Started,
+  subscriptions: Started,
+): Promise<Record<VolumeRequest, Target>> {
+  const { url } = subscriptions;
+  const hot = '/subscriptions?promotion_id=1&limit=20';
+  const middle = Math.floor(sizes.subscriptions / subscriptionsPerUser / 2);
+  const response = await fetch(`${url}${hot}&offset=${middle}`);
+  const { next_cursor } = (await response.json()) as { next_cursor: string };
+  return {
+    post: targetOf('post', url, sizes),
+    get: targetOf('get', promotions.url, sizes),
+    list: targetOf('list', url, sizes),
+    hot: { url, method: 'GET', path: hot },
+    deep: { url, method: 'GET', path: `${hot}&cursor=${next_cursor}` },
+  };
 }

@@ -1,7 +1,7 @@
-// Row 6: how fast the relay empties a full outbox (read, publish, confirm, mark), beside publishing the same messages
-// one by one with a confirm each, and beside publishing batches with no database at all. All go to the same quorum
-// queue, from this process.
+// Measures how fast the relay empties a full outbox (read, publish, confirm, mark). Two references publish the same
+// messages to the same quorum queue from this process: one by one with a confirm each, and in batches without a database.
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { queues } from '@promopulse/shared/contracts/queues';
 import { openDatabase } from '@promopulse/shared/database/database';
 import type { Broker, OutgoingMessage } from '@promopulse/shared/messaging/broker';
@@ -12,102 +12,103 @@ import { brokerOptions, databaseOptionsOf } from '@promopulse/shared/service';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { connect } from 'amqplib';
 import { promotions } from '../../services/promotions/src/service.ts';
-import type { Section } from './report.ts';
-import { type Case, interleave, type Plan, ratio } from './rounds.ts';
-import type { Place, Servers } from './stack.ts';
+import type { Row, Section } from './report.ts';
+import { type Case, interleave, type Load, type Plan, ratio } from './rounds.ts';
+import type { BenchDatabase, Servers } from './stack.ts';
 
 const prefix = 'drain.';
 const queueName = 'subscriptions.projections';
-/** As many as the relay takes at a time. */
-const batch = 500;
+/** The relay's greatest batch. */
+const batchSize = 500;
+const singles = 200;
 
-export async function measureOutbox(servers: Servers, place: Place, plan: Plan): Promise<Section> {
-  const events = plan.repeat ? 20_000 : 4_000;
-  const log = createLogger({ service: 'bench', level: 'warn' });
+export async function measureOutbox(servers: Servers, benchDatabase: BenchDatabase, plan: Plan): Promise<Section> {
+  const events = plan.quick ? 4_000 : 20_000;
+  const publisher = await openPublisher(servers);
+  const { relay, broker } = await startDrain(servers, benchDatabase);
+  const drain: Case = {
+    name: 'outbox drained by the relay',
+    components: () => ({ postgres: servers.postgresPid, rabbitmq: servers.rabbitPid }),
+    prepare: async () => {
+      await publisher.purge();
+      await benchDatabase.sql('truncate promotions.outbox');
+    },
+    run: async () => {
+      const confirmed = broker.whenConfirmed(events);
+      await fillOutbox(benchDatabase, events);
+      const seconds = await confirmed;
+      while ((await relay.backlog()).waiting > 0) await sleep(10);
+      return { count: events, perSecond: events / seconds, p50: Number.NaN, p99: Number.NaN };
+    },
+  };
+  const one: Case = {
+    name: 'published one by one',
+    components: () => ({ rabbitmq: servers.rabbitPid }),
+    run: () => timed(singles, () => publisher.publish(singles, 1)),
+  };
+  const batches: Case = {
+    name: 'published in batches',
+    components: () => ({ rabbitmq: servers.rabbitPid }),
+    prepare: () => publisher.purge(),
+    run: () => timed(events, () => publisher.publish(events, batchSize)),
+  };
+  const rounds = await interleave([drain, one, batches], { ...plan, warmUp: 400 });
+  const row = (what: string, reference: Case, atLeast: number): Row => {
+    const value = ratio(rounds[drain.name], rounds[reference.name]);
+    return { measure: 'outbox drain', what, value, goal: { atLeast } };
+  };
+  const rows = [
+    row('outbox drained / one confirm at a time', one, 15),
+    row('outbox drained / batches without a database', batches, 0.75),
+  ];
+  return { name: 'outbox', rows, cases: rounds, skipped: [] };
+}
+
+/** A channel of its own to the same queue, past our broker. */
+async function openPublisher(servers: Servers) {
   const topology = topologyOf(prefix);
   const connection = await connect(servers.rabbit.url);
   servers.keep(() => connection.close());
   const channel = await connection.createConfirmChannel();
   await declareExchanges(channel, topology);
   await declareQueue(channel, topology, queueName, queues[queueName]);
+  const sample = Buffer.from(JSON.stringify({ id: randomUUID(), data: 'x'.repeat(600) }));
+  return {
+    purge: async (): Promise<void> => void (await channel.purgeQueue(topology.queue(queueName))),
+    /** Publishes `count` messages and waits for the confirms after each `size` of them. */
+    publish: async (count: number, size: number): Promise<void> => {
+      for (let index = 0; index < count; index += 1) {
+        const options = { persistent: true, mandatory: true, contentType: 'application/cloudevents+json' };
+        channel.publish(topology.events, 'promotion.updated', sample, { ...options, messageId: randomUUID() });
+        if (index % size === size - 1) await channel.waitForConfirms();
+      }
+      await channel.waitForConfirms();
+    },
+  };
+}
 
-  const database = await openDatabase(databaseOptionsOf(promotions, place.urls.promotions ?? ''));
-  const broker = connectRabbit(servers.rabbit.url, brokerOptions(prefix, log));
-  const watched = watch(broker);
-  const relay = startRelay({ database, broker: watched, log });
+/** The relay of the promotions service, in this process, on its schema. */
+async function startDrain(servers: Servers, benchDatabase: BenchDatabase) {
+  const log = createLogger({ service: 'bench', level: 'warn' });
+  const database = await openDatabase(databaseOptionsOf(promotions, benchDatabase.urls.promotions ?? ''));
+  const broker = countConfirms(connectRabbit(servers.rabbit.url, brokerOptions(prefix, log)));
+  const relay = startRelay({ database, broker, log });
   servers.keep(async () => {
     await relay.stop(1_000);
     await broker.close();
     await database.close();
   });
-  while (!broker.isConnected()) await new Promise((settle) => setTimeout(settle, 50));
-
-  const publish = (id: string, body: Buffer): boolean => {
-    const options = { persistent: true, mandatory: true, messageId: id, contentType: 'application/cloudevents+json' };
-    return channel.publish(topology.events, 'promotion.updated', body, options);
-  };
-  const sample = Buffer.from(JSON.stringify({ id: randomUUID(), data: 'x'.repeat(600) }));
-  const timed = async (count: number, work: () => Promise<void>) => {
-    const start = performance.now();
-    await work();
-    return { count, perSecond: (count * 1_000) / (performance.now() - start), p50: Number.NaN, p99: Number.NaN };
-  };
-  const cases: Case[] = [
-    {
-      name: 'outbox drained by the relay',
-      components: () => ({ postgres: servers.postgresPid, rabbitmq: servers.rabbitPid }),
-      prepare: async () => {
-        await channel.purgeQueue(topology.queue(queueName));
-        await place.sql('truncate promotions.outbox');
-      },
-      run: async () => {
-        const drained = watched.next(events);
-        await fillOutbox(place, events);
-        const seconds = await drained;
-        while ((await relay.backlog()).waiting > 0) await new Promise((settle) => setTimeout(settle, 10));
-        return { count: events, perSecond: events / seconds, p50: Number.NaN, p99: Number.NaN };
-      },
-    },
-    {
-      name: 'published one by one',
-      components: () => ({ rabbitmq: servers.rabbitPid }),
-      run: () =>
-        timed(200, async () => {
-          for (let index = 0; index < 200; index += 1) {
-            publish(randomUUID(), sample);
-            await channel.waitForConfirms();
-          }
-        }),
-    },
-    {
-      name: 'published in batches',
-      components: () => ({ rabbitmq: servers.rabbitPid }),
-      prepare: async () => void (await channel.purgeQueue(topology.queue(queueName))),
-      run: () =>
-        timed(events, async () => {
-          for (let index = 0; index < events; index += 1) {
-            publish(randomUUID(), sample);
-            if (index % batch === batch - 1) await channel.waitForConfirms();
-          }
-          await channel.waitForConfirms();
-        }),
-    },
-  ];
-  const rounds = await interleave(cases, { ...plan, warmUp: 400 });
-  const [drained, single, batches] = cases.map(({ name }) => rounds[name]);
-  const rows = [
-    { row: 6, what: 'outbox drained / one confirm at a time', value: ratio(drained, single), goal: { atLeast: 15 } },
-    {
-      row: 6,
-      what: 'outbox drained / batches without a database',
-      value: ratio(drained, batches),
-      goal: { atLeast: 0.75 },
-    },
-  ];
-  return { name: 'outbox', rows, cases: rounds, skipped: [] };
+  while (!broker.isConnected()) await sleep(50);
+  return { relay, broker };
 }
 
-async function fillOutbox({ sql }: Place, events: number): Promise<void> {
+async function timed(count: number, work: () => Promise<void>): Promise<Load> {
+  const start = performance.now();
+  await work();
+  return { count, perSecond: (count * 1_000) / (performance.now() - start), p50: Number.NaN, p99: Number.NaN };
+}
+
+async function fillOutbox({ sql }: BenchDatabase, events: number): Promise<void> {
   await sql(`insert into promotions.outbox (event_id, name, subject, data, request_id)
     select gen_random_uuid(), 'promotion.updated', n::text,
            jsonb_build_object('id', n, 'version', 1, 'name', 'Promotion', 'description', repeat('x', 300), 'status', 'active'),
@@ -115,23 +116,24 @@ async function fillOutbox({ sql }: Place, events: number): Promise<void> {
     from generate_series(1, ${events}) as n`);
 }
 
-/** A broker that tells how long it took to have so many messages confirmed, from the first of them on. */
-function watch(broker: Broker): Broker & { next(count: number): Promise<number> } {
-  let first: number | undefined;
-  let left = 0;
-  let done: (seconds: number) => void = () => undefined;
+/** Adds to a broker a measurement of the seconds from the first publish until `count` messages are confirmed. */
+function countConfirms(broker: Broker): Broker & { whenConfirmed(count: number): Promise<number> } {
+  let startedAt: number | undefined;
+  let remaining = 0;
+  let resolve: (seconds: number) => void = () => undefined;
   return {
     ...broker,
-    next: (count) =>
-      new Promise((settle) => {
-        [first, left, done] = [undefined, count, settle];
-      }),
+    whenConfirmed: (count) => {
+      const { promise, ...deferred } = Promise.withResolvers<number>();
+      [startedAt, remaining, resolve] = [undefined, count, deferred.resolve];
+      return promise;
+    },
     publish: async (messages: readonly OutgoingMessage[]) => {
       const isDrain = messages.some(({ routingKey }) => routingKey !== 'relay.heartbeat');
-      if (isDrain) first ??= performance.now();
+      if (isDrain) startedAt ??= performance.now();
       const outcomes = await broker.publish(messages);
-      if (isDrain) left -= outcomes.filter((outcome) => outcome === 'confirmed').length;
-      if (isDrain && left === 0) done((performance.now() - (first ?? 0)) / 1_000);
+      if (isDrain) remaining -= outcomes.filter((outcome) => outcome === 'confirmed').length;
+      if (isDrain && remaining === 0) resolve((performance.now() - (startedAt ?? 0)) / 1_000);
       return outcomes;
     },
   };

@@ -1,14 +1,23 @@
-// Starts the servers written by hand, in bench/peers, as processes of their own.
+// Starts the servers written by hand in peers/, each as a process of its own.
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Place, Servers } from './stack.ts';
+import { serviceUrls } from '@promopulse/shared/contracts/services';
+import { freePort } from '../../local/ports.ts';
+import { type BenchDatabase, personalDataKeys, type Servers } from './stack.ts';
 
 const scripts = { Express: 'express.ts', Fastify: 'fastify.ts' };
 export type PeerName = keyof typeof scripts;
 
-export async function startPeer(servers: Servers, place: Place, name: PeerName, port: number) {
+export interface Peer {
+  url: string;
+  pid: number;
+}
+
+/** Its environment has the URL of each service's schema, where a service has the URL of the service. @throws after 10 s */
+export async function startPeer(servers: Servers, database: BenchDatabase, name: PeerName): Promise<Peer> {
+  const port = await freePort();
   const log = openSync(join(servers.folder, `${name}.log`), 'a');
   const child = spawn(process.execPath, [join(import.meta.dirname, 'peers', scripts[name])], {
     env: {
@@ -16,22 +25,22 @@ export async function startPeer(servers: Servers, place: Place, name: PeerName, 
       NODE_ENV: 'production',
       TZ: 'UTC',
       PORT: String(port),
-      PROMOTIONS_URL: place.urls.promotions,
-      SUBSCRIPTIONS_URL: place.urls.subscriptions,
+      ...serviceUrls((service) => database.urls[service] ?? ''),
+      ...personalDataKeys(servers),
     },
     stdio: ['ignore', log, log],
   });
   closeSync(log);
-  const gone = new Promise<void>((settle) => child.once('exit', () => settle()));
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   servers.keep(async () => {
     child.kill('SIGTERM');
-    await gone;
+    await exited;
   });
   const url = `http://127.0.0.1:${port}`;
   for (let attempt = 0; attempt < 200; attempt += 1) {
-    const answer = await fetch(`${url}/promotions/1`).catch(() => undefined);
-    await answer?.arrayBuffer();
-    if (answer?.ok && child.pid !== undefined) return { url, pid: child.pid };
+    const response = await fetch(`${url}/promotions/1`).catch(() => undefined);
+    await response?.arrayBuffer();
+    if (response?.ok && child.pid !== undefined) return { url, pid: child.pid };
     await sleep(50);
   }
   throw new Error(`the ${name} peer did not start`);

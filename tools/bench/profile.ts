@@ -1,4 +1,4 @@
-// Where the time of a process went: the profiles that Node writes with --cpu-prof, summed up by function and by file.
+// Summarises the CPU profiles that Node writes with --cpu-prof, by module and by function.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -8,8 +8,8 @@ interface CpuProfile {
   timeDeltas: number[];
 }
 
-/** Arguments of Node that make a process leave its profile in a folder when it ends. */
-export function profiling(folder: string, part: string): string[] {
+/** @returns arguments of Node with which a service writes its profile into the folder when it ends */
+export function profilingArguments(folder: string, part: string): string[] {
   return [
     '--cpu-prof',
     `--cpu-prof-dir=${folder}`,
@@ -18,7 +18,7 @@ export function profiling(folder: string, part: string): string[] {
   ];
 }
 
-/** Lines for people: of every profile in the folder, the shares of the time in which the process was not idle. */
+/** @returns lines of text: for each profile in the folder, the shares of the time in which the process was not idle */
 export function describeProfiles(folder: string): string[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.cpuprofile'))
@@ -27,18 +27,18 @@ export function describeProfiles(folder: string): string[] {
       const profile = JSON.parse(readFileSync(join(folder, name), 'utf8')) as CpuProfile;
       return [
         `\n${name}: share of busy time by module`,
-        ...top(profile, ({ url }) => moduleOf(url), 12),
-        `${name}: share of busy time by function, itself only`,
-        ...top(
+        ...largestShares(profile, ({ url }) => moduleOf(url), 12),
+        `${name}: share of busy time by function, without the functions it calls`,
+        ...largestShares(
           profile,
-          ({ functionName, url, lineNumber }) => `${functionName || '(anonymous)'} ${placeOf(url, lineNumber)}`,
+          ({ functionName, url, lineNumber }) => `${functionName || '(anonymous)'} ${locationOf(url, lineNumber)}`,
           16,
         ),
       ];
     });
 }
 
-function top(
+function largestShares(
   { nodes, samples, timeDeltas }: CpuProfile,
   key: (frame: CpuProfile['nodes'][number]['callFrame']) => string,
   count: number,
@@ -66,7 +66,7 @@ function moduleOf(url: string): string {
   return installed?.[1] ?? (/(?:packages|services)\/.*$/.exec(url)?.[0] || url);
 }
 
-function placeOf(url: string, line: number): string {
+function locationOf(url: string, line: number): string {
   const short = url.replace(/^.*\/node_modules\//, '').replace(/^file:.*?\/(packages|services)\//, '$1/');
   return short === '' ? '' : `(${short}:${line + 1})`;
 }

@@ -1,93 +1,95 @@
-// Row 5: how long after a status change is committed the subscriptions service has committed it too. Both moments are
-// the database's own (pg_xact_commit_timestamp of the two rows), so nothing is added to the way that is measured.
+// Measures how long after the commit of a status change the subscriptions service has committed it too. Both times are
+// the database's own (pg_xact_commit_timestamp of the two rows), so the measurement adds nothing to the delay.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { takeBack } from './data.ts';
-import type { Section } from './report.ts';
-import { componentsOf, connections, type Requests, target } from './requests.ts';
+import { resetData } from './data.ts';
+import { targetOf } from './endpoints.ts';
+import type { Row, Section } from './report.ts';
+import { componentsOf, connections, type Requests } from './requests.ts';
 import { type Case, interleave, type Load, type Plan, spread } from './rounds.ts';
-import type { Place } from './stack.ts';
+import type { BenchDatabase } from './stack.ts';
 import { loadHttp } from './wrk.ts';
 
 const levels = [
-  { name: '50/s', perSecond: 50, goal: 15, loaded: false },
-  { name: '400/s', perSecond: 400, goal: 30, loaded: false },
-  { name: '50/s under full POST load', perSecond: 50, goal: 100, loaded: true },
+  { name: '50/s', perSecond: 50, goalMs: 15, underLoad: false },
+  { name: '400/s', perSecond: 400, goalMs: 30, underLoad: false },
+  { name: '50/s under full POST load', perSecond: 50, goalMs: 100, underLoad: true },
 ];
 
-export async function measurePropagation({ servers, served: place, parts }: Requests, plan: Plan): Promise<Section> {
+export async function measurePropagation(requests: Requests, plan: Plan): Promise<Section> {
+  const { servers, served, parts } = requests;
   const url = parts.promotions?.url ?? '';
-  const subscribeUrl = parts.subscriptions?.url ?? '';
+  const loadTarget = targetOf('post', parts.subscriptions?.url ?? '', served.sizes);
   const cases = levels.map(
-    ({ name, perSecond, loaded }): Case => ({
+    ({ name, perSecond, underLoad }): Case => ({
       name: `propagation ${name}`,
-      components: () => componentsOf({ servers, parts }),
-      prepare: () => takeBack(place.sql, place.sizes),
+      components: () => componentsOf(requests),
+      prepare: () => resetData(served.sql, 'subscriptions', served.sizes),
       run: async (seconds) => {
-        const drafts = await addDrafts(place, Math.ceil(perSecond * seconds));
-        const load = { connections, seconds };
+        const drafts = await addDrafts(served, Math.ceil(perSecond * seconds));
         const [changed] = await Promise.all([
           activate(url, drafts, perSecond),
-          ...(loaded ? [loadHttp(servers.folder, target('post', subscribeUrl, place.sizes), load)] : []),
+          ...(underLoad ? [loadHttp(servers.folder, loadTarget, { connections, seconds })] : []),
         ]);
-        return await readDelays(place, changed, seconds);
+        return await readDelays(served, changed, seconds);
       },
     }),
   );
   const rounds = await interleave(cases, { ...plan, warmUp: plan.warmUp / 20 });
-  const rows = levels.map(({ name, goal }) => {
-    const late = spread((rounds[`propagation ${name}`] ?? []).map(({ p99 }) => p99));
+  const rows = levels.map(({ name, goalMs }): Row => {
+    const value = spread((rounds[`propagation ${name}`] ?? []).map(({ p99 }) => p99));
     const what = `status committed → projection committed, p99 at ${name}`;
-    return { row: 5, what, value: late, unit: 'ms' as const, goal: { atMost: goal } };
+    return { measure: 'propagation', what, value, unit: 'ms', goal: { atMost: goalMs } };
   });
   return { name: 'propagation', rows, cases: rounds, skipped: [] };
 }
 
-async function addDrafts({ sql }: Place, count: number): Promise<number[]> {
+async function addDrafts({ sql }: BenchDatabase, count: number): Promise<number[]> {
   const rows = await sql(`insert into promotions.promotions (name, status, start_at, end_at, version)
     select 'Draft', 'draft', now(), now() + interval '1 day', 1 from generate_series(1, ${count}) returning id`);
   return (rows as { id: number }[]).map(({ id }) => id);
 }
 
 /**
- * Begins so many a second whatever the answers do, and ends when all are answered.
- * @returns those that were changed: where the machine cannot keep up, some are refused
+ * Starts status changes at a fixed rate, without waiting for responses, and ends when all are answered.
+ * @returns the ids that were changed: a machine that cannot keep up rejects some of the requests
  */
 async function activate(url: string, ids: readonly number[], perSecond: number): Promise<number[]> {
   const change = async (id: number): Promise<number[]> => {
-    const answer = await fetch(`${url}/promotions/${id}/status`, {
+    const response = await fetch(`${url}/promotions/${id}/status`, {
       method: 'POST',
       body: '{"status":"active"}',
       headers: { 'content-type': 'application/json' },
     });
-    await answer.arrayBuffer();
-    return answer.ok ? [id] : [];
+    await response.arrayBuffer();
+    return response.ok ? [id] : [];
   };
-  const begun: Promise<number[]>[] = [];
+  const started: Promise<number[]>[] = [];
   const start = performance.now();
-  while (begun.length < ids.length) {
+  while (started.length < ids.length) {
     const due = Math.floor(((performance.now() - start) * perSecond) / 1_000);
-    for (const id of ids.slice(begun.length, due)) begun.push(change(id));
+    for (const id of ids.slice(started.length, due)) started.push(change(id));
     await sleep(5);
   }
-  return (await Promise.all(begun)).flat();
+  return (await Promise.all(started)).flat();
 }
 
-/** @throws when one of them has not arrived 10 s later */
-async function readDelays({ sql }: Place, ids: readonly number[], seconds: number): Promise<Load> {
+/** @throws when a change has not arrived within 10 s */
+async function readDelays({ sql }: BenchDatabase, ids: readonly number[], seconds: number): Promise<Load> {
   const deadline = Date.now() + 10_000;
   for (;;) {
     const rows = await sql(`select 1000 * extract(epoch from
-        pg_xact_commit_timestamp(cached.xmin) - pg_xact_commit_timestamp(promotion.xmin))::float as late
+        pg_xact_commit_timestamp(cached.xmin) - pg_xact_commit_timestamp(promotion.xmin))::float as delay_ms
       from promotions.promotions promotion
       join subscriptions.cached_promotions cached on promotion_id = id and cached.version = promotion.version
       where id = any('{${ids.join()}}') and cached.status = 'active'
-      order by late`);
-    const late = (rows as { late: number }[]).map((row) => row.late);
-    const at = (share: number): number => late[Math.ceil(late.length * share) - 1] ?? Number.NaN;
-    if (late.length === ids.length) {
-      return { count: late.length, perSecond: late.length / seconds, p50: at(0.5), p99: at(0.99) };
+      order by delay_ms`);
+    const delays = (rows as { delay_ms: number }[]).map((row) => row.delay_ms);
+    const percentile = (share: number): number => delays[Math.ceil(delays.length * share) - 1] ?? Number.NaN;
+    if (delays.length === ids.length) {
+      const [p50, p99] = [percentile(0.5), percentile(0.99)];
+      return { count: delays.length, perSecond: delays.length / seconds, p50, p99 };
     }
-    if (Date.now() > deadline) throw new Error(`${ids.length - late.length} status changes did not arrive`);
+    if (Date.now() > deadline) throw new Error(`${ids.length - delays.length} status changes did not arrive`);
     await sleep(100);
   }
 }

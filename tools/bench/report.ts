@@ -1,27 +1,41 @@
-// What a run found: rows of the table, each a ratio with its goal, and the cases they come from.
+// The result of a run: table rows, each a ratio or a figure with its goal, and the cases that they were computed from.
 import { isNoisy, type Round, type Spread, spread } from './rounds.ts';
 
+/** What a row measures, in the order of the table. docs/performance.md uses the same words. */
+const measures = [
+  'proxying',
+  'requests beside pgbench',
+  'requests beside other servers',
+  'service CPU',
+  'SQL round trips',
+  'propagation',
+  'outbox drain',
+  'data growth',
+  'cost of outbox and log',
+  'start',
+  'memory',
+] as const;
+type Measure = (typeof measures)[number];
+
 export interface Row {
-  /** Number in the table of docs/performance.md. */
-  row: number;
+  measure: Measure;
+  /** The two sides of the ratio, or what the figure counts. */
   what: string;
   value: Spread;
-  /** The same ratio of the CPU time per request: steadier than `value` where others use the machine. */
-  byCpu?: Spread;
-  /** How `value` is shown: a plain ratio by default. */
+  /** The same ratio of CPU time per request. It varies less than `value` where other programs use the machine. */
+  cpuRatio?: Spread;
+  /** Unit of `value` and of the goal; a ratio has none. */
   unit?: 'ms' | 's' | 'MB';
   goal: { atLeast: number } | { atMost: number };
-  /** Said of it in the table. */
-  note?: string;
 }
 
 export interface Section {
   name: string;
   rows: Row[];
   cases: Record<string, Round[]>;
-  /** What could not be measured here, and why. */
+  /** What could not be measured on this machine, and why. */
   skipped: string[];
-  /** Why it came to nothing. */
+  /** Message of the error that ended the section. */
   failed?: string;
 }
 
@@ -32,6 +46,7 @@ export interface Report {
   versions: Record<string, string>;
   quick: boolean;
   rounds: number;
+  /** Length of a round in seconds. */
   seconds: number;
   sections: Section[];
 }
@@ -40,33 +55,40 @@ export function isMet({ value, goal }: Row): boolean {
   return 'atLeast' in goal ? value.median >= goal.atLeast : value.median <= goal.atMost;
 }
 
-export function shown(value: number, unit?: Row['unit']): string {
+/** @returns the value with its unit, rounded for the table */
+export function formatValue(value: number, unit?: Row['unit']): string {
   if (unit === 'MB') return `${value.toFixed(0)} MB`;
-  if (unit === 'ms') return `${value.toFixed(1)} ms`;
+  if (unit === 'ms') return `${value.toFixed(value < 10 ? 2 : 1)} ms`;
   if (unit === 's') return `${value.toFixed(2)} s`;
   return value.toFixed(2);
 }
 
-export function goalText({ goal, unit }: Row): string {
-  return 'atLeast' in goal ? `≥ ${shown(goal.atLeast, unit)}` : `≤ ${shown(goal.atMost, unit)}`;
+export function formatGoal({ goal, unit }: Row): string {
+  return 'atLeast' in goal ? `≥ ${formatValue(goal.atLeast, unit)}` : `≤ ${formatValue(goal.atMost, unit)}`;
 }
 
-/** Column heads and cells of the two tables, as text. */
+/** All rows, in the order of `measures`. */
+export function sortedRows(sections: readonly Section[]): Row[] {
+  const rows = sections.flatMap((section) => section.rows);
+  return rows.toSorted((a, b) => measures.indexOf(a.measure) - measures.indexOf(b.measure));
+}
+
+/** @returns the column heads, then one array of cells for each row */
 export function rowTable(sections: readonly Section[]): string[][] {
-  const rows = sections.flatMap((section) => section.rows).toSorted((a, b) => a.row - b.row);
   return [
-    ['#', 'ratio', 'median', 'min', 'max', 'goal', '', 'by CPU'],
-    ...rows.map((row) => [
-      String(row.row),
-      row.note ? `${row.what} (${row.note})` : row.what,
-      ...[row.value.median, row.value.min, row.value.max].map((value) => shown(value, row.unit)),
-      goalText(row),
+    ['measure', 'ratio or figure', 'median', 'min', 'max', 'goal', 'result', 'CPU ratio'],
+    ...sortedRows(sections).map((row) => [
+      row.measure,
+      row.what,
+      ...[row.value.median, row.value.min, row.value.max].map((value) => formatValue(value, row.unit)),
+      formatGoal(row),
       isMet(row) ? 'met' : 'missed',
-      row.byCpu ? shown(row.byCpu.median) : '',
+      row.cpuRatio ? formatValue(row.cpuRatio.median) : '',
     ]),
   ];
 }
 
+/** @returns the column heads, then one array of cells for each case */
 export function caseTable(sections: readonly Section[]): string[][] {
   const lines = sections.flatMap(({ cases }) =>
     Object.entries(cases).map(([name, rounds]) => {
@@ -74,21 +96,22 @@ export function caseTable(sections: readonly Section[]): string[][] {
       const cpu = Object.keys(rounds[0]?.cpu ?? {}).map((component) => {
         return `${component} ${spread(rounds.map((round) => round.cpu[component] ?? 0)).median.toFixed(0)}`;
       });
-      const late = spread(rounds.map(({ p99 }) => p99)).median;
+      const p99 = spread(rounds.map((round) => round.p99)).median;
       const noisy = rounds.filter(isNoisy).length;
       return [
         name,
         rate.median.toFixed(0),
         `${rate.min.toFixed(0)} to ${rate.max.toFixed(0)}`,
-        Number.isNaN(late) ? '' : late.toFixed(1),
+        Number.isNaN(p99) ? '' : p99.toFixed(1),
         cpu.join(', '),
         noisy > 0 ? `${noisy} of ${rounds.length}` : '',
       ];
     }),
   );
-  return [['case', 'per second', 'from to', 'p99 ms', 'CPU µs per request', 'noisy rounds'], ...lines];
+  return [['case', 'requests per second', 'range', 'p99 in ms', 'CPU per request in µs', 'noisy rounds'], ...lines];
 }
 
+/** A table with aligned columns, for the terminal. */
 export function plainTable(rows: readonly string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).join('\n');

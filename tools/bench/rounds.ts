@@ -1,49 +1,52 @@
-// Interleaved rounds: A, B, C, A, B, C, … so that whatever else the machine does falls on all of them alike. Each
-// case is weighed by what it got done per second and by the CPU time of every component per request; a round in which
-// others used the machine is noted, and run once more.
+// Interleaved rounds: A, B, C, A, B, C, … so that other load on the machine affects all cases alike. A case is measured
+// by its requests per second and by the CPU time of each component per request. A round that other processes disturbed
+// is marked as noisy and run once more.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cpuOfTrees, machine } from './processes.ts';
+import { cpuOfTrees, machineCpu } from './processes.ts';
 
-/** What a load generator did. */
+/** Result of a load generator. */
 export interface Load {
   perSecond: number;
+  /** Number of requests. */
   count: number;
-  /** Milliseconds. */
+  /** Percentiles of the latency, in milliseconds; NaN where it is not measured. */
   p50: number;
   p99: number;
 }
 
 export interface Case {
   name: string;
-  /** Process → component. A process counts with everything it has started. */
+  /** @returns process ids by the name of the component; a process includes all its descendants */
   components(): Record<string, number>;
-  /** Before each round, outside of what is measured. */
+  /** Runs before each round, outside the measured time. */
   prepare?(): Promise<void>;
   run(seconds: number): Promise<Load>;
 }
 
 export interface Round extends Load {
-  /** Microseconds of CPU per request by component; `load` is the generator with this program itself. */
+  /** CPU time per request in microseconds, by component. `load` is the load generator and this program. */
   cpu: Record<string, number>;
-  /** Shares of the whole machine that went to processes not ours, and to the hypervisor. */
-  foreign: number;
-  stolen: number;
+  /** Share of the machine's CPU time that processes outside this run used. */
+  otherProcesses: number;
+  /** Share of the machine's CPU time that the hypervisor gave to others: `steal` in proc(5). */
+  steal: number;
 }
 
 export interface Plan {
   rounds: number;
+  /** Length of a round in seconds. */
   seconds: number;
-  /** Requests of each case before the first round, so that what compiles itself while it runs has done so. */
+  /** Number of requests of each case before the first round, so that V8 has compiled the hot code. */
   warmUp: number;
-  /** Whether to wait for a quiet moment, and to repeat a round that was disturbed. */
-  repeat: boolean;
+  /** Uses less data, and does not repeat noisy rounds. */
+  quick: boolean;
   say(line: string): void;
 }
 
-const noisyFrom = { foreign: 0.15, stolen: 0.1 };
+const noisyAbove = { otherProcesses: 0.15, steal: 0.1 };
 
-export function isNoisy({ foreign, stolen }: Pick<Round, 'foreign' | 'stolen'>): boolean {
-  return foreign > noisyFrom.foreign || stolen > noisyFrom.stolen;
+export function isNoisy({ otherProcesses, steal }: Pick<Round, 'otherProcesses' | 'steal'>): boolean {
+  return otherProcesses > noisyAbove.otherProcesses || steal > noisyAbove.steal;
 }
 
 /** @returns the rounds by the name of their case */
@@ -51,11 +54,11 @@ export async function interleave(cases: readonly Case[], plan: Plan): Promise<Re
   const results: Record<string, Round[]> = Object.fromEntries(cases.map(({ name }) => [name, []]));
   for (const each of cases) {
     await each.prepare?.();
-    for (let count = 0, tries = 0; count < plan.warmUp && tries < 10; tries += 1) count += (await each.run(1)).count;
+    for (let count = 0, runs = 0; count < plan.warmUp && runs < 10; runs += 1) count += (await each.run(1)).count;
   }
   for (let number = 1; number <= plan.rounds; number += 1) {
     for (const each of cases) {
-      const round = await quietest(each, plan);
+      const round = await runRound(each, plan);
       results[each.name]?.push(round);
       plan.say(`round ${number}/${plan.rounds}  ${describe(each.name, round)}`);
     }
@@ -63,51 +66,53 @@ export async function interleave(cases: readonly Case[], plan: Plan): Promise<Re
   return results;
 }
 
-async function quietest(each: Case, plan: Plan): Promise<Round> {
+/** Runs a round. Repeats a noisy one, unless the run is quick, and returns the quieter of the two. */
+async function runRound(each: Case, plan: Plan): Promise<Round> {
   const first = await measure(each, plan.seconds);
-  if (!plan.repeat || !isNoisy(first)) return first;
-  await quietMoment();
+  if (plan.quick || !isNoisy(first)) return first;
+  await waitUntilQuiet();
   const second = await measure(each, plan.seconds);
-  return second.foreign + second.stolen < first.foreign + first.stolen ? second : first;
+  return second.otherProcesses + second.steal < first.otherProcesses + first.steal ? second : first;
 }
 
 async function measure(each: Case, seconds: number): Promise<Round> {
   await each.prepare?.();
   const components = each.components();
   const pids = [...Object.values(components), process.pid];
-  const [machineBefore, cpuBefore] = [machine(), cpuOfTrees(pids)];
+  const [machineBefore, cpuBefore] = [machineCpu(), cpuOfTrees(pids)];
   const load = await each.run(seconds);
-  const [machineAfter, cpuAfter] = [machine(), cpuOfTrees(pids)];
-  const spent = cpuAfter.map((after, index) => after - (cpuBefore[index] ?? 0));
-  const ours = spent.pop() ?? 0;
-  const named = spent.reduce((sum, part) => sum + part, 0);
+  const [machineAfter, cpuAfter] = [machineCpu(), cpuOfTrees(pids)];
+  const used = cpuAfter.map((after, index) => after - (cpuBefore[index] ?? 0));
+  // This process started all the others, so its tree includes theirs.
+  const usedInAll = used.pop() ?? 0;
+  const usedByComponents = used.reduce((sum, part) => sum + part, 0);
   const total = machineAfter.total - machineBefore.total;
   const perRequest = (microseconds: number): number => microseconds / Math.max(1, load.count);
   return {
     ...load,
     cpu: {
-      ...Object.fromEntries(Object.keys(components).map((name, index) => [name, perRequest(spent[index] ?? 0)])),
-      load: perRequest(Math.max(0, ours - named)),
+      ...Object.fromEntries(Object.keys(components).map((name, index) => [name, perRequest(used[index] ?? 0)])),
+      load: perRequest(Math.max(0, usedInAll - usedByComponents)),
     },
-    foreign: Math.max(0, machineAfter.busy - machineBefore.busy - ours) / total,
-    stolen: (machineAfter.stolen - machineBefore.stolen) / total,
+    otherProcesses: Math.max(0, machineAfter.busy - machineBefore.busy - usedInAll) / total,
+    steal: (machineAfter.steal - machineBefore.steal) / total,
   };
 }
 
-/** Until others leave most of the machine alone for a moment; gives up after 7 s. */
-async function quietMoment(): Promise<void> {
+/** Waits until the machine is less than 12 % busy for half a second, but at most 7 s. */
+async function waitUntilQuiet(): Promise<void> {
   const deadline = Date.now() + 7_000;
   while (Date.now() < deadline) {
-    const before = machine();
+    const before = machineCpu();
     await sleep(500);
-    const after = machine();
+    const after = machineCpu();
     if ((after.busy - before.busy) / (after.total - before.total) < 0.12) return;
   }
 }
 
-function describe(name: string, { perSecond, cpu, foreign, stolen }: Round): string {
+function describe(name: string, { perSecond, cpu, otherProcesses, steal }: Round): string {
   const parts = Object.entries(cpu).map(([component, used]) => `${component} ${used.toFixed(0)}`);
-  const noise = `foreign ${(foreign * 100).toFixed(0)} %, stolen ${(stolen * 100).toFixed(0)} %`;
+  const noise = `other processes ${(otherProcesses * 100).toFixed(0)} %, steal ${(steal * 100).toFixed(0)} %`;
   return `${name.padEnd(28)} ${perSecond.toFixed(0).padStart(7)}/s  CPU µs: ${parts.join(', ')}  (${noise})`;
 }
 
@@ -119,7 +124,7 @@ export interface Spread {
 
 /** @throws when there are no values */
 export function spread(values: readonly number[]): Spread {
-  if (values.length === 0) throw new Error('nothing was measured');
+  if (values.length === 0) throw new Error('there are no values');
   const sorted = values.toSorted((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   const low = sorted[Math.floor(middle)] as number;
@@ -127,7 +132,7 @@ export function spread(values: readonly number[]): Spread {
   return { median: (low + high) / 2, min: sorted[0] as number, max: sorted.at(-1) as number };
 }
 
-/** Round by round, so that a slow moment of the machine weighs on both sides. */
+/** Divides round by round, so that a slow moment of the machine affects both sides of the ratio. */
 export function ratio(
   above: readonly Round[] | undefined,
   below: readonly Round[] | undefined,
@@ -136,7 +141,7 @@ export function ratio(
   return spread((above ?? []).map((round, index) => of(round) / of((below ?? [])[index] as Round)));
 }
 
-/** Microseconds of CPU per request of all components and the load generator: what a machine that is full divides by. */
-export function wholeCpu({ cpu }: Round): number {
+/** CPU time per request of all components and the load generator, in microseconds. It limits a fully loaded machine. */
+export function totalCpu({ cpu }: Round): number {
   return Object.values(cpu).reduce((sum, part) => sum + part, 0);
 }

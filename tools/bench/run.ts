@@ -1,154 +1,74 @@
-// `npm run bench`: what the parts cost, as ratios to what they stand on, measured on this machine in interleaved
-// rounds. Progress while it runs, a table at the end, and the same as JSON. Ratios hold on other machines; absolute
-// figures do not.
-//   --only NAME       one part, or several of: gateway, post, get, list, propagation, outbox, cost, growth, start
-//   --rounds N        default 5
-//   --seconds N       of a round, default 5
-//   --quick           a few minutes: two rounds of a second, less data
-//   --json FILE       where the JSON goes, default .data/bench.json
-//   --profile FOLDER  leaves CPU profiles of the services there (post, get, list), and says where their time went
-//   --write           puts table, chart and JSON into docs/
-//   --gate            fails where a request costs more CPU time than tools/bench/baseline.json allows (CI)
-//   --baseline        writes into that file what this run measured
+// `npm run bench`: measures what each part costs, as ratios to known programs on this machine, in interleaved rounds.
+// Ratios are comparable between machines; absolute figures are not. Prints progress and tables, and writes JSON.
+//   --only NAME       measures one part; may be given several times. The names are in options.ts
+//   --rounds N        number of rounds, by default 5
+//   --seconds N       length of a round, by default 5
+//   --quick           two rounds of a second, and less data: a few minutes
+//   --json FILE       where the JSON is written, by default .data/bench.json
+//   --profile FOLDER  writes CPU profiles of the services there (for the requests), and prints a summary
+//   --write           writes the tables and the chart into docs/
+//   --gate            fails when a request costs more CPU time than baseline.json allows (CI)
+//   --baseline        writes the measured ratios into baseline.json
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
-import { aptInstall, canAptInstall } from '../../local/apt.ts';
+import { dirname, resolve } from 'node:path';
 import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
 import { measureCost } from './cost.ts';
-import { baselineFile, costs, judge, margin, readBaseline } from './gate.ts';
+import { endpointNames } from './endpoints.ts';
+import { assess, baselineFile, margin, measuredRatios, readBaseline } from './gate.ts';
 import { measureGateway } from './gateway.ts';
 import { measureGrowth } from './growth.ts';
+import { readOptions } from './options.ts';
 import { measureOutbox } from './outbox.ts';
 import { writePage } from './page.ts';
-import { findPgbench } from './pgbench.ts';
 import { describeProfiles } from './profile.ts';
+import { installMissing, versionOf } from './programs.ts';
 import { measurePropagation } from './propagation.ts';
 import { caseTable, plainTable, type Report, rowTable, type Section } from './report.ts';
-import { kinds, measureRequests, memorySection, prepareRequests } from './requests.ts';
+import { measureRequests, memorySection, prepareRequests } from './requests.ts';
 import type { Plan } from './rounds.ts';
-import { createPlace, startServers } from './stack.ts';
+import { createSections, type Sections } from './sections.ts';
+import { createBenchDatabase, type Servers, startServers } from './stack.ts';
 import { measureStart } from './start.ts';
-import { findProgram } from './wrk.ts';
 
-const names = ['gateway', ...kinds, 'propagation', 'outbox', 'cost', 'growth', 'start'] as const;
-
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', multiple: true },
-    rounds: { type: 'string' },
-    seconds: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    json: { type: 'string' },
-    profile: { type: 'string' },
-    write: { type: 'boolean', default: false },
-    gate: { type: 'boolean', default: false },
-    baseline: { type: 'boolean', default: false },
-  },
-});
-const { only, quick } = values;
-const rounds = Number(values.rounds ?? (quick ? 2 : 5));
-if (only?.some((given) => !names.some((name) => name === given))) throw new Error(`--only takes ${names.join(', ')}`);
-const seconds = Number(values.seconds ?? (quick ? 1 : 5));
-if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a whole number');
-if (!Number.isInteger(seconds) || seconds < 1) throw new Error('--seconds takes a whole number');
 const root = resolve(import.meta.dirname, '../..');
-const jsonFile = resolve(values.json ?? join(root, '.data', 'bench.json'));
+const options = readOptions(root);
+const { isSelected, rounds, seconds, quick, profile } = options;
 
-async function measureAll({ say, keep, folder, isStopping }: Lifecycle, plan: Plan): Promise<Section[]> {
-  const wanted = (name: (typeof names)[number]): boolean => only?.includes(name) ?? true;
+async function measureAll(lifecycle: Lifecycle, plan: Plan): Promise<Section[]> {
+  const { say, keep, folder } = lifecycle;
   await installMissing(say);
   const servers = await startServers(folder, say, keep);
   say(`PostgreSQL and RabbitMQ ${servers.rabbit.version} are ready`);
+  const sections = createSections(lifecycle);
+  await measureSections(servers, sections, plan);
+  if (options.gate) await sections.repeatRegressed(readBaseline());
+  return sections.list();
+}
+
+async function measureSections(servers: Servers, sections: Sections, plan: Plan): Promise<void> {
   const sizes = quick
     ? { users: 20_000, promotions: 5_000, subscriptions: 20_000 }
     : { users: 100_000, promotions: 10_000, subscriptions: 100_000 };
-  const served = await createPlace(servers, 'served', sizes);
-  const bare = await createPlace(servers, 'bare', sizes);
-  say(`data: ${JSON.stringify(sizes)}`);
-  const sections: Section[] = [];
-  const again = new Map<string, () => Promise<Section>>();
-  /** What goes wrong in one part is told, and does not end the others. */
-  const add = async (name: string, measure: () => Promise<Section>): Promise<void> => {
-    again.set(name, measure);
-    try {
-      sections.push(await measure());
-    } catch (error) {
-      if (isStopping()) throw error;
-      say(`${name} failed: ${(error as Error).stack}`);
-      sections.push({ name, rows: [], cases: {}, skipped: [], failed: (error as Error).message });
-    }
-  };
-  if (wanted('gateway')) await add('gateway', () => measureGateway(servers, served, plan));
-  if (wanted('start')) await add('start', () => measureStart(servers, served, plan));
-  if (wanted('outbox')) await add('outbox', () => measureOutbox(servers, bare, plan));
-  if (wanted('cost')) await add('cost', () => measureCost(servers, sizes, plan));
-  if (wanted('growth')) await add('growth', () => measureGrowth(servers, plan));
-  if (wanted('propagation') || kinds.some(wanted)) {
-    const requests = await prepareRequests(servers, served, bare, values.profile && resolve(values.profile));
-    for (const kind of kinds) if (wanted(kind)) await add(kind, () => measureRequests(kind, requests, plan));
-    if (wanted('propagation')) await add('propagation', () => measurePropagation(requests, plan));
-    sections.push(memorySection(requests));
-  }
-  if (values.gate) await confirmDearer(sections, again, say);
-  return sections;
+  const served = await createBenchDatabase(servers, 'served', sizes);
+  const bare = await createBenchDatabase(servers, 'bare', sizes);
+  plan.say(`generated data: ${JSON.stringify(sizes)}`);
+  if (isSelected('gateway')) await sections.add('gateway', () => measureGateway(servers, served, plan));
+  if (isSelected('start')) await sections.add('start', () => measureStart(servers, served, plan));
+  if (isSelected('outbox')) await sections.add('outbox', () => measureOutbox(servers, bare, plan));
+  if (isSelected('cost')) await sections.add('cost', () => measureCost(servers, sizes, plan));
+  if (isSelected('growth')) await sections.add('growth', () => measureGrowth(servers, plan));
+  const names = endpointNames.filter(isSelected);
+  if (names.length === 0 && !isSelected('propagation')) return;
+  const requests = await prepareRequests(servers, served, bare, profile);
+  for (const name of names) await sections.add(name, () => measureRequests(name, requests, plan));
+  if (isSelected('propagation')) await sections.add('propagation', () => measurePropagation(requests, plan));
+  await sections.add('memory', async () => memorySection(requests));
 }
 
-/** As root on Debian and Ubuntu, like RabbitMQ; elsewhere what is missing is told beside what it would have measured. */
-async function installMissing(say: Lifecycle['say']): Promise<void> {
-  const packages = [
-    ...(findProgram('wrk') ? [] : ['wrk']),
-    ...(findProgram('nginx') ? [] : ['nginx-light']),
-    ...(findPgbench() ? [] : ['postgresql']),
-  ];
-  if (packages.length === 0 || !canAptInstall()) return;
-  await aptInstall(packages, say).catch((error: Error) => say(error.message));
-}
-
-/** What seems dearer than it may be is measured a second time, in case others were at work the first time. */
-async function confirmDearer(
-  sections: Section[],
-  again: Map<string, () => Promise<Section>>,
-  say: Lifecycle['say'],
-): Promise<void> {
-  const suspects = new Set(
-    judge(sections, readBaseline()).flatMap(({ verdict, section }) => (verdict === 'DEARER' ? [section] : [])),
-  );
-  for (const name of suspects) {
-    say(`${name} seems dearer than it may be: once more`);
-    const second = await again.get(name)?.();
-    if (second)
-      sections.splice(
-        sections.findIndex((section) => section.name === name),
-        1,
-        second,
-      );
-  }
-}
-
-function versionOf(program: string, args: readonly string[]): string {
-  const path = findProgram(program);
-  if (!path) return 'not installed';
-  try {
-    const said = execFileSync(path, [...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-    return /\d+(\.\d+)+/.exec(said)?.[0] ?? 'unknown';
-  } catch (error) {
-    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-    return /\d+(\.\d+)+/.exec(stdout + stderr)?.[0] ?? 'unknown';
-  }
-}
-
-await runLifecycle(async (stage) => {
-  const { say, print, keep } = stage;
-  const startedAt = performance.now();
-  const { profile } = values;
-  // Kept first, so called last: the profiles are written when the services end.
-  if (profile) keep(async () => print(describeProfiles(profile).join('\n')));
-  const plan: Plan = { rounds, seconds, warmUp: quick ? 2_000 : 20_000, repeat: !quick, say };
-  const sections = await measureAll(stage, plan);
-  const report: Report = {
+function reportOf(sections: Section[]): Report {
+  return {
     at: new Date().toISOString(),
     commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
     machine: `${availableParallelism()} cores of ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
@@ -157,28 +77,42 @@ await runLifecycle(async (stage) => {
       pgbench: versionOf('pgbench', ['--version']),
       wrk: versionOf('wrk', ['-v']),
     },
-    quick,
-    rounds,
-    seconds: plan.seconds,
-    sections,
+    ...{ quick, rounds, seconds, sections },
   };
+}
+
+/** @returns whether a ratio regressed, or could not be measured */
+function printGate(print: Lifecycle['print'], sections: readonly Section[]): boolean {
+  const assessments = assess(sections, readBaseline());
+  print(`\nCPU time per request as a ratio; the gate allows ${margin} times the baseline of tools/bench/baseline.json`);
+  for (const { what, baseline, measured, result } of assessments) {
+    print(`  ${result.padEnd(12)}  ${what}: ${measured?.toFixed(2) ?? '-'}, baseline ${baseline}`);
+  }
+  return assessments.some(({ result }) => result === 'REGRESSED' || result === 'NOT MEASURED');
+}
+
+await runLifecycle(async (lifecycle) => {
+  const { say, print, keep } = lifecycle;
+  const startedAt = performance.now();
+  // Registered first, so called last: a service writes its profile when it ends.
+  if (profile) keep(async () => print(describeProfiles(profile).join('\n')));
+  const plan: Plan = { rounds, seconds, warmUp: quick ? 2_000 : 20_000, quick, say };
+  const sections = await measureAll(lifecycle, plan);
+  const report = reportOf(sections);
   print(`\n${plainTable(caseTable(sections))}`);
   print(`\n${plainTable(rowTable(sections))}`);
   for (const line of sections.flatMap(({ skipped }) => skipped)) print(`\nNOT MEASURED: ${line}`);
   const failed = sections.flatMap((section) => (section.failed ? [`${section.name}: ${section.failed}`] : []));
   for (const line of failed) print(`\nFAILED: ${line}`);
-  if (values.write) writePage(report);
-  if (values.baseline)
-    writeFileSync(baselineFile, `${JSON.stringify({ ...readBaseline(), ...costs(sections) }, undefined, 2)}\n`);
-  const verdicts = values.gate ? judge(sections, readBaseline()) : [];
-  if (values.gate) print(`\nCPU time per request, held against tools/bench/baseline.json, times ${margin} at most`);
-  for (const { what, baseline, cost, verdict } of verdicts) {
-    print(`  ${verdict.padEnd(13)}  ${what}: ${cost?.toFixed(2) ?? '-'}, baseline ${baseline}`);
+  if (options.write) writePage(report);
+  if (options.baseline) {
+    const baseline = { ...readBaseline(), ...measuredRatios(sections) };
+    writeFileSync(baselineFile, `${JSON.stringify(baseline, undefined, 2)}\n`);
   }
-  mkdirSync(dirname(jsonFile), { recursive: true });
-  writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
-  print(`\n${report.machine}; ${Math.round((performance.now() - startedAt) / 1_000)} s. As JSON: ${jsonFile}`);
-  return failed.length > 0 || verdicts.some(({ verdict }) => verdict === 'DEARER' || verdict === 'NOT MEASURED')
-    ? 1
-    : 0;
+  const isRegressed = options.gate && printGate(print, sections);
+  mkdirSync(dirname(options.jsonFile), { recursive: true });
+  writeFileSync(options.jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
+  const duration = Math.round((performance.now() - startedAt) / 1_000);
+  print(`\n${report.machine}; ${duration} s. JSON: ${options.jsonFile}`);
+  return failed.length > 0 || isRegressed ? 1 : 0;
 });

@@ -1,5 +1,5 @@
-// What is measured: the services as separate processes with the settings of production, a real PostgreSQL with fsync
-// on, a real RabbitMQ, and databases of any number and size beside each other.
+// What is measured: the services as separate processes with production settings, a real PostgreSQL with fsync on, a
+// real RabbitMQ, and any number of databases of any size.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,26 +15,28 @@ import { type Exit, Replica } from '../../local/replica.ts';
 import { type Keep, type Postgres, startPostgres, startRabbit } from '../../local/servers.ts';
 import { promotions } from '../../services/promotions/src/service.ts';
 import { subscriptions } from '../../services/subscriptions/src/service.ts';
-import { fill, type Sizes } from './data.ts';
+import { users } from '../../services/users/src/service.ts';
+import { fillTables, type Sizes, type Sql } from './data.ts';
 
 export interface Servers {
+  /** For logs, scripts and data; removed after the run. */
   folder: string;
   keep: Keep;
   say(line: string): void;
   postgres: Postgres;
   rabbit: LocalRabbit;
-  /** Process ids. */
   postgresPid: number;
   rabbitPid: number;
+  /** Path of the server's log. */
   postgresLog: string;
 }
 
-/** Sized for a machine of its own, as PostgreSQL's manual asks; how safely it writes stays at its defaults. */
+/** Sizes for a dedicated machine, as PostgreSQL's manual advises. The settings of durability keep their defaults. */
 const settings = {
   shared_buffers: '512MB',
   max_wal_size: '8GB',
   checkpoint_timeout: '30min',
-  track_commit_timestamp: 'on', // row 5 is read from it
+  track_commit_timestamp: 'on', // the propagation is read from it
 };
 
 export async function startServers(folder: string, say: (line: string) => void, keep: Keep): Promise<Servers> {
@@ -64,7 +66,7 @@ export async function startServers(folder: string, say: (line: string) => void, 
 const root = join(import.meta.dirname, '../..');
 const compileCache = (folder: string): string => join(folder, 'compile-cache');
 
-/** As in the images: a start without an environment compiles everything and ends. */
+/** As in the images: a service that starts without an environment compiles all its code, reports the error and ends. */
 function fillCompileCache(folder: string): void {
   for (const part of allParts) {
     const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE: compileCache(folder) };
@@ -72,28 +74,26 @@ function fillCompileCache(folder: string): void {
   }
 }
 
-export interface Place extends Provisioned {
+/** A database with the schemas and generated data of all services. */
+export interface BenchDatabase extends Provisioned {
   name: string;
   sizes: Sizes;
   /** Runs SQL as the administrator. */
-  sql(text: string): Promise<unknown[]>;
+  sql: Sql;
 }
 
-/** A database with the schemas of all services, and data. Known promotions stay fresh also where no service runs. */
-export async function createPlace(servers: Servers, name: string, sizes: Sizes): Promise<Place> {
-  const provisioned = await provision(servers.postgres.url(), {
-    database: name,
-    services,
-  });
-  for (const definition of [promotions, subscriptions]) {
+/** Creates a database, migrates it and fills it, except the users' own table: see `fillUsers`. */
+export async function createBenchDatabase(servers: Servers, name: string, sizes: Sizes): Promise<BenchDatabase> {
+  const provisioned = await provision(servers.postgres.url(), { database: name, services });
+  for (const definition of [users, promotions, subscriptions]) {
     await migrate(
       databaseOptionsOf(definition, provisioned.urls[definition.name] ?? ''),
       createLogger({ service: name, level: 'warn' }),
     );
   }
-  const sql = (text: string): Promise<unknown[]> =>
-    withClient(provisioned.adminUrl, async (client) => (await client.query(text)).rows ?? []);
-  await fill(sql, sizes);
+  const sql: Sql = (text, values) =>
+    withClient(provisioned.adminUrl, async (client) => (await client.query(text, values && [...values])).rows ?? []);
+  await fillTables(sql, sizes);
   return { ...provisioned, name, sizes, sql };
 }
 
@@ -103,12 +103,19 @@ export interface Started {
   stop(): Promise<unknown>;
 }
 
+/** The services and the gateway. */
 export const allParts = [...services, 'gateway'] as const;
 
-/** All but the port. */
+/** The keys of personal data, the same for all processes of a run. */
+export function personalDataKeys({ folder }: Servers): { PII_ENCRYPTION_KEYS: string; PII_INDEX_KEY: string } {
+  const { PII_ENCRYPTION_KEYS = '', PII_INDEX_KEY = '' } = developmentKeys(join(folder, 'keys.json'), {});
+  return { PII_ENCRYPTION_KEYS, PII_INDEX_KEY };
+}
+
+/** @returns the environment of a service or the gateway, except PORT */
 export function environmentOf(
   servers: Servers,
-  place: Place,
+  database: BenchDatabase,
   part: string,
   url: (part: string) => string,
 ): Record<string, string> {
@@ -117,26 +124,26 @@ export function environmentOf(
     ENVIRONMENT: 'production',
     NODE_COMPILE_CACHE: compileCache(servers.folder),
     ...serviceUrls(url),
-    ...(part === 'users' && (developmentKeys(join(servers.folder, 'keys.json'), {}) as Record<string, string>)),
+    ...(part === 'users' && personalDataKeys(servers)),
     ...(part !== 'gateway' && {
-      DATABASE_URL: place.urls[part] ?? '',
+      DATABASE_URL: database.urls[part] ?? '',
       AMQP_URL: servers.rabbit.url,
-      AMQP_PREFIX: `${place.name}.`,
+      AMQP_PREFIX: `${database.name}.`,
     }),
-    ...(part === 'subscriptions' && { RECONCILE_INTERVAL_MS: '86400000' }), // databases are filled past the services
+    ...(part === 'subscriptions' && { RECONCILE_INTERVAL_MS: '86400000' }), // 1 day: no run lasts that long
   };
 }
 
 interface StartOptions {
   env?: Record<string, string>;
-  /** Arguments of Node in place of the part's own main.ts. */
+  /** @returns the arguments of Node; by default the service's own main.ts */
   script?: (part: string) => readonly string[];
 }
 
-/** Starts parts of the mesh on a place; the gateway and subscriptions are told where the others are. */
+/** Starts services and the gateway on a database, each as a process of its own, and waits until they are ready. */
 export async function startParts(
   servers: Servers,
-  place: Place,
+  database: BenchDatabase,
   parts: readonly string[],
   { env = {}, script }: StartOptions = {},
 ): Promise<Record<string, Started>> {
@@ -150,8 +157,8 @@ export async function startParts(
       part,
       number: 1,
       port: ports[part] ?? 0,
-      env: { ...environmentOf(servers, place, part, url), ...env },
-      logFile: join(servers.folder, `${place.name}-${part}.log`),
+      env: { ...environmentOf(servers, database, part, url), ...env },
+      logFile: join(servers.folder, `${database.name}-${part}.log`),
       exits,
     });
     servers.keep(() => replica.stop());

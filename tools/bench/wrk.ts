@@ -1,24 +1,16 @@
-// Load over HTTP from `wrk`, one thread, or from autocannon where wrk is absent. Requests are drawn at random from a
-// seed of their own each time, by a script that costs little beside the request.
-import { execFile } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { promisify } from 'node:util';
+// HTTP load from `wrk` with one thread, or from autocannon where wrk is not installed. Each run draws its requests at
+// random from a seed of its own.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findProgram, runPinned } from './programs.ts';
 import type { Load } from './rounds.ts';
-
-const run = promisify(execFile);
-
-/** Where a program is installed; Debian keeps some out of an ordinary user's PATH. */
-export function findProgram(name: string): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/bin'];
-  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
-}
 
 export interface Target {
   url: string;
   method: 'GET' | 'POST';
-  /** `{a}` and `{b}` stand for random integers from 1 to these. */
+  /** In the path and the body, `{a}` and `{b}` stand for random integers from 1 to the numbers below. */
   path: string;
+  /** JSON. */
   body?: string;
   a?: number;
   b?: number;
@@ -27,13 +19,16 @@ export interface Target {
 export interface LoadOptions {
   connections: number;
   seconds: number;
-  /** Core to pin the generator to. */
+  /** Core that the load generator is pinned to. */
   core?: number | undefined;
 }
 
 let seed = Date.now() % 1_000_000;
 
-/** @throws when more than a few requests were not answered with success (a random pair may be there already) */
+/**
+ * Sends requests for so many seconds.
+ * @throws when more than 5 requests and 0.2 % of them failed; a few may, because a random pair can exist already
+ */
 export async function loadHttp(folder: string, target: Target, options: LoadOptions): Promise<Load> {
   seed += 1;
   const wrk = findProgram('wrk');
@@ -42,6 +37,12 @@ export async function loadHttp(folder: string, target: Target, options: LoadOpti
     throw new Error(`${target.method} ${target.path}: ${failed} of ${load.count} requests failed`);
   }
   return load;
+}
+
+/** Replaces `{a}` and `{b}` by random integers. */
+export function fillIn(text: string, { a = 1, b = 1 }: Pick<Target, 'a' | 'b'>): string {
+  const random = (max: number): string => String(1 + Math.floor(Math.random() * max));
+  return text.replaceAll('{a}', () => random(a)).replaceAll('{b}', () => random(b));
 }
 
 async function runWrk(wrk: string, folder: string, target: Target, { connections, seconds, core }: LoadOptions) {
@@ -54,7 +55,7 @@ async function runWrk(wrk: string, folder: string, target: Target, { connections
   return { load: { count, perSecond: (count * 1e6) / microseconds, p50: p50 / 1_000, p99: p99 / 1_000 }, failed };
 }
 
-/** Whole requests as text: wrk's own wrk.format would put the headers together anew for each. */
+/** The script builds each request as one text, because wrk.format would format all headers again for each request. */
 function luaOf({ url, method, path, body, a = 1, b = 1 }: Target): string {
   const quoted = (text: string): string =>
     `"${text.replaceAll('"', '\\"').replaceAll('{a}', '"..a.."').replaceAll('{b}', '"..b.."')}"`;
@@ -78,15 +79,8 @@ end
 }
 
 async function runAutocannon(target: Target, { connections, seconds, core }: LoadOptions) {
-  const settings = JSON.stringify({ ...target, connections, seconds, seed });
+  const settings = JSON.stringify({ ...target, connections, seconds });
   const script = join(import.meta.dirname, 'autocannon.ts');
   const { stdout } = await runPinned(core, process.execPath, [script, settings]);
   return JSON.parse(stdout) as { load: Load; failed: number };
-}
-
-export function runPinned(core: number | undefined, command: string, args: readonly string[]) {
-  const taskset = core === undefined ? undefined : findProgram('taskset');
-  return taskset
-    ? run(taskset, ['-c', String(core), command, ...args], { maxBuffer: 10_000_000 })
-    : run(command, [...args], { maxBuffer: 10_000_000 });
 }

@@ -1,17 +1,33 @@
-// What a good engineer writes by hand on Express and pg, without the project's layers: three routes, input checked by
-// hand, one prepared statement each with the outbox row in it, one log line per request, a problem as the answer to
-// what is wrong. Not in it, but in ours: the reason when nothing is inserted, request ids that are echoed, an OpenAPI
-// document, health, a relay (the service's own publishes what this writes), a tidy end, time-outs.
+// The same routes by hand on Express and pg, without the project's layers: input checked by hand, one prepared statement
+// per request with the outbox row in it, one log line per request, problem details for errors. Personal data is checked
+// and encrypted by the functions of the users service, because this is the same in every server.
+// Absent here, but in ours: the reason when nothing was inserted, the echoed request id, an OpenAPI document, health, a
+// graceful shutdown, timeouts, and a relay. The service's relay publishes these events.
 import { randomUUID } from 'node:crypto';
 import express, { type Request, type Response } from 'express';
 import pg from 'pg';
 import { pino } from 'pino';
-import { cursorAfter, getPromotion, insertSubscription, listByUser, theBeginning } from './statements.ts';
+import { checkEmail } from '../../../services/users/src/personal-data/email.ts';
+import { createPersonalData } from '../../../services/users/src/personal-data/personal-data.ts';
+import {
+  cursorAfter,
+  findUser,
+  firstPage,
+  getPromotion,
+  getUser,
+  insertPromotion,
+  insertSubscription,
+  insertUser,
+  listByUser,
+} from './statements.ts';
 
-const { PORT, PROMOTIONS_URL, SUBSCRIPTIONS_URL } = process.env;
+const { PORT, USERS_URL, PROMOTIONS_URL, SUBSCRIPTIONS_URL } = process.env;
+const { PII_ENCRYPTION_KEYS = '', PII_INDEX_KEY = '' } = process.env;
 const log = pino();
+const users = new pg.Pool({ connectionString: USERS_URL, max: 5 });
 const promotions = new pg.Pool({ connectionString: PROMOTIONS_URL, max: 5 });
 const subscriptions = new pg.Pool({ connectionString: SUBSCRIPTIONS_URL, max: 5 });
+const personalData = createPersonalData({ PII_ENCRYPTION_KEYS: PII_ENCRYPTION_KEYS.split(','), PII_INDEX_KEY });
 
 const app = express();
 app.disable('x-powered-by');
@@ -26,22 +42,88 @@ app.use((request, response, next) => {
   next();
 });
 
+const json = express.json({ limit: '64kb' });
 const isId = (value: unknown): value is number =>
   Number.isInteger(value) && Number(value) >= 1 && Number(value) < 2 ** 31;
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isName = (value: unknown): value is string =>
+  typeof value === 'string' && value.trim() !== '' && value.length <= 255 && !value.includes('\0');
+const requestIdOf = (request: Request): string => request.get('x-request-id') ?? randomUUID();
 
-function refuse(response: Response, status: number, detail: string): void {
+function reject(response: Response, status: number, detail: string): void {
   response
     .status(status)
     .type('application/problem+json')
     .send(JSON.stringify({ type: 'about:blank', status, detail }));
 }
 
+interface UserRow {
+  id: number;
+  first_name: string;
+  last_name: string;
+  email_encrypted: string;
+  phone_encrypted: string | null;
+}
+
+const presentUser = (user: UserRow) => ({
+  id: user.id,
+  full_name: `${user.first_name} ${user.last_name}`,
+  email: personalData.decrypt(user.email_encrypted),
+  ...(user.phone_encrypted && { phone: personalData.decrypt(user.phone_encrypted) }),
+});
+
+app.post('/users', json, async (request: Request, response: Response) => {
+  const { first_name, last_name, email: address, phone = null } = request.body ?? {};
+  if (!isName(first_name)) return reject(response, 422, 'first_name must have 1 to 255 characters');
+  if (!isName(last_name)) return reject(response, 422, 'last_name must have 1 to 255 characters');
+  if (phone !== null && !/^\+[1-9]\d{6,14}$/.test(phone)) return reject(response, 422, 'phone is not a number');
+  const checked = typeof address === 'string' ? checkEmail(address) : { rule: 'must be a string' };
+  if ('rule' in checked) return reject(response, 422, `email ${checked.rule}`);
+  const { email } = checked;
+  const encrypted = [personalData.encrypt(email), personalData.indexOf(email), phone && personalData.encrypt(phone)];
+  const values = [first_name, last_name, ...encrypted, randomUUID(), requestIdOf(request)];
+  const { rows } = await users.query({ ...insertUser, values });
+  if (!rows[0]) return reject(response, 409, 'User with this email already exists');
+  const user = { id: rows[0].id, full_name: `${first_name} ${last_name}`, email, ...(phone && { phone }) };
+  response.status(201).location(`/users/${user.id}`).json(user);
+});
+
+app.get('/users', async (request, response) => {
+  const address = request.query.email;
+  const checked = typeof address === 'string' ? checkEmail(address) : { rule: 'must be given once' };
+  if ('rule' in checked) return reject(response, 422, `email ${checked.rule}`);
+  const { rows } = await users.query<UserRow>({ ...findUser, values: [personalData.indexOf(checked.email)] });
+  response.json({ items: rows.map(presentUser), total: rows.length });
+});
+
+app.get('/users/:id', async (request, response) => {
+  const id = Number(request.params.id);
+  if (!isId(id)) return reject(response, 422, 'id must be an integer');
+  const { rows } = await users.query<UserRow>({ ...getUser, values: [id] });
+  if (!rows[0]) return reject(response, 404, 'User not found');
+  response.json(presentUser(rows[0]));
+});
+
+app.post('/promotions', json, async (request: Request, response: Response) => {
+  const { name, description = null, start_at, end_at } = request.body ?? {};
+  if (!isName(name)) return reject(response, 422, 'name must have 1 to 255 characters');
+  if (description !== null && (typeof description !== 'string' || description.length > 4_000)) {
+    return reject(response, 422, 'description must have at most 4,000 characters');
+  }
+  const [start, end] = [new Date(start_at), new Date(end_at)];
+  if (Number.isNaN(start.getTime())) return reject(response, 422, 'start_at must be a time');
+  if (Number.isNaN(end.getTime())) return reject(response, 422, 'end_at must be a time');
+  if (end <= start) return reject(response, 422, 'end_at must be after start_at');
+  const values = [name, description, start, end, randomUUID(), requestIdOf(request)];
+  const { rows } = await promotions.query({ ...insertPromotion, values });
+  response.status(201).location(`/promotions/${rows[0].id}`).json(rows[0]);
+});
+
 app.get('/promotions/:id', async (request, response) => {
   const id = Number(request.params.id);
-  if (!isId(id)) return refuse(response, 422, 'id must be an integer');
+  if (!isId(id)) return reject(response, 422, 'id must be an integer');
   const { rows } = await promotions.query({ ...getPromotion, values: [id] });
-  if (!rows[0]) return refuse(response, 404, 'Promotion not found');
+  if (!rows[0]) return reject(response, 404, 'Promotion not found');
   const { version: _internal, ...promotion } = rows[0];
   response.json(promotion);
 });
@@ -50,30 +132,30 @@ app.get('/subscriptions', async (request, response) => {
   const user = Number(request.query.user_id);
   const limit = Number(request.query.limit ?? 100);
   const offset = Number(request.query.offset ?? 0);
-  if (!isId(user)) return refuse(response, 422, 'user_id must be an integer');
-  if (!isId(limit) || limit > 1_000 || !(offset >= 0)) return refuse(response, 422, 'limit or offset is wrong');
-  const { rows } = await subscriptions.query({ ...listByUser, values: [user, limit + 1, offset, ...theBeginning] });
+  if (!isId(user)) return reject(response, 422, 'user_id must be an integer');
+  if (!isId(limit) || limit > 1_000 || !(offset >= 0)) return reject(response, 422, 'limit or offset is not valid');
+  const { rows } = await subscriptions.query({ ...listByUser, values: [user, limit + 1, offset, ...firstPage] });
   const found = rows.filter(({ id }) => id !== null).slice(0, limit);
   const items = found.map(({ total: _total, ...item }) => item);
   const next_cursor = rows.length > limit ? cursorAfter(found.at(-1)) : null;
   response.json({ items, total: rows[0]?.total ?? 0, next_cursor });
 });
 
-app.post('/subscriptions', express.json({ limit: '64kb' }), async (request: Request, response: Response) => {
+app.post('/subscriptions', json, async (request: Request, response: Response) => {
   const { user_id, promotion_id, metadata = null } = request.body ?? {};
-  if (!isId(user_id)) return refuse(response, 422, 'user_id must be an integer');
-  if (!isId(promotion_id)) return refuse(response, 422, 'promotion_id must be an integer');
-  if (metadata !== null && !isObject(metadata)) return refuse(response, 422, 'metadata must be an object');
-  const json = metadata && JSON.stringify(metadata);
-  const values = [user_id, promotion_id, 5, json, randomUUID(), request.get('x-request-id') ?? randomUUID()];
+  if (!isId(user_id)) return reject(response, 422, 'user_id must be an integer');
+  if (!isId(promotion_id)) return reject(response, 422, 'promotion_id must be an integer');
+  if (metadata !== null && !isObject(metadata)) return reject(response, 422, 'metadata must be an object');
+  const metadataText = metadata && JSON.stringify(metadata);
+  const values = [user_id, promotion_id, 5, metadataText, randomUUID(), requestIdOf(request)];
   const { rows } = await subscriptions.query({ ...insertSubscription, values });
-  if (!rows[0]) return refuse(response, 409, 'The subscription is not possible');
+  if (!rows[0]) return reject(response, 409, 'The subscription is not possible');
   response.status(201).json(rows[0]);
 });
 
 app.use((error: Error, _request: Request, response: Response, _next: () => void) => {
   log.error({ err: error }, 'unexpected error');
-  refuse(response, 500, 'Something went wrong');
+  reject(response, 500, 'Something went wrong');
 });
 
 app.listen(Number(PORT), '127.0.0.1');

@@ -1,0 +1,39 @@
+// The sections of a run as they are measured. A failed section does not end the run; one above the gate is measured again.
+import type { Lifecycle } from '../../local/lifecycle.ts';
+import { assess } from './gate.ts';
+import type { Section } from './report.ts';
+
+export interface Sections {
+  list(): Section[];
+  /** Measures a section. An error becomes its result, unless the run is being stopped. */
+  add(name: string, measure: () => Promise<Section>): Promise<void>;
+  /** Measures each section with a regressed ratio once more: other load can have disturbed the first measurement. */
+  repeatRegressed(baselines: Record<string, number>): Promise<void>;
+}
+
+export function createSections({ say, isStopping }: Pick<Lifecycle, 'say' | 'isStopping'>): Sections {
+  const results = new Map<string, { section: Section; measure: () => Promise<Section> }>();
+  const list = (): Section[] => [...results.values()].map(({ section }) => section);
+
+  async function add(name: string, measure: () => Promise<Section>): Promise<void> {
+    try {
+      results.set(name, { section: await measure(), measure });
+    } catch (error) {
+      if (isStopping()) throw error;
+      say(`${name} failed: ${(error as Error).stack}`);
+      const section = { name, rows: [], cases: {}, skipped: [], failed: (error as Error).message };
+      results.set(name, { section, measure });
+    }
+  }
+
+  async function repeatRegressed(baselines: Record<string, number>): Promise<void> {
+    const regressed = assess(list(), baselines).filter(({ result }) => result === 'REGRESSED');
+    for (const name of new Set(regressed.map(({ section }) => section))) {
+      say(`${name} costs more than the gate allows: measuring it again`);
+      const measure = results.get(name)?.measure;
+      if (measure) await add(name, measure);
+    }
+  }
+
+  return { list, add, repeatRegressed };
+}

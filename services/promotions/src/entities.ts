@@ -3,7 +3,7 @@ import { defineEntity, p } from '@mikro-orm/postgresql';
 import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 
-const PromotionSchema = defineEntity({
+export const Promotion = defineEntity({
   name: 'Promotion',
   tableName: 'promotions',
   properties: {
@@ -18,19 +18,18 @@ const PromotionSchema = defineEntity({
       .datetime(3)
       .defaultRaw('now()')
       .onUpdate(() => new Date()),
-    /** Who made it, where callers are identified. */
+    /** The caller, where callers are identified. */
     created_by: p.integer().nullable(),
     /** Grows by one with every change; events carry it. */
     version: p.integer().version(),
   },
   indexes: [{ name: 'promotions_status_id_index', properties: ['status', 'id'] }],
 });
-export class Promotion extends PromotionSchema.class {}
-PromotionSchema.setClass(Promotion);
 
 /**
- * How many promotions have a status: the sum of its rows, which triggers keep (migration "counts"). Several rows,
- * because writers at once each take one that nobody else holds; one alone may be negative. Why: docs/decisions/0011.
+ * The number of promotions of a status is the sum of `total` over its rows, which triggers maintain (migration "counts").
+ * There are several rows because each concurrent writer updates a row that no other writer has locked. A single row may
+ * be negative. Why: docs/decisions/0011.
  */
 const PromotionCount = defineEntity({
   name: 'PromotionCount',
@@ -43,4 +42,4 @@ const PromotionCount = defineEntity({
   indexes: [{ name: 'promotion_counts_status_index', properties: ['status'] }],
 });
 
-export const entities = [PromotionSchema, PromotionCount, OutboxMessage];
+export const entities = [Promotion, PromotionCount, OutboxMessage];

@@ -1,99 +1,129 @@
-// The statements that are asked most, prepared once per connection.
+// The prepared statements of promotions. MikroORM compiles them when this module is loaded. The lists are written by
+// hand: its QueryBuilder has no lateral join.
+import { raw } from '@mikro-orm/postgresql';
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import type { Database } from '@promopulse/shared/database/database';
-import { recordEventSql } from '@promopulse/shared/outbox/outbox';
-import { presentTimeSql } from '@promopulse/shared/outbox/payload';
+import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
+import { entities, Promotion } from './entities.ts';
+import { type Field, fields } from './rules.ts';
 
-export interface PromotionRow {
-  id: number;
-  name: string;
-  description?: string | null | undefined;
-  status: PromotionStatus;
-  start_at: Date;
-  end_at: Date;
-  created_at: Date;
-  updated_at: Date;
-  created_by?: number | null | undefined;
-  version: number;
-}
+export type PromotionRow = RowOf<typeof Promotion>;
 
-const columns = 'id, name, description, status, start_at, end_at, created_at, updated_at, created_by, version';
+const offline = offlineEntityManager('promotions', entities);
+const columns = columnsOf(Promotion);
+
+const insert = compileStatement('promotion_create', fields, (parameters) =>
+  offline.createQueryBuilder(Promotion).insert(parameters).returning(columns),
+);
+
+/** MikroORM adds `version = version + 1` to every update of an entity with a version. */
+const transition = compileStatement('promotion_transition', ['id', 'to', 'from'], ({ id, to, from }) =>
+  offline
+    .createQueryBuilder(Promotion)
+    .update({ status: to, updated_at: raw('greatest(updated_at, now())') })
+    .where({ id })
+    .andWhere('status = any(?::text[])', [from])
+    .returning(columns),
+);
 
 /**
- * A page and its total in one round trip, by offset ($2) or below an id ($3), found in the index at the same cost at any
- * depth; an empty page is one row of nulls that still carries the total, which triggers keep (migration "counts").
+ * A page and its total in one round trip, by offset ($2) or below an id ($3). The page is found in the index at the same
+ * cost at any depth. An empty page is one row of nulls that still has the total, which triggers maintain (migration
+ * "counts").
  */
-function pageText(filter: string): string {
+function listText(filter: string): string {
   return `select counted.total, page.*
     from (select coalesce(sum(total), 0)::int as total from promotion_counts where ${filter}) as counted
     left join lateral (
-      select ${columns} from promotions where ${filter} and id < $3::bigint order by id desc limit $1 offset $2
+      select ${columns.join(', ')} from promotions where ${filter} and id < $3::bigint
+      order by id desc limit $1 offset $2
     ) as page on true
     order by page.id desc`;
 }
 
-/** A changed row for its event, the same as `promotionState` makes. */
-const times = ['start_at', 'end_at', 'created_at', 'updated_at'].map((time) => `'${time}', ${presentTimeSql(time)}`);
-const state = `jsonb_build_object('id', id, 'name', name, 'description', description, 'status', status,
-  ${times.join(', ')}, 'created_by', created_by, 'version', version)`;
-const cause = { requestId: '$4', eventId: '$5', replyTo: '$6' };
-
 const statements = {
-  move: {
-    name: 'promotion_move',
-    text: `with moved as (
-        update promotions set status = $2, updated_at = greatest(updated_at, now()), version = version + 1
-        where id = $1 and status = any($3::text[])
-        returning ${columns}
-      ), announced as (${recordEventSql('promotion.status_changed', 'moved', state, cause)})
-      select ${columns} from moved`,
-  },
-  get: { name: 'promotion_get', text: `select ${columns} from promotions where id = $1` },
-  list: { name: 'promotion_list', text: pageText('true') },
-  listByStatus: { name: 'promotion_list_by_status', text: pageText('status = $4') },
+  create: recordingStatement('promotion_create', insert, { event: 'promotion.created', entity: Promotion }),
+  transition: recordingStatement('promotion_transition', transition, {
+    event: 'promotion.status_changed',
+    entity: Promotion,
+    withReply: true,
+  }),
+  get: compileStatement('promotion_get', ['id'], ({ id }) =>
+    offline.createQueryBuilder(Promotion).select(columns).where({ id }),
+  ),
+  statePage: compileStatement('promotion_state_page', ['after_id', 'limit'], ({ after_id, limit }) =>
+    offline
+      .createQueryBuilder(Promotion)
+      .select(columns)
+      .where({ id: { $gt: after_id } })
+      .orderBy({ id: 'asc' })
+      .limit(limit),
+  ),
+  list: { name: 'promotion_list', text: listText('true') },
+  listByStatus: { name: 'promotion_list_by_status', text: listText('status = $4') },
 };
+
+type NullableField = { [Name in Field]: null extends PromotionRow[Name] ? Name : never }[Field];
+
+/** The fields that callers decide; an absent one is null. */
+export type NewPromotion = Pick<PromotionRow, Exclude<Field, NullableField>> & {
+  [Name in NullableField]?: PromotionRow[Name] | undefined;
+};
+
+/** Inserts a draft and records `promotion.created` in one statement. */
+export async function insertPromotion(
+  database: Database,
+  promotion: NewPromotion,
+  cause: EventCause,
+): Promise<PromotionRow> {
+  const values = fields.map((field) => toParameter(promotion[field]));
+  return (await database.write<PromotionRow>(statements.create, [...values, ...causeValues(cause)]))[0] as PromotionRow;
+}
+
+/** The driver sends a `Date` in local time with an offset in minutes, which loses the seconds of historical offsets. */
+function toParameter(value: string | Date | null | undefined): string | null {
+  return value instanceof Date ? value.toISOString() : (value ?? null);
+}
 
 export async function findPromotion(database: Database, id: number): Promise<PromotionRow | undefined> {
   return (await database.run<PromotionRow>(statements.get, [id]))[0];
 }
 
-/** What a status change tells its event: see propagation.ts. */
-export interface StatusEvent {
-  requestId: string;
-  eventId: string;
-  replyTo: string | undefined;
-}
-
-/** Moves it, and records that, if and only if it has one of the statuses `from`. */
+/** Sets the status and records `promotion.status_changed`, if and only if the promotion has one of the statuses `from`. */
 export async function transitionStatus(
   database: Database,
   id: number,
-  to: PromotionStatus,
-  from: readonly PromotionStatus[],
-  { requestId, eventId, replyTo }: StatusEvent,
+  { to, from }: { to: PromotionStatus; from: readonly PromotionStatus[] },
+  cause: EventCause,
 ): Promise<PromotionRow | undefined> {
-  const values = [id, to, from, requestId, eventId, replyTo ?? null];
-  return (await database.write<PromotionRow>(statements.move, values))[0];
+  const values = [id, to, from, ...causeValues(cause), cause.replyTo ?? null];
+  return (await database.write<PromotionRow>(statements.transition, values))[0];
 }
 
-interface Filter {
+/** Promotions with ids above `afterId`, by ascending id. */
+export async function listPromotionsAfter(database: Database, afterId: number, limit: number): Promise<PromotionRow[]> {
+  return await database.run<PromotionRow>(statements.statePage, [afterId, limit]);
+}
+
+export interface PromotionFilter {
   status?: PromotionStatus | undefined;
   limit: number;
   offset?: number | undefined;
   cursor?: Position | undefined;
 }
 
-/** Where a page ends: its last row's id. */
+/** The end of a page: the id of its last row. */
 export type Position = [id: number];
 
 const aboveAllIds = 2_147_483_648;
 
-/** Newest first. `next` is where to go on, null after the last row. */
+/** Newest first. `next` is the position of the next page, null after the last row. */
 export async function listPromotions(
   database: Database,
-  { status, limit, offset = 0, cursor: [below] = [aboveAllIds] }: Filter,
+  { status, limit, offset = 0, cursor: [below] = [aboveAllIds] }: PromotionFilter,
 ): Promise<{ items: PromotionRow[]; total: number; next: Position | null }> {
-  const values = [limit + 1, offset, below]; // one more than asked for tells whether another page follows
+  const values = [limit + 1, offset, below]; // the row beyond the limit tells that there is another page
   const rows = await (status
     ? database.run<PromotionRow & { total: number }>(statements.listByStatus, [...values, status])
     : database.run<PromotionRow & { total: number }>(statements.list, values));

@@ -1,37 +1,26 @@
-// The wire of promotions: what is accepted, which use case answers, how it is shown.
-import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
-import { createCursor, pageQuery, pageSchema } from '@promopulse/shared/http/pagination';
+// The routes of promotions.
+import { promotionState } from '@promopulse/shared/contracts/promotions';
+import type { Database } from '@promopulse/shared/database/database';
 import { type Route, route } from '@promopulse/shared/http/routes';
-import { bodyId, filledText, moment, required, text, textId, textInteger } from '@promopulse/shared/http/schemas';
 import type { AppliedReply } from '@promopulse/shared/messaging/applied-reply';
-import { z } from 'zod';
-import { presentedPromotion, presentPromotion, promotionState } from './presentation.ts';
-import type { createPromotions } from './promotions.ts';
+import { presentRow } from '@promopulse/shared/outbox/payload';
+import { changeStatus, createPromotion, getPromotion, updatePromotion } from './promotions.ts';
+import { listPromotions, listPromotionsAfter } from './queries.ts';
+import {
+  newPromotion,
+  newPromotionExample,
+  presentedPromotion,
+  promotionChanges,
+  promotionCursor,
+  promotionId,
+  promotionList,
+  promotionListQuery,
+  promotionStatePage,
+  statePageQuery,
+  statusChange,
+} from './schemas.ts';
 
-const statusRule = `must be one of ${promotionStatuses.join(', ')}`;
-const status = z.enum(promotionStatuses, { error: required(statusRule, 'must be given once') });
-const promotionId = z.strictObject({ id: textId });
-const cursor = createCursor('p1', z.tuple([bodyId]));
-
-const newPromotion = z.strictObject({
-  name: filledText(255),
-  description: text(4_000).nullable().optional(),
-  start_at: moment,
-  end_at: moment,
-});
-
-const promotionChanges = newPromotion
-  .partial()
-  .extend({ status: z.never('is changed by POST /promotions/{id}/status').optional() });
-
-const example = {
-  name: 'Summer Sale',
-  description: 'Get 20% off',
-  start_at: '2026-06-01T00:00:00Z',
-  end_at: '2026-06-30T23:59:59Z',
-};
-
-export function promotionRoutes(promotions: ReturnType<typeof createPromotions>, track: () => AppliedReply): Route[] {
+export function promotionRoutes(database: Database, expectReply: () => AppliedReply): Route[] {
   return [
     route({
       method: 'post',
@@ -40,7 +29,7 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
       summary: 'Create a promotion',
       description: 'It starts as a draft.',
       body: newPromotion,
-      example,
+      example: newPromotionExample,
       success: {
         status: 201,
         description: 'The promotion',
@@ -49,8 +38,12 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
       },
       errors: { 415: 'the body is not JSON', 422: 'a field is missing, unknown or breaks its rule' },
       handle: async ({ body, requestId }) => {
-        const promotion = await promotions.createPromotion(body, requestId);
-        return { status: 201, body: presentPromotion(promotion), headers: { Location: `/promotions/${promotion.id}` } };
+        const promotion = await createPromotion(database, body, requestId);
+        return {
+          status: 201,
+          body: presentRow(presentedPromotion, promotion),
+          headers: { Location: `/promotions/${promotion.id}` },
+        };
       },
     }),
     route({
@@ -60,19 +53,17 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
       summary: 'List promotions, newest first',
       description:
         'To walk the list, send `next_cursor` back as `cursor` with the same filter: every page costs the same, and what is added meanwhile moves none.',
-      query: pageQuery({ status: status.optional() }, cursor),
+      query: promotionListQuery,
       success: {
         status: 200,
         description: 'A page, and how many there are in all',
-        schema: pageSchema(presentedPromotion).meta({ id: 'PromotionList' }),
+        schema: promotionList,
       },
       errors: { 422: 'a parameter is unknown, repeated or breaks its rule' },
       handle: async ({ query }) => {
-        const { items, total, next } = await promotions.listPromotions(query);
-        return {
-          status: 200,
-          body: { items: items.map(presentPromotion), total, next_cursor: next && cursor.write(next) },
-        };
+        const { items, total, next } = await listPromotions(database, query);
+        const presented = items.map((promotion) => presentRow(presentedPromotion, promotion));
+        return { status: 200, body: { items: presented, total, next_cursor: next && promotionCursor.write(next) } };
       },
     }),
     route({
@@ -83,7 +74,10 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
       params: promotionId,
       success: { status: 200, description: 'The promotion', schema: presentedPromotion },
       errors: { 404: 'there is no such promotion', 422: 'the id is not one' },
-      handle: async ({ params }) => ({ status: 200, body: presentPromotion(await promotions.getPromotion(params.id)) }),
+      handle: async ({ params }) => ({
+        status: 200,
+        body: presentRow(presentedPromotion, await getPromotion(database, params.id)),
+      }),
     }),
     route({
       method: 'patch',
@@ -101,9 +95,9 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
         415: 'the body is not JSON',
         422: 'a field is unknown, breaks its rule or cannot be edited in this status',
       },
-      handle: async ({ params, body: { status: _refused, ...changes }, requestId }) => ({
+      handle: async ({ params, body: { status: _rejected, ...changes }, requestId }) => ({
         status: 200,
-        body: presentPromotion(await promotions.updatePromotion(params.id, changes, requestId)),
+        body: presentRow(presentedPromotion, await updatePromotion(database, params.id, changes, requestId)),
       }),
     }),
     route({
@@ -114,7 +108,7 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
       description:
         'One way only: draft, active, ended. The status it already has is answered with 200 and changes nothing.',
       params: promotionId,
-      body: z.strictObject({ status }),
+      body: statusChange,
       example: { status: 'active' },
       success: {
         status: 200,
@@ -131,11 +125,12 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
         422: 'the status is not one, or cannot be reached from here',
       },
       handle: async ({ params, body, requestId }) => {
-        const { wait, dispose, ...event } = track();
+        const { wait, dispose, ...reply } = expectReply();
         try {
-          const { promotion, changed } = await promotions.changeStatus(params.id, body.status, { ...event, requestId });
+          const cause = { ...reply, requestId };
+          const { promotion, changed } = await changeStatus(database, params.id, body.status, cause);
           const headers = changed ? { 'Promopulse-Projection': await wait() } : {};
-          return { status: 200, body: presentPromotion(promotion), headers };
+          return { status: 200, body: presentRow(presentedPromotion, promotion), headers };
         } finally {
           dispose();
         }
@@ -144,9 +139,8 @@ export function promotionRoutes(promotions: ReturnType<typeof createPromotions>,
   ];
 }
 
-/** For neighbours only: the whole state with its version. */
-export function internalPromotionRoutes(promotions: ReturnType<typeof createPromotions>): Route[] {
-  const state = presentedPromotion.extend({ version: z.int() });
+/** For other services only: the whole state with its version. */
+export function internalPromotionRoutes(database: Database): Route[] {
   return [
     route({
       method: 'get',
@@ -154,21 +148,24 @@ export function internalPromotionRoutes(promotions: ReturnType<typeof createProm
       operationId: 'getPromotionState',
       summary: 'A promotion with its version',
       params: promotionId,
-      success: { status: 200, description: 'The state', schema: state },
+      success: { status: 200, description: 'The state', schema: promotionState },
       errors: { 404: 'there is no such promotion' },
-      handle: async ({ params }) => ({ status: 200, body: promotionState(await promotions.getPromotion(params.id)) }),
+      handle: async ({ params }) => ({
+        status: 200,
+        body: presentRow(promotionState, await getPromotion(database, params.id)),
+      }),
     }),
     route({
       method: 'get',
       path: '/internal/promotions',
       operationId: 'listPromotionStates',
       summary: 'Every promotion by ascending id',
-      query: z.strictObject({ after_id: textInteger(0, 2_147_483_647), limit: textInteger(1, 1000) }),
-      success: { status: 200, description: 'A page', schema: z.object({ items: z.array(state) }) },
+      query: statePageQuery,
+      success: { status: 200, description: 'A page', schema: promotionStatePage },
       errors: {},
       handle: async ({ query }) => {
-        const page = await promotions.listPromotionStates(query.after_id, query.limit);
-        return { status: 200, body: { items: page.map(promotionState) } };
+        const page = await listPromotionsAfter(database, query.after_id, query.limit);
+        return { status: 200, body: { items: page.map((promotion) => presentRow(promotionState, promotion)) } };
       },
     }),
   ];

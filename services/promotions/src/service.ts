@@ -1,11 +1,10 @@
-// What the promotions service is.
+// The definition of the promotions service.
 import { fileURLToPath } from 'node:url';
 import { createAppliedReplies } from '@promopulse/shared/messaging/applied-reply';
 import { defineService } from '@promopulse/shared/service';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
 import { entities } from './entities.ts';
-import { createPromotions } from './promotions.ts';
 import { internalPromotionRoutes, promotionRoutes } from './routes.ts';
 
 export const promotions = defineService({
@@ -14,14 +13,13 @@ export const promotions = defineService({
   version: packageJson.version,
   defaultPort: packageJson.config.port,
   config: {
-    /** Longest wait, in milliseconds, of a status change for the subscriptions service to follow. */
+    /** Longest time, in milliseconds, that a status change waits for the subscriptions service to apply it. */
     APPLIED_REPLY_TIMEOUT_MS: z.coerce.number().int().min(0).max(10_000).default(1_000),
   },
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),
   parts: ({ config, database, broker }) => {
-    const useCases = createPromotions(database);
-    const track = createAppliedReplies(broker, config.APPLIED_REPLY_TIMEOUT_MS);
-    return { routes: promotionRoutes(useCases, track), internalRoutes: internalPromotionRoutes(useCases) };
+    const expectReply = createAppliedReplies(broker, config.APPLIED_REPLY_TIMEOUT_MS);
+    return { routes: promotionRoutes(database, expectReply), internalRoutes: internalPromotionRoutes(database) };
   },
 });

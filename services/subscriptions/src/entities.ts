@@ -1,9 +1,9 @@
-// The tables of schema "subscriptions": its own, and what it remembers of its neighbours ("projections").
+// The tables of schema "subscriptions": its own, and the projections of other services' state.
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 
-const Subscription = defineEntity({
+export const Subscription = defineEntity({
   name: 'Subscription',
   tableName: 'subscriptions',
   properties: {
@@ -11,13 +11,13 @@ const Subscription = defineEntity({
     user_id: p.integer(),
     promotion_id: p.integer(),
     is_active: p.boolean().default(true),
-    /** Kept as text: jsonb would spell numbers anew (1e-300 in 300 digits). */
-    metadata: p.json().columnType('json').nullable(),
+    /** `json` keeps the text; `jsonb` would rewrite numbers (1e-300 as 300 digits). */
+    metadata: p.json<Record<string, unknown>>().columnType('json').nullable(),
     created_at: p.datetime(3).defaultRaw('now()'),
     version: p.integer().default(1),
   },
   uniques: [{ name: 'subscriptions_user_promotion_unique', properties: ['user_id', 'promotion_id'] }],
-  // Which lists they serve, and why not the original's: README, "Indexes".
+  // README, "Indexes": the list that each serves, and why they differ from the original's.
   indexes: [
     { name: 'subscriptions_user_index', properties: ['user_id', 'created_at', 'id'] },
     { name: 'subscriptions_promotion_index', properties: ['promotion_id', 'created_at', 'id'] },
@@ -27,8 +27,9 @@ const Subscription = defineEntity({
 });
 
 /**
- * How many subscriptions a promotion has: the sum of its rows, which triggers keep (migration "counts"). Several rows,
- * because writers at once each take one that nobody else holds; one alone may be negative. Why: docs/decisions/0011.
+ * The number of subscriptions of a promotion is the sum over its rows, which triggers maintain (migration "counts").
+ * There are several rows because each concurrent writer updates a row that no other writer has locked. A single row may
+ * be negative. Why: docs/decisions/0011.
  */
 const SubscriptionCount = defineEntity({
   name: 'SubscriptionCount',
@@ -50,12 +51,12 @@ const CachedPromotion = defineEntity({
     promotion_id: p.integer().primary().autoincrement(false),
     status: p.enum(promotionStatuses),
     version: p.integer(),
-    /** When the owner was last asked for it directly; null when it came by event alone. */
+    /** When the owner was last asked directly; null when only events have set the status. */
     verified_at: p.datetime().nullable(),
   },
 });
 
-/** The users known to exist; a deletion stays as a tombstone, so that a late "created" cannot undo it. */
+/** The users known to exist. A deleted user stays as a tombstone, so that a late "created" cannot restore it. */
 const KnownUser = defineEntity({
   name: 'KnownUser',
   tableName: 'known_users',
@@ -66,17 +67,17 @@ const KnownUser = defineEntity({
   },
 });
 
-/** How far what we know of a neighbour reaches: one row per owning service. */
+/** How complete the projection of each owner is: one row per owner. */
 const ProjectionSource = defineEntity({
   name: 'ProjectionSource',
   tableName: 'projection_sources',
   properties: {
     service: p.string().length(50).primary(),
-    /** Everything the owner committed before this moment has been published and applied. */
+    /** Everything that the owner committed before this time has been published and applied. */
     watermark: p.datetime().nullable(),
-    /** When the owner's snapshot was last read to its end; null until then, and after an event was set aside. */
+    /** When the owner's snapshot was last read completely; null before that, and after an event was dead-lettered. */
     reconciled_at: p.datetime().nullable(),
-    /** How often an event was set aside; tells a reconciliation that one happened under its feet. */
+    /** Number of dead-lettered events. A reconciliation during which it grows does not count. */
     invalidations: p.integer().default(0),
   },
 });

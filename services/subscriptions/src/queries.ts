@@ -1,38 +1,51 @@
-// The statements of subscriptions, prepared once per connection. The ACTIVE check is the first: one statement whose
-// snapshot is the moment of decision, so no row is locked, and the outbox row is written by the same statement.
+// The prepared statements of subscriptions. The ACTIVE check is `create`: one statement whose snapshot is the moment of
+// decision, so it locks no row, and which also writes the outbox row. MikroORM compiles what its QueryBuilder can express.
+import { raw } from '@mikro-orm/postgresql';
 import type { Database } from '@promopulse/shared/database/database';
-import { recordEventSql } from '@promopulse/shared/outbox/outbox';
-import { presentTimeSql } from '@promopulse/shared/outbox/payload';
+import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
+import { entities, Subscription } from './entities.ts';
 import type { SubscriptionFacts } from './rules.ts';
 
-export interface SubscriptionRow {
-  id: number;
-  user_id: number;
-  promotion_id: number;
-  is_active: boolean;
-  metadata: Record<string, unknown> | null;
-  created_at: Date;
-}
+export type SubscriptionRow = RowOf<typeof Subscription>;
 
-const columns = 'id, user_id, promotion_id, is_active, metadata, created_at';
+const offline = offlineEntityManager('subscriptions', entities);
+const columns = columnsOf(Subscription);
+const columnList = columns.join(', ');
 
-/** What is known of the promotion `p` is fresh: heard of, or asked for, within the lease ($3, seconds). */
+/** Whether the status of promotion `p` was confirmed within the lease ($3, seconds): by a heartbeat or by its owner. */
 const fresh = `greatest(p.verified_at, s.watermark) > now() - make_interval(secs => $3)`;
 const source = `left join projection_sources s on s.service = 'promotions' and s.reconciled_at is not null`;
 
-/** A changed row for its event; the caller's metadata stays out (it may hold personal data). */
-const state = `jsonb_build_object('id', id, 'version', version, 'user_id', user_id, 'promotion_id', promotion_id,
-  'is_active', is_active, 'created_at', ${presentTimeSql('created_at')})`;
+const insert = {
+  parameters: ['user_id', 'promotion_id', 'lease_seconds', 'metadata'],
+  text: `insert into subscriptions (user_id, promotion_id, metadata)
+      select u.user_id, p.promotion_id, $4::json
+      from known_users u
+      join cached_promotions p on p.promotion_id = $2 and p.status = 'active'
+      ${source}
+      where u.user_id = $1 and not u.deleted and ${fresh}
+      on conflict (user_id, promotion_id) do nothing
+      returning ${columnList}`,
+};
 
-/** A user's subscriptions are at most as many as there are promotions: counted in the index that also finds the page. */
+const deactivate = compileStatement('subscription_deactivate', ['id'], ({ id }) =>
+  offline
+    .createQueryBuilder(Subscription)
+    .update({ is_active: false, version: raw('version + 1') })
+    .where({ id, is_active: true })
+    .returning(columns),
+);
+
+/** A user has at most as many subscriptions as there are promotions: they are counted in the index of the page. */
 const totalOfUser = (where: string) => `select count(*)::int as total from subscriptions where ${where}`;
-/** A promotion's may be millions: triggers keep their number (migration "counts"). */
+/** A promotion may have millions of subscriptions: triggers maintain their number (migration "counts"). */
 const totalOfPromotion = (column: string) =>
   `select coalesce(sum(${column}), 0)::int as total from subscription_counts where promotion_id = $1`;
 
 /**
- * A page and its total in one round trip, by offset ($3) or after a position ($4, $5), found in the index at the same
- * cost at any depth; an empty page is one row of nulls that still carries the total.
+ * A page and its total in one round trip, by offset ($3) or after a position ($4, $5). The page is found in the index at
+ * the same cost at any depth. An empty page is one row of nulls that still has the total.
  */
 function list(name: string, where: string, total: string) {
   return {
@@ -40,7 +53,7 @@ function list(name: string, where: string, total: string) {
     text: `select counted.total, page.*
       from (${total}) as counted
       left join lateral (
-        select ${columns} from subscriptions where ${where} and (created_at, id) < ($4, $5)
+        select ${columnList} from subscriptions where ${where} and (created_at, id) < ($4, $5)
         order by created_at desc, id desc limit $2 offset $3
       ) as page on true
       order by page.created_at desc, page.id desc`,
@@ -48,22 +61,13 @@ function list(name: string, where: string, total: string) {
 }
 
 export const statements = {
-  insert: {
-    name: 'subscription_insert',
-    text: `with created as (
-        insert into subscriptions (user_id, promotion_id, metadata)
-        select u.user_id, p.promotion_id, $4::json
-        from known_users u
-        join cached_promotions p on p.promotion_id = $2 and p.status = 'active'
-        ${source}
-        where u.user_id = $1 and not u.deleted and ${fresh}
-        on conflict (user_id, promotion_id) do nothing
-        returning ${columns}, version
-      ), announced as (${recordEventSql('subscription.created', 'created', state, { eventId: '$5', requestId: '$6' })})
-      select ${columns} from created`,
-  },
-  situation: {
-    name: 'subscription_situation',
+  create: recordingStatement('subscription_insert', insert, { event: 'subscription.created', entity: Subscription }),
+  deactivate: recordingStatement('subscription_deactivate', deactivate, {
+    event: 'subscription.deactivated',
+    entity: Subscription,
+  }),
+  decisionState: {
+    name: 'subscription_decision_state',
     text: `select coalesce((select case when deleted then 'deleted' else 'known' end
                             from known_users where user_id = $1), 'unknown') as "user",
                   coalesce(p.status, 'unknown') as promotion,
@@ -74,15 +78,9 @@ export const statements = {
            left join cached_promotions p on p.promotion_id = $2
            ${source}`,
   },
-  deactivate: {
-    name: 'subscription_deactivate',
-    text: `with changed as (
-        update subscriptions set is_active = false, version = version + 1 where id = $1 and is_active
-        returning ${columns}, version
-      ), announced as (${recordEventSql('subscription.deactivated', 'changed', state, { eventId: '$2', requestId: '$3' })})
-      select ${columns} from changed`,
-  },
-  exists: { name: 'subscription_exists', text: 'select id from subscriptions where id = $1' },
+  exists: compileStatement('subscription_exists', ['id'], ({ id }) =>
+    offline.createQueryBuilder(Subscription).select('id').where({ id }),
+  ),
   byUser: list('subscription_list_user', 'user_id = $1', totalOfUser('user_id = $1')),
   byUserActive: list(
     'subscription_list_user_active',
@@ -103,44 +101,37 @@ export interface NewSubscription {
   metadata?: Record<string, unknown> | null | undefined;
 }
 
-interface Cause {
-  eventId: string;
-  requestId: string;
-}
-
-/** Inserts if, and only if, the user is known, the promotion is active and known freshly, and there is no such row yet. */
+/** Inserts if and only if the user is known, the promotion is known to be active and fresh, and no such row exists. */
 export async function insertIfAllowed(
   database: Database,
   { user_id, promotion_id, metadata }: NewSubscription,
   leaseSeconds: number,
-  { eventId, requestId }: Cause,
+  cause: EventCause,
 ): Promise<SubscriptionRow | undefined> {
   const json = metadata ? JSON.stringify(metadata) : null;
-  const values = [user_id, promotion_id, leaseSeconds, json, eventId, requestId];
-  return (await database.write<SubscriptionRow>(statements.insert, values))[0];
+  const values = [user_id, promotion_id, leaseSeconds, json, ...causeValues(cause)];
+  return (await database.write<SubscriptionRow>(statements.create, values))[0];
 }
 
-/** Why nothing was inserted; `seen_at` is the database's clock at that look. */
+export type DecisionState = SubscriptionFacts & { seen_at: Date };
+
+/** The facts that explain why nothing was inserted; `seen_at` is the database's clock when they were read. */
 export async function readDecisionState(
   database: Database,
   { user_id, promotion_id }: NewSubscription,
   leaseSeconds: number,
-): Promise<SubscriptionFacts & { seen_at: Date }> {
-  const rows = await database.run<SubscriptionFacts & { seen_at: Date }>(statements.situation, [
-    user_id,
-    promotion_id,
-    leaseSeconds,
-  ]);
-  return rows[0] as SubscriptionFacts & { seen_at: Date };
+): Promise<DecisionState> {
+  const values = [user_id, promotion_id, leaseSeconds];
+  return (await database.run<DecisionState>(statements.decisionState, values))[0] as DecisionState;
 }
 
-/** @returns undefined when there is no such subscription or it is inactive already */
+/** @returns undefined when the subscription does not exist or is inactive already */
 export async function deactivateIfActive(
   database: Database,
   id: number,
-  { eventId, requestId }: Cause,
+  cause: EventCause,
 ): Promise<SubscriptionRow | undefined> {
-  return (await database.write<SubscriptionRow>(statements.deactivate, [id, eventId, requestId]))[0];
+  return (await database.write<SubscriptionRow>(statements.deactivate, [id, ...causeValues(cause)]))[0];
 }
 
 export async function subscriptionExists(database: Database, id: number): Promise<boolean> {
@@ -156,10 +147,10 @@ export interface ListFilter {
   cursor?: Position | undefined;
 }
 
-/** Where a page ends: its last row's `created_at`, in milliseconds since 1970, and id. */
+/** The end of a page: `created_at` of its last row, in milliseconds since 1970, and the id of that row. */
 export type Position = [createdAt: number, id: number];
 
-/** Newest first; of the same moment, the higher id first. `next` is where to go on, null after the last row. */
+/** Newest first, ties by the higher id. `next` is the position of the next page, null after the last row. */
 export async function listSubscriptions(
   database: Database,
   { by, id, is_active, limit, offset = 0, cursor }: ListFilter,
@@ -167,7 +158,7 @@ export async function listSubscriptions(
   const all = by === 'user' ? statements.byUser : statements.byPromotion;
   const filtered = by === 'user' ? statements.byUserActive : statements.byPromotionActive;
   const after = cursor ? [new Date(cursor[0]), cursor[1]] : ['infinity', 0];
-  const values = [id, limit + 1, offset, ...after]; // one more than asked for tells whether another page follows
+  const values = [id, limit + 1, offset, ...after]; // the row beyond the limit tells that there is another page
   const rows = await (is_active === undefined
     ? database.run<SubscriptionRow & { total: number }>(all, values)
     : database.run<SubscriptionRow & { total: number }>(filtered, [...values, is_active]));

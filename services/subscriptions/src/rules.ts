@@ -1,42 +1,42 @@
-// The ACTIVE check's decision table, pure: given what is known, refuse, ask an owner, or try again.
+// The decision table of the ACTIVE check. It is pure: from the known facts to a rejection, a question or a retry.
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import { conflict, type DomainError, notFound, ruleViolation, unavailable } from '@promopulse/shared/errors';
 
 export interface SubscriptionFacts {
   user: 'known' | 'deleted' | 'unknown';
   promotion: PromotionStatus | 'unknown';
-  /** Whether what is known of the promotion is recent enough to be believed. */
+  /** Whether the promotion's status was confirmed recently enough to be relied on. */
   fresh: boolean;
   subscribed: boolean;
 }
 
-/** Which owners have already been asked for this request: what they said is final. */
+/** The owners that this request has already asked: their answers are final. */
 export interface Consulted {
   users: boolean;
   promotions: boolean;
 }
 
-export type Decision = { refuse: DomainError } | { ask: keyof Consulted } | 'try again';
+export type Decision = { reject: DomainError } | { consult: keyof Consulted } | 'retry';
 
 interface Wanted {
   user_id: number;
   promotion_id: number;
 }
 
-/** Called when the insert found nothing to insert. The order is part of the wire: user, promotion, duplicate. */
-export function decide(situation: SubscriptionFacts, asked: Consulted, wanted: Wanted): Decision {
-  const { user, promotion, fresh, subscribed } = situation;
-  if (user === 'deleted') return { refuse: userNotFound(wanted) };
-  if (user === 'unknown') return asked.users ? { refuse: userNotFound(wanted) } : { ask: 'users' };
+/** Called when nothing was inserted. The order is part of the API: user, promotion, duplicate. */
+export function decide(facts: SubscriptionFacts, consulted: Consulted, wanted: Wanted): Decision {
+  const { user, promotion, fresh, subscribed } = facts;
+  if (user === 'deleted') return { reject: userNotFound(wanted) };
+  if (user === 'unknown') return consulted.users ? { reject: userNotFound(wanted) } : { consult: 'users' };
 
-  if (promotion === 'ended') return { refuse: promotionNotActive(wanted, promotion) }; // terminal: needs no second opinion
-  const believed = promotion === 'active' && fresh;
-  if (!believed && !asked.promotions) return { ask: 'promotions' };
-  if (promotion !== 'active') return { refuse: promotionNotActive(wanted, promotion) };
-  if (!fresh) return { refuse: cannotTell() }; // the owner's answer grew old while we waited
+  if (promotion === 'ended') return { reject: promotionNotActive(wanted, promotion) }; // final, so the owner is not asked
+  const isActive = promotion === 'active' && fresh;
+  if (!isActive && !consulted.promotions) return { consult: 'promotions' };
+  if (promotion !== 'active') return { reject: promotionNotActive(wanted, promotion) };
+  if (!fresh) return { reject: cannotTell() }; // the lease ended after the owner's answer
 
-  if (subscribed) return { refuse: alreadySubscribed(wanted) };
-  return 'try again'; // something changed between the insert and this look
+  if (subscribed) return { reject: alreadySubscribed(wanted) };
+  return 'retry'; // a row changed between the insert and the reading of these facts
 }
 
 export function cannotTell(cause?: unknown): DomainError {

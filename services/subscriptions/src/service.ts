@@ -1,4 +1,4 @@
-// What the subscriptions service is.
+// The definition of the subscriptions service.
 import { fileURLToPath } from 'node:url';
 import { defineService } from '@promopulse/shared/service';
 import { z } from 'zod';
@@ -7,9 +7,8 @@ import { entities } from './entities.ts';
 import { projectionConsumer } from './projections/consumer.ts';
 import { promotionsClient, usersClient } from './projections/owner-client.ts';
 import { startReconciliation } from './projections/reconciliation.ts';
-import { createProjections } from './projections/store.ts';
+import { sourceStates } from './projections/store.ts';
 import { subscriptionRoutes } from './routes.ts';
-import { createSubscriptions } from './subscriptions.ts';
 
 const milliseconds = (min: number, max: number, fallback: number) =>
   z.coerce.number().int().min(min).max(max).default(fallback);
@@ -23,7 +22,7 @@ export const subscriptions = defineService({
   config: {
     USERS_URL: httpUrl,
     PROMOTIONS_URL: httpUrl,
-    /** How old, at most, what is known of an active promotion may be: the bound of invariant 4. */
+    /** How long, in milliseconds, a confirmed status of a promotion is relied on: the bound of invariant 4. */
     FRESHNESS_LEASE_MS: milliseconds(1_000, 60_000, 5_000),
     OWNER_TIMEOUT_MS: milliseconds(10, 10_000, 500),
     BREAKER_RESET_MS: milliseconds(100, 60_000, 2_000),
@@ -32,18 +31,16 @@ export const subscriptions = defineService({
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),
   parts: ({ config, database, log }) => {
-    const projections = createProjections(database);
-    const asking = { timeoutMs: config.OWNER_TIMEOUT_MS, resetMs: config.BREAKER_RESET_MS };
+    const options = { timeoutMs: config.OWNER_TIMEOUT_MS, resetMs: config.BREAKER_RESET_MS };
     const owners = {
-      users: usersClient({ ...asking, url: config.USERS_URL }),
-      promotions: promotionsClient({ ...asking, url: config.PROMOTIONS_URL }),
+      users: usersClient({ ...options, url: config.USERS_URL }),
+      promotions: promotionsClient({ ...options, url: config.PROMOTIONS_URL }),
     };
     return {
-      routes: subscriptionRoutes(createSubscriptions(database, projections, owners, config.FRESHNESS_LEASE_MS / 1000)),
-      consumers: [projectionConsumer(projections)],
-      health: async () => ({ projections: Object.fromEntries(await projections.state()) }),
-      start: () =>
-        startReconciliation({ database, projections, owners, intervalMs: config.RECONCILE_INTERVAL_MS, log }),
+      routes: subscriptionRoutes(database, { owners, leaseSeconds: config.FRESHNESS_LEASE_MS / 1000 }),
+      consumers: [projectionConsumer(database)],
+      health: async () => ({ projections: Object.fromEntries(await sourceStates(database)) }),
+      start: () => startReconciliation({ database, owners, intervalMs: config.RECONCILE_INTERVAL_MS, log }),
     };
   },
 });

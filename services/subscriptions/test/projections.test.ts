@@ -9,7 +9,7 @@ import { databaseOptionsOf } from '@promopulse/shared/service';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
 import fc from 'fast-check';
-import { createProjections } from '../src/projections/store.ts';
+import { applyPromotions, applyUsers } from '../src/projections/store.ts';
 import { subscriptions } from '../src/service.ts';
 import { promotionState, type Scene, startScene } from './owners.ts';
 
@@ -78,7 +78,6 @@ describe('the upsert behind all of them', () => {
     .map(([some, all]) => [...some, ...all]);
 
   test('moves on exactly when a higher version comes: 1,000 permutations with repetitions, losses and a replay', async () => {
-    const { applyPromotions, applyUsers } = createProjections(database);
     const stories = fc.sample(lossyThenReplayed, { numRuns: 1_000, seed: 29 });
     const highest = stories.map(() => 0);
     const longest = Math.max(...stories.map((story) => story.length));
@@ -88,7 +87,8 @@ describe('the upsert behind all of them', () => {
         return version === undefined ? [] : [{ id: 10_000 + index, version, status: statusOf(version) }];
       });
       const advancing = states.filter(({ id, version }) => version > Number(highest[id - 10_000]));
-      const applying = [applyPromotions(states), applyUsers(states.map(({ id, version }) => ({ id, version })))];
+      const users = states.map(({ id, version }) => ({ id, version }));
+      const applying = [applyPromotions(database, states), applyUsers(database, users)];
       expect(await Promise.all(applying)).toEqual([advancing.length, advancing.length]);
       for (const { id, version } of advancing) highest[id - 10_000] = version;
     }

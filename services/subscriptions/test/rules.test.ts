@@ -2,61 +2,63 @@ import { describe, expect, test } from '@jest/globals';
 import { type Consulted, decide, type SubscriptionFacts } from '../src/rules.ts';
 
 const wanted = { user_id: 7, promotion_id: 9 };
-const nobodyAsked: Consulted = { users: false, promotions: false };
-const allAsked: Consulted = { users: true, promotions: true };
+const noneConsulted: Consulted = { users: false, promotions: false };
+const allConsulted: Consulted = { users: true, promotions: true };
 const good: SubscriptionFacts = { user: 'known', promotion: 'active', fresh: true, subscribed: false };
 
-function refusal(situation: Partial<SubscriptionFacts>, asked: Consulted): string {
-  const verdict = decide({ ...good, ...situation }, asked, wanted);
-  if (verdict === 'try again' || !('refuse' in verdict)) throw new Error(`not refused: ${JSON.stringify(verdict)}`);
-  return `${verdict.refuse.kind}: ${verdict.refuse.message}`;
+function rejection(facts: Partial<SubscriptionFacts>, consulted: Consulted): string {
+  const decision = decide({ ...good, ...facts }, consulted, wanted);
+  if (decision === 'retry' || !('reject' in decision)) throw new Error(`not rejected: ${JSON.stringify(decision)}`);
+  return `${decision.reject.kind}: ${decision.reject.message}`;
 }
 const notActive = (status: string) =>
   `invalid: Cannot subscribe to promotion 9 with status '${status}'. Promotion must be ACTIVE to accept subscriptions.`;
 
 describe('the user', () => {
-  test('is asked for when unknown, before anything is said of the promotion', () => {
-    expect(decide({ ...good, user: 'unknown', promotion: 'ended' }, nobodyAsked, wanted)).toEqual({ ask: 'users' });
+  test('is looked up when unknown, before anything is decided about the promotion', () => {
+    expect(decide({ ...good, user: 'unknown', promotion: 'ended' }, noneConsulted, wanted)).toEqual({
+      consult: 'users',
+    });
   });
-  test('is not found when the owner knows none either', () => {
-    expect(refusal({ user: 'unknown' }, allAsked)).toBe('not_found: User 7 not found');
+  test('is not found when the owner does not know it either', () => {
+    expect(rejection({ user: 'unknown' }, allConsulted)).toBe('not_found: User 7 not found');
   });
-  test('is not found when deleted, without asking', () => {
-    expect(refusal({ user: 'deleted' }, nobodyAsked)).toBe('not_found: User 7 not found');
+  test('is not found when deleted, without a look-up', () => {
+    expect(rejection({ user: 'deleted' }, noneConsulted)).toBe('not_found: User 7 not found');
   });
 });
 
 describe('the promotion', () => {
-  test('that has ended is refused without asking: the status is terminal', () => {
-    expect(refusal({ promotion: 'ended', fresh: false }, nobodyAsked)).toBe(notActive('ended'));
+  test('that has ended is rejected without a look-up: the status is final', () => {
+    expect(rejection({ promotion: 'ended', fresh: false }, noneConsulted)).toBe(notActive('ended'));
   });
   test.each([
     ['unknown', true],
     ['draft', true],
     ['active', false],
-  ] as const)('that is %s (fresh: %s) is asked for', (promotion, fresh) => {
-    expect(decide({ ...good, promotion, fresh }, nobodyAsked, wanted)).toEqual({ ask: 'promotions' });
+  ] as const)('that is %s (fresh: %s) is looked up', (promotion, fresh) => {
+    expect(decide({ ...good, promotion, fresh }, noneConsulted, wanted)).toEqual({ consult: 'promotions' });
   });
-  test('that the owner does not know is refused as not_found', () => {
-    expect(refusal({ promotion: 'unknown' }, allAsked)).toBe(notActive('not_found'));
+  test('that the owner does not know is rejected as not_found', () => {
+    expect(rejection({ promotion: 'unknown' }, allConsulted)).toBe(notActive('not_found'));
   });
-  test('that the owner calls a draft is refused as a draft', () => {
-    expect(refusal({ promotion: 'draft' }, allAsked)).toBe(notActive('draft'));
+  test('that is a draft at its owner is rejected as a draft', () => {
+    expect(rejection({ promotion: 'draft' }, allConsulted)).toBe(notActive('draft'));
   });
-  test('whose owner answered too long ago is neither accepted nor refused', () => {
-    expect(refusal({ fresh: false }, allAsked)).toMatch(/^unavailable: /);
+  test('whose owner answered too long ago is neither accepted nor rejected', () => {
+    expect(rejection({ fresh: false }, allConsulted)).toMatch(/^unavailable: /);
   });
 });
 
 describe('a duplicate', () => {
-  test('is refused last', () => {
-    expect(refusal({ subscribed: true }, nobodyAsked)).toBe(
+  test('is rejected last', () => {
+    expect(rejection({ subscribed: true }, noneConsulted)).toBe(
       'conflict: User 7 is already subscribed to promotion 9. Duplicate subscriptions are not allowed.',
     );
-    expect(refusal({ subscribed: true, promotion: 'ended' }, nobodyAsked)).toBe(notActive('ended'));
+    expect(rejection({ subscribed: true, promotion: 'ended' }, noneConsulted)).toBe(notActive('ended'));
   });
 });
 
-test('when nothing stands against it any more, the insert is tried again', () => {
-  expect(decide(good, nobodyAsked, wanted)).toBe('try again');
+test('when no fact explains it any more, the insert is tried again', () => {
+  expect(decide(good, noneConsulted, wanted)).toBe('retry');
 });

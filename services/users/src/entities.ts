@@ -1,8 +1,8 @@
-// The tables of schema "users". No column holds personal data in the clear, names excepted.
+// The tables of schema "users". No column holds an email or a phone in the clear; names are in the clear.
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 
-const UserSchema = defineEntity({
+export const User = defineEntity({
   name: 'User',
   tableName: 'users',
   properties: {
@@ -12,7 +12,7 @@ const UserSchema = defineEntity({
     email_encrypted: p.text(),
     email_index: p.string().length(64).unique('users_email_index_unique'),
     phone_encrypted: p.text().nullable(),
-    /** What neighbours compare: grows only with what they are told, so not with names, email or phone. */
+    /** Grows only when the data of events changes, so not with a change of names, email or phone. */
     version: p.integer().default(1),
     created_at: p.datetime(3).defaultRaw('now()'),
     updated_at: p
@@ -21,7 +21,5 @@ const UserSchema = defineEntity({
       .onUpdate(() => new Date()),
   },
 });
-export class User extends UserSchema.class {}
-UserSchema.setClass(User);
 
-export const entities = [UserSchema, OutboxMessage];
+export const entities = [User, OutboxMessage];

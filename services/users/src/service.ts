@@ -1,11 +1,10 @@
-// What the users service is.
+// The definition of the users service.
 import { fileURLToPath } from 'node:url';
 import { defineService } from '@promopulse/shared/service';
 import packageJson from '../package.json' with { type: 'json' };
 import { entities } from './entities.ts';
 import { createPersonalData, personalDataConfig } from './personal-data/personal-data.ts';
 import { internalUserRoutes, userRoutes } from './routes.ts';
-import { createUsers } from './users.ts';
 
 export const users = defineService({
   name: 'users',
@@ -17,7 +16,6 @@ export const users = defineService({
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),
   parts: ({ config, database }) => {
     const personalData = createPersonalData(config);
-    const useCases = createUsers(database, personalData);
-    return { routes: userRoutes(useCases, personalData), internalRoutes: internalUserRoutes(useCases) };
+    return { routes: userRoutes(database, personalData), internalRoutes: internalUserRoutes(database) };
   },
 });

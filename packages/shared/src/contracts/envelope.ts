@@ -1,11 +1,12 @@
-// The envelope of every event: CloudEvents 1.0 JSON (https://github.com/cloudevents/spec), and the types its data is made of.
+// The envelope of every event, CloudEvents 1.0 JSON (https://github.com/cloudevents/spec), and the field types of its data.
 import { z } from 'zod';
 
 export const id = z.int().positive();
 
 export const version = z.int().positive();
 
-export const time = z.iso.datetime({ offset: true });
+/** ISO 8601 with an offset or `Z`. */
+export const time = z.iso.datetime({ offset: true }).meta({ override: { type: 'string', format: 'date-time' } });
 
 export const envelope = z.object({
   specversion: z.literal('1.0'),

@@ -1,9 +1,9 @@
-// What a relay says of itself.
+// The heartbeat of a relay.
 import { z } from 'zod';
 import { time } from './envelope.ts';
 
 /**
- * Sent about once a second by each relay, but not behind a backlog of 10,000 events or more: everything its service
- * committed before `watermark` has been published.
+ * Says that everything the service committed before `watermark` has been published. Each relay sends one about once a
+ * second, and none while 10,000 events or more wait in the outbox.
  */
 export const relayHeartbeat = z.object({ service: z.string(), watermark: time });

@@ -1,6 +1,6 @@
-// The contracts on the wire between services: every event, what it carries, and which queue listens to it.
-// Events carry the aggregate's whole public state and its version, never a difference, and never personal
-// data: a user event is an id. Envelope: CloudEvents 1.0 JSON (https://github.com/cloudevents/spec).
+// The contracts between services: the names of the events and the data of each.
+// An event carries the aggregate's whole public state and its version, never a difference and never personal data.
+// The envelope is CloudEvents 1.0 JSON (https://github.com/cloudevents/spec).
 import type { z } from 'zod';
 import { type CloudEvent, envelope } from './envelope.ts';
 import { relayHeartbeat } from './heartbeat.ts';
@@ -8,7 +8,7 @@ import { promotionState } from './promotions.ts';
 import { subscriptionState } from './subscriptions.ts';
 import { userState } from './users.ts';
 
-/** Routing key → what `data` holds. The CloudEvents `type` is `promopulse.<routing key>.v1`. */
+/** Routing key → contract of `data`. The CloudEvents `type` is `promopulse.<routing key>.v1`. */
 export const eventData = {
   'promotion.created': promotionState,
   'promotion.updated': promotionState,
@@ -34,7 +34,7 @@ export function eventType(name: EventName): string {
 
 /**
  * Reads a message body back into a typed event.
- * @throws Error (SyntaxError, ZodError) when it is not JSON, not a CloudEvent, of no known type or of a wrong shape
+ * @throws Error (SyntaxError, ZodError) when it is not JSON, not a CloudEvent, of an unknown type or of a wrong shape
  */
 export function parseEvent(body: string): ReceivedEvent {
   const received = envelope.parse(JSON.parse(body));

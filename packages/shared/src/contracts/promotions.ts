@@ -1,4 +1,4 @@
-// What events say of a promotion.
+// The public state of a promotion, as events carry it. Callers see the same, without the version.
 import { z } from 'zod';
 import { id, time, version } from './envelope.ts';
 
@@ -8,7 +8,6 @@ export type PromotionStatus = (typeof promotionStatuses)[number];
 
 export const promotionState = z.object({
   id,
-  version,
   name: z.string(),
   description: z.string().nullable(),
   status: z.enum(promotionStatuses),
@@ -16,5 +15,6 @@ export const promotionState = z.object({
   end_at: time,
   created_at: time,
   updated_at: time,
-  created_by: id.nullable(),
+  created_by: id.nullable().meta({ description: 'Who made it, where callers are identified; else null.' }),
+  version,
 });

@@ -1,18 +1,18 @@
-// Which queue takes which events.
+// The queues of all services, and the events that each receives.
 
-/** Queue → routing keys it is bound to (topic patterns: `*` is one word, `#` is any number). */
+/** Queue → routing keys it is bound to. In a pattern, `*` matches one word and `#` any number of words. */
 export const queues = {
   'subscriptions.projections': ['promotion.*', 'user.*', 'relay.heartbeat'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type QueueName = keyof typeof queues;
 
-/** Whether a service has a queue. A queue is named after the service that consumes it. */
+/** Whether a service has a queue: the name of a queue begins with the service that consumes it. */
 export function hasQueue(service: string): boolean {
   return Object.keys(queues).some((queue) => queue.startsWith(`${service}.`));
 }
 
-/** AMQP topic matching: `*` stands for exactly one word, `#` for zero or more. */
+/** Topic matching as in AMQP: `*` matches exactly one word, `#` zero or more. */
 export function matchesTopic(pattern: string, routingKey: string): boolean {
   const match = (words: readonly string[], keys: readonly string[]): boolean => {
     const [word, ...rest] = words;
@@ -23,7 +23,7 @@ export function matchesTopic(pattern: string, routingKey: string): boolean {
   return match(pattern.split('.'), routingKey.split('.'));
 }
 
-/** Whether some queue of the mesh must take the message: only then is an unroutable one an error. */
+/** Whether a queue is bound to the routing key: only then is an unroutable message an error. */
 export function isConsumed(routingKey: string): boolean {
   return Object.values(queues)
     .flat()

@@ -3,7 +3,7 @@ export const services = ['users', 'promotions', 'subscriptions'] as const;
 export type ServiceName = (typeof services)[number];
 export type UrlVariable<Name extends ServiceName> = `${Uppercase<Name>}_URL`;
 
-/** The environment variable that tells others where a service is: `USERS_URL`. */
+/** The environment variable that holds the URL of a service, such as `USERS_URL`. */
 export function urlVariable<Name extends ServiceName>(service: Name): UrlVariable<Name> {
   return `${service.toUpperCase()}_URL` as UrlVariable<Name>;
 }

@@ -1,8 +1,8 @@
-// What events say of a subscription.
+// The public state of a subscription, as events carry it.
 import { z } from 'zod';
 import { id, time, version } from './envelope.ts';
 
-// A subscription's metadata is the caller's free text, so it may hold personal data: it stays at home.
+/** Without the metadata: it is free text of the caller and may hold personal data. */
 export const subscriptionState = z.object({
   id,
   version,

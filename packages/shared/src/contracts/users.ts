@@ -1,4 +1,4 @@
-// What events say of a user: never personal data.
+// The public state of a user, as events carry it: never personal data.
 import { z } from 'zod';
 import { id, version } from './envelope.ts';
 

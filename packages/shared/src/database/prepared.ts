@@ -1,5 +1,9 @@
-// Prepared statements.
+// Prepared statements, and how MikroORM compiles them. The server plans a named statement once per connection. MikroORM
+// itself sends every query as a text with its values inlined, which the server parses and plans again each time. So the
+// QueryBuilder is used as a compiler: once, when a module is loaded, and never per request.
+import { type EntityManager, isRaw, MikroORM, type Opt } from '@mikro-orm/postgresql';
 import pg from 'pg';
+import type { Entities } from './database.ts';
 
 /** A statement with a name, unique per service, is prepared once per connection. */
 export interface Statement {
@@ -7,7 +11,79 @@ export interface Statement {
   text: string;
 }
 
+/** `parameters[0]` names the value of `$1`, and so on. */
+export interface CompiledStatement extends Statement {
+  name: string;
+  parameters: readonly string[];
+}
+
 /** Sets the type parsers of the driver. MikroORM's pool returns times as text, for its own hydration. */
-export function queryOf(statement: Statement, values: readonly unknown[]): pg.QueryConfig {
-  return { ...statement, values: [...values], types: pg.types };
+export function queryOf({ name, text }: Statement, values: readonly unknown[]): pg.QueryConfig {
+  return { ...(name !== undefined && { name }), text, values: [...values], types: pg.types };
+}
+
+/** An entity as `defineEntity` returns it. `~entity` exists only for the compiler. */
+export interface Table<Entity = object> {
+  readonly '~entity': Entity;
+  readonly meta: { readonly className: string; readonly properties: object };
+}
+
+type ColumnOf<Entity extends Table> = keyof Entity['~entity'] & string;
+type Unmarked<Value> = Value extends Opt<infer Plain> ? Plain : Value;
+
+/** A row of an entity's table as the driver returns it: every column is there, and an absent value is null. */
+export type RowOf<Entity extends Table> = {
+  [Column in ColumnOf<Entity>]: Unmarked<Exclude<Entity['~entity'][Column], undefined>>;
+};
+
+/** The columns of an entity's table, in the order of the entity. Properties are named as their columns are. */
+export function columnsOf<Entity extends Table>({ meta }: Entity): ColumnOf<Entity>[] {
+  return Object.keys(meta.properties) as ColumnOf<Entity>[];
+}
+
+/** An entity manager without a database: it knows the entities, and its query builders compile for their tables. */
+export function offlineEntityManager(schema: string, entities: Entities): EntityManager {
+  return new MikroORM({ dbName: 'offline', schema, entities, ensureDatabase: false }).em.fork();
+}
+
+/** What MikroORM's QueryBuilder has of a query. */
+interface Query {
+  getQuery(): string;
+  getParams(): readonly unknown[];
+}
+
+/**
+ * Compiles a query of MikroORM's QueryBuilder to a named prepared statement. `build` puts the parameters where the query
+ * has values; the first of `parameters` becomes `$1`. Numbers, booleans, nulls and raw fragments are inlined.
+ * @throws Error when the query leaves a parameter out, or holds a value that is none of these
+ */
+export function compileStatement<const Name extends string>(
+  name: string,
+  parameters: readonly Name[],
+  build: (parameter: Record<Name, never>) => Query,
+): CompiledStatement {
+  const markers = parameters.map((parameter) => `\0${parameter}`);
+  const used = new Set<number>();
+
+  function sqlOf(value: unknown): string {
+    if (isRaw(value)) return fill(value.sql, value.params);
+    if (value === null || typeof value === 'boolean' || Number.isFinite(value)) return String(value);
+    const position = markers.indexOf(value as string) + 1;
+    if (position === 0) throw new Error(`${name} holds a value that is no parameter: ${JSON.stringify(value)}`);
+    used.add(position);
+    return `$${position}`;
+  }
+
+  function fill(text: string, values: readonly unknown[]): string {
+    const [first, ...rest] = text.split('?');
+    if (rest.length !== values.length) throw new Error(`${name} has a question mark that is no placeholder: ${text}`);
+    return [first, ...rest.map((piece, index) => sqlOf(values[index]) + piece)].join('');
+  }
+
+  const marked = Object.fromEntries(parameters.map((parameter, index) => [parameter, markers[index]]));
+  const query = build(marked as Record<Name, never>);
+  const text = fill(query.getQuery(), query.getParams());
+  const unused = parameters.filter((_, index) => !used.has(index + 1));
+  if (unused.length > 0) throw new Error(`${name} does not use its parameter ${unused.join(', ')}`);
+  return { name, text, parameters };
 }

@@ -6,6 +6,8 @@
 import { randomUUID } from 'node:crypto';
 import { defineEntity, type EntityManager, p } from '@mikro-orm/postgresql';
 import { type EventDataOf, type EventName, eventData } from '../contracts/index.ts';
+import type { CompiledStatement, Table } from '../database/prepared.ts';
+import { payloadSql, type RowFor } from './payload.ts';
 
 /** Part of every service's entities. A row waits while `published_at` is null. */
 export const OutboxMessage = defineEntity({
@@ -22,56 +24,73 @@ export const OutboxMessage = defineEntity({
     created_at: p.datetime().defaultRaw('now()'),
     published_at: p.datetime().nullable(),
   },
-  // No more of them: every event pays for each, when it is written and again when it is marked.
+  // One index only: every event pays for each index twice, when it is inserted and when it is marked.
   indexes: [{ name: 'outbox_waiting_index', properties: ['id'], where: 'published_at is null' }],
 });
 
-interface Cause {
+/** The events of aggregates: the id in their data is also the subject. A heartbeat is none. */
+type RecordedEventName = { [Name in EventName]: EventDataOf<Name> extends { id: number } ? Name : never }[EventName];
+
+/** Which request caused an event, and where the reply goes. */
+export interface EventCause {
   requestId: string;
-  /** Address of `Broker.replyAddress()`, told once a consumer has applied the event. */
+  eventId: string;
+  /** Address of `Broker.replyAddress()`, which gets a reply once a consumer has applied the event. */
   replyTo?: string | undefined;
-  /** Chosen by the caller when somebody must wait for the reply. */
-  eventId?: string;
 }
 
 /**
  * Writes an event into the outbox, in the transaction of `em`.
- * @throws ZodError when the data is not what the contract in events.ts says
+ * @throws ZodError when the data does not match the event's contract
  */
-export async function recordEvent<Name extends EventName>(
+export async function recordEvent<Name extends RecordedEventName>(
   em: EntityManager,
   name: Name,
-  subject: number,
   data: EventDataOf<Name>,
-  { requestId, replyTo, eventId = randomUUID() }: Cause,
+  { requestId, replyTo, eventId = randomUUID() }: Omit<EventCause, 'eventId'> & { eventId?: string },
 ): Promise<void> {
   await em.insert(OutboxMessage, {
     event_id: eventId,
     name,
-    subject: String(subject),
+    subject: String(data.id),
     data: eventData[name].parse(data),
     request_id: requestId,
     reply_to: replyTo ?? null,
   });
 }
 
-interface SqlCause {
-  requestId: string;
-  eventId: string;
-  replyTo?: string;
+/** The last values of a `recordingStatement`, in the order of its parameters. */
+export function causeValues({ eventId, requestId }: EventCause): [eventId: string, requestId: string] {
+  return [eventId, requestId];
+}
+
+interface Recording<Name extends RecordedEventName> {
+  event: Name;
+  /** The entity whose rows `change` returns. It must have every field of the event's contract. */
+  entity: Table<RowFor<EventDataOf<Name>>>;
+  /** Whether the last parameter is an address for replies. */
+  withReply?: boolean;
 }
 
 /**
- * `recordEvent` as SQL, for a statement that changes rows itself: one event for each row of `table`, its subject the
- * row's id. All but the name are SQL: parameters, columns of that row, and `data` of type jsonb. Nothing holds the data
- * to the contract here, so each service's tests do.
+ * A statement that changes rows and records one event for each row it returns, atomically. The event's data is derived
+ * from its contract. The parameters are those of `change`, then the values of `causeValues`.
+ * @param change an insert or update that returns the columns of the entity
+ * @throws Error when the entity lacks a field of the contract (which is also a type error)
  */
-export function recordEventSql(
-  name: EventName,
-  table: string,
-  data: string,
-  { requestId, eventId, replyTo = 'null' }: SqlCause,
-): string {
-  return `insert into outbox (event_id, name, subject, data, request_id, reply_to)
-    select ${eventId}::uuid, '${name}', id::text, ${data}, ${requestId}, ${replyTo} from ${table}`;
+export function recordingStatement<Name extends RecordedEventName>(
+  name: string,
+  change: Pick<CompiledStatement, 'text' | 'parameters'>,
+  { event, entity, withReply = false }: Recording<Name>,
+): CompiledStatement {
+  const parameters = [...change.parameters, 'event_id', 'request_id', ...(withReply ? ['reply_to'] : [])];
+  const position = (parameter: string): string => `$${parameters.indexOf(parameter) + 1}`;
+  const data = payloadSql(eventData[event] as never, entity as never);
+  const text = `with changed as (${change.text}), recorded as (
+      insert into outbox (event_id, name, subject, data, request_id, reply_to)
+      select ${position('event_id')}::uuid, '${event}', id::text, ${data}, ${position('request_id')},
+        ${withReply ? position('reply_to') : 'null'}
+      from changed
+    ) select * from changed`;
+  return { name, text, parameters };
 }

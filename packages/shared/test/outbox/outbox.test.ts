@@ -99,7 +99,7 @@ function relayOn(on: Database, broker: Broker, options: Partial<Parameters<typeo
 }
 
 const created = (id: number, version = 1) =>
-  database.transaction((em) => recordEvent(em, 'user.created', id, { id, version }, cause));
+  database.transaction((em) => recordEvent(em, 'user.created', { id, version }, cause));
 const versionsOf = (events: readonly ReceivedEvent[]) =>
   events.map(({ data }) => (data as { version: number }).version);
 const idsOf = (events: readonly ReceivedEvent[]) => events.map(({ data }) => (data as { id: number }).id);
@@ -124,7 +124,6 @@ describe('recording an event', () => {
       await recordEvent(
         em,
         'user.created',
-        1,
         { id: 1, version: 1 },
         { ...cause, replyTo: 'an-address', eventId: randomUUID() },
       );
@@ -145,7 +144,7 @@ describe('recording an event', () => {
 
   test('leaves nothing behind when the transaction is rolled back', async () => {
     const work = database.transaction(async (em) => {
-      await recordEvent(em, 'user.created', 1, { id: 1, version: 1 }, cause);
+      await recordEvent(em, 'user.created', { id: 1, version: 1 }, cause);
       throw new Error('no');
     });
     await expect(work).rejects.toThrow('no');
@@ -159,7 +158,7 @@ describe('recording an event', () => {
   ])('with data that break the contract (%s) fails, and its change is rolled back', async (_what, data) => {
     const work = database.transaction(async (em) => {
       await em.getConnection().execute('insert into things values (1)', [], 'all', em.getTransactionContext());
-      await recordEvent(em, 'user.created', 1, data as never, cause);
+      await recordEvent(em, 'user.created', data as never, cause);
     });
     await expect(work).rejects.toMatchObject({ name: 'ZodError' });
     expect(await sql('select * from users.things')).toEqual([]);
@@ -168,7 +167,7 @@ describe('recording an event', () => {
 
   test('leaves out fields that the contract does not name', async () => {
     const data = { id: 1, version: 1, email: 'ada@example.com' };
-    await database.transaction((em) => recordEvent(em, 'user.created', 1, data, cause));
+    await database.transaction((em) => recordEvent(em, 'user.created', data, cause));
     expect(await sql('select data from users.outbox')).toEqual([{ data: { id: 1, version: 1 } }]);
   });
 });
@@ -238,7 +237,7 @@ describe('the relay', () => {
       );
       const relay = relayOn(database, fake.broker);
       await database.transaction(async (em) => {
-        for (const id of [1, 2, 3]) await recordEvent(em, 'user.created', id, { id, version: 1 }, cause);
+        for (const id of [1, 2, 3]) await recordEvent(em, 'user.created', { id, version: 1 }, cause);
       });
       await eventually(async () => expect(await waiting()).toBe(1));
       await sleep(500);
@@ -397,7 +396,7 @@ describe('two relays', () => {
     for (let version = 1; version <= 1_000; version += 10) {
       await database.transaction(async (em) => {
         for (let n = version; n < version + 10; n++) {
-          await recordEvent(em, 'user.created', 1, { id: 1, version: n }, cause);
+          await recordEvent(em, 'user.created', { id: 1, version: n }, cause);
         }
       });
       if (version % 100 === 1) expect((await leaders()).length).toBeLessThanOrEqual(1);
@@ -498,7 +497,7 @@ describe('the heartbeat', () => {
         while (Date.now() < end) {
           const eventId = randomUUID();
           await database.transaction(async (em) => {
-            await recordEvent(em, 'user.created', writer + 1, { id: writer + 1, version: 1 }, { ...cause, eventId });
+            await recordEvent(em, 'user.created', { id: writer + 1, version: 1 }, { ...cause, eventId });
             await sleep(transactionMs);
           });
           const [{ at }] = await sql('select clock_timestamp() as at');
@@ -613,7 +612,7 @@ describe('over RabbitMQ', () => {
       is_active: true,
       created_at: '2026-06-01T00:00:00Z',
     };
-    await database.transaction((em) => recordEvent(em, 'subscription.created', 1, data, cause));
+    await database.transaction((em) => recordEvent(em, 'subscription.created', data, cause));
     await eventually(async () => expect(await waiting()).toBe(0));
   });
 

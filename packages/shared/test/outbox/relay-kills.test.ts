@@ -108,7 +108,7 @@ async function write(number: number, committed: Set<string>, rolledBack: Set<str
         'all',
         em.getTransactionContext(),
       );
-    await recordEvent(em, 'user.created', id, { id, version: Number(row?.version) }, { requestId: 'test', eventId });
+    await recordEvent(em, 'user.created', { id, version: Number(row?.version) }, { requestId: 'test', eventId });
     if (rollBack) throw new Error('rolled back');
   });
   if (rollBack) await expect(work).rejects.toThrow('rolled back');

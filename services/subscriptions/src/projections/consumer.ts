@@ -1,38 +1,17 @@
-// What this service does with its neighbours' events. Every handler bears repetition and reordering (versions); what
-// needs care is the heartbeat, which vouches for everything sent before it.
+// Consumes the events of other services. Versions make every handler idempotent and independent of the order. A heartbeat
+// is not: it confirms all messages before it, so it is applied after them.
 import { parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/index';
 import { queues } from '@promopulse/shared/contracts/queues';
+import type { Database } from '@promopulse/shared/database/database';
 import { type Consumer, type IncomingMessage, Unprocessable } from '@promopulse/shared/messaging/broker';
-import { type Projections, type Source, sources } from './store.ts';
+import { applyHeartbeat, applyPromotions, applyUsers, invalidate, type Source, sources } from './store.ts';
 
 const queue = 'subscriptions.projections';
-/** A message that has neither been applied nor set aside for this long was handed to another replica. */
+/** A message neither applied nor dead-lettered for this long was redelivered to another replica. */
 const forgetAfterMs = 60_000;
 
-export function projectionConsumer(projections: Projections): Consumer {
-  const unapplied = trackUnapplied();
-
-  async function apply(event: Exclude<ReceivedEvent, { name: 'relay.heartbeat' }>): Promise<void> {
-    switch (event.name) {
-      case 'promotion.created':
-      case 'promotion.updated':
-      case 'promotion.status_changed':
-        await projections.applyPromotions([event.data]);
-        return;
-      case 'user.created':
-        await projections.applyUsers([event.data]);
-        return;
-      case 'user.deleted':
-        await projections.applyUsers([{ ...event.data, deleted: true }]);
-        return;
-      case 'subscription.created': // our own; the queue is not bound to them
-      case 'subscription.deactivated':
-        return;
-      default:
-        throw new Unprocessable(`nothing is done with ${(event satisfies never as ReceivedEvent).name}`);
-    }
-  }
-
+export function projectionConsumer(database: Database): Consumer {
+  const inFlight = trackInFlight();
   return {
     queue,
     bindings: queues[queue],
@@ -40,39 +19,60 @@ export function projectionConsumer(projections: Projections): Consumer {
       const event = read(message);
       if (event.name === 'relay.heartbeat') {
         const source = sources.find((each) => each === event.data.service);
-        if (!source) return; // every service's relay beats, this one's own too
-        await unapplied.settledBefore();
-        await projections.applyHeartbeat(source, new Date(event.data.watermark));
+        if (!source) return; // the relays of all services send heartbeats, this one's too
+        await inFlight.whenIdle();
+        await applyHeartbeat(database, source, new Date(event.data.watermark));
         return;
       }
-      unapplied.add(message.id);
-      await apply(event);
-      unapplied.remove(message.id);
+      inFlight.add(message.id);
+      await apply(database, event);
+      inFlight.remove(message.id);
     },
     onDeadLetter: async (message) => {
-      for (const source of sourcesOf(message)) await projections.invalidate(source);
-      unapplied.remove(message.id);
+      for (const source of sourcesOf(message)) await invalidate(database, source);
+      inFlight.remove(message.id);
     },
   };
+}
+
+async function apply(database: Database, event: Exclude<ReceivedEvent, { name: 'relay.heartbeat' }>): Promise<void> {
+  switch (event.name) {
+    case 'promotion.created':
+    case 'promotion.updated':
+    case 'promotion.status_changed':
+      await applyPromotions(database, [event.data]);
+      return;
+    case 'user.created':
+      await applyUsers(database, [event.data]);
+      return;
+    case 'user.deleted':
+      await applyUsers(database, [{ ...event.data, deleted: true }]);
+      return;
+    case 'subscription.created': // this service's own events, to which the queue is not bound
+    case 'subscription.deactivated':
+      return;
+    default:
+      throw new Unprocessable(`there is no handler for ${(event satisfies never as ReceivedEvent).name}`);
+  }
 }
 
 function read(message: IncomingMessage): ReceivedEvent {
   try {
     return parseEvent(message.body);
   } catch (cause) {
-    throw new Unprocessable('not an event of this mesh', { cause });
+    throw new Unprocessable('not an event of these services', { cause });
   }
 }
 
-/** Whose event it was, by its routing key; both when even that cannot be told. */
+/** The owner of a message, by its routing key; all owners when the routing key names none. */
 function sourcesOf({ routingKey }: IncomingMessage): readonly Source[] {
   if (routingKey === 'relay.heartbeat') return [];
   const owner = sources.filter((source) => `${routingKey.split('.')[0]}s` === source);
   return owner.length > 0 ? owner : sources;
 }
 
-/** Messages taken but not applied yet, by id; a heartbeat waits for those that came before it. */
-function trackUnapplied() {
+/** The ids of the messages that have been received and not applied yet. */
+function trackInFlight() {
   const pending = new Map<string, { settled: Promise<void>; settle(): void }>();
   const remove = (id: string): void => {
     pending.get(id)?.settle();
@@ -80,7 +80,7 @@ function trackUnapplied() {
   };
   return {
     add: (id: string): void => {
-      if (pending.has(id)) return; // the same message, tried again
+      if (pending.has(id)) return; // a redelivery
       const { promise, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(() => remove(id), forgetAfterMs).unref();
       pending.set(id, {
@@ -92,7 +92,8 @@ function trackUnapplied() {
       });
     },
     remove,
-    settledBefore: async (): Promise<void> => {
+    /** Resolves when every message that is in flight now has been applied, dead-lettered or forgotten. */
+    whenIdle: async (): Promise<void> => {
       await Promise.all([...pending.values()].map(({ settled }) => settled));
     },
   };

@@ -1,100 +1,109 @@
-// Asking a neighbour directly, when the projection cannot be believed: one call per id at a time, never an answer
-// that is older than the question, a short timeout, and a circuit breaker, so that an owner in trouble costs a caller
-// nothing but a 503.
-import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
+// Asks an owner for its current state when the projection is not sufficient. Per id there is one call at a time, and a
+// caller never gets an answer that was read before it asked. A short timeout and a circuit breaker limit what a failing
+// owner costs a caller: a 503.
+import { promotionState } from '@promopulse/shared/contracts/promotions';
+import { userState } from '@promopulse/shared/contracts/users';
 import { dependencyUnavailable } from '@promopulse/shared/errors';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
 import type { PromotionState, Source, UserState } from './store.ts';
 
-const promotionState = z.object({ id: z.int(), status: z.enum(promotionStatuses), version: z.int() });
-const userState = z.object({ id: z.int(), version: z.int() });
-
 interface OwnerOptions {
   url: string;
-  source: Source;
-  /** Milliseconds for one answer. */
+  /** Longest time, in milliseconds, for one answer; ten times as long for a page. */
   timeoutMs: number;
-  /** Milliseconds an open breaker waits before it lets one call try. */
+  /** Time, in milliseconds, after which an open breaker lets one call through. */
   resetMs: number;
 }
 
-export interface OwnerClient<State> {
-  /** @returns null when the owner says there is none @throws neighbourAway when it cannot be asked */
-  get(id: number, requestId: string): Promise<State | null>;
-  /** States with ids above `afterId`, ascending. @throws when it cannot be asked, or `stop` aborts */
-  page(afterId: number, limit: number, stop: AbortSignal): Promise<State[]>;
+export interface Owners {
+  users: OwnerClient<UserState>;
+  promotions: OwnerClient<PromotionState>;
 }
 
-export function promotionsClient(options: Omit<OwnerOptions, 'source'>): OwnerClient<PromotionState> {
-  return createOwner({ ...options, source: 'promotions' }, promotionState);
+export function promotionsClient(options: OwnerOptions): OwnerClient<PromotionState> {
+  return new OwnerClient('promotions', promotionState.pick({ id: true, status: true, version: true }), options);
 }
 
-export function usersClient(options: Omit<OwnerOptions, 'source'>): OwnerClient<UserState> {
-  return createOwner({ ...options, source: 'users' }, userState);
+export function usersClient(options: OwnerOptions): OwnerClient<UserState> {
+  return new OwnerClient('users', userState, options);
 }
 
-function createOwner<State>(
-  { url, source, timeoutMs, resetMs }: OwnerOptions,
-  schema: z.ZodType<State>,
-): OwnerClient<State> {
-  const base = `${url.replace(/\/$/, '')}/internal/${source}`;
-  const pageSchema = z.object({ items: z.array(schema) });
+interface Flight<State> {
+  running: Promise<State | null>;
+  /** The call after `running`, shared by all who asked meanwhile. */
+  next?: Promise<State | null>;
+}
 
-  /** 404 is an answer; anything else but 200 is a failure. */
-  async function fetchJson(path: string, requestId: string, signal: AbortSignal): Promise<unknown> {
-    const response = await fetch(`${base}${path}`, {
-      headers: { 'x-request-id': requestId },
-      signal,
+/**
+ * Per id: no call, one running call, or one running and one planned. The breaker is closed, open (calls fail at once)
+ * or half-open (one call decides).
+ */
+export class OwnerClient<State> {
+  readonly #source: Source;
+  readonly #schema: z.ZodType<State>;
+  readonly #options: OwnerOptions;
+  readonly #flights = new Map<number, Flight<State>>();
+  readonly #breaker: CircuitBreaker<[id: number, requestId: string], State | null>;
+
+  constructor(source: Source, schema: z.ZodType<State>, options: OwnerOptions) {
+    this.#source = source;
+    this.#schema = schema;
+    this.#options = options;
+    this.#breaker = new CircuitBreaker((id: number, requestId: string) => this.#fetchState(id, requestId), {
+      timeout: false,
+      volumeThreshold: 5,
+      errorThresholdPercentage: 50,
+      resetTimeout: options.resetMs,
+      name: source,
     });
-    if (response.status === 404) return null;
-    if (!response.ok) throw new Error(`${source} answered ${response.status}`);
-    return await response.json();
   }
 
-  const breaker = new CircuitBreaker(
-    async (id: number, requestId: string): Promise<State | null> => {
-      const body = await fetchJson(`/${id}`, requestId, AbortSignal.timeout(timeoutMs));
-      return body === null ? null : schema.parse(body);
-    },
-    { timeout: false, volumeThreshold: 5, errorThresholdPercentage: 50, resetTimeout: resetMs, name: source },
-  );
-  interface Flight {
-    running: Promise<State | null>;
-    next?: Promise<State | null>;
+  /** @returns null when the owner answers that there is none @throws dependencyUnavailable when it does not answer */
+  get(id: number, requestId: string): Promise<State | null> {
+    const flight = this.#flights.get(id);
+    if (!flight) return this.#call(id, requestId);
+    // The owner may have read the state for the running call before this caller asked, so this one shares the next call.
+    flight.next ??= flight.running.then(
+      () => this.#call(id, requestId),
+      () => this.#call(id, requestId),
+    );
+    return flight.next;
   }
-  const flights = new Map<number, Flight>();
 
-  function ask(id: number, requestId: string): Promise<State | null> {
-    const running = breaker
+  /** States with ids above `afterId`, ascending. @throws when the owner does not answer, or `stop` aborts */
+  async page(afterId: number, limit: number, stop: AbortSignal): Promise<State[]> {
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(this.#options.timeoutMs * 10)]);
+    const body = await this.#fetchJson(`?after_id=${afterId}&limit=${limit}`, 'reconciliation', signal);
+    return z.object({ items: z.array(this.#schema) }).parse(body).items;
+  }
+
+  #call(id: number, requestId: string): Promise<State | null> {
+    const running = this.#breaker
       .fire(id, requestId)
       .catch((error: unknown) => {
-        const retryAfter = Math.ceil(resetMs / 1000);
-        throw dependencyUnavailable(source, `The ${source} service cannot be asked right now`, retryAfter, error);
+        const message = `The ${this.#source} service cannot be asked right now`;
+        throw dependencyUnavailable(this.#source, message, Math.ceil(this.#options.resetMs / 1000), error);
       })
       .finally(() => {
-        if (!flight.next) flights.delete(id);
+        if (!flight.next) this.#flights.delete(id);
       });
-    const flight: Flight = { running };
-    flights.set(id, flight);
+    const flight: Flight<State> = { running };
+    this.#flights.set(id, flight);
     return running;
   }
 
-  return {
-    get: (id, requestId) => {
-      const flight = flights.get(id);
-      if (!flight) return ask(id, requestId);
-      // The call under way may have been read before this caller looked: it shares the next one instead.
-      flight.next ??= flight.running.then(
-        () => ask(id, requestId),
-        () => ask(id, requestId),
-      );
-      return flight.next;
-    },
-    page: async (afterId, limit, stop) => {
-      const signal = AbortSignal.any([stop, AbortSignal.timeout(timeoutMs * 10)]);
-      const body = await fetchJson(`?after_id=${afterId}&limit=${limit}`, 'reconciliation', signal);
-      return pageSchema.parse(body).items;
-    },
-  };
+  async #fetchState(id: number, requestId: string): Promise<State | null> {
+    const body = await this.#fetchJson(`/${id}`, requestId, AbortSignal.timeout(this.#options.timeoutMs));
+    return body === null ? null : this.#schema.parse(body);
+  }
+
+  /** @returns null for a 404; every other status but 2xx is a failure */
+  async #fetchJson(path: string, requestId: string, signal: AbortSignal): Promise<unknown> {
+    const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.#source}${path}`;
+    const response = await fetch(url, { headers: { 'x-request-id': requestId }, signal });
+    if (response.status === 404) return null;
+    if (!response.ok) throw new Error(`${this.#source} answered ${response.status}`);
+    return await response.json();
+  }
 }

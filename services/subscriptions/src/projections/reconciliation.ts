@@ -1,34 +1,33 @@
-// Cold start and safety net: reads each owner's snapshot page by page through the same guarded upserts, at the start,
-// soon after an event was set aside, and now and then. The queue need not be bound first: an event that finds no
-// queue stays in its owner's outbox, so nothing can fall between the snapshot and the first delivery.
+// Reads each owner's snapshot page by page through the upserts of events: at the start, soon after an event was
+// dead-lettered, and at an interval. The queue need not be bound before: without a queue an event stays in its owner's
+// outbox, so no event is lost between the snapshot and the first delivery.
 import { sleep } from '@promopulse/shared/backoff';
 import { tryLock } from '@promopulse/shared/database/advisory-lock';
 import type { Database } from '@promopulse/shared/database/database';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
-import type { OwnerClient } from './owner-client.ts';
-import { type Projections, type PromotionState, type Source, sources, type UserState } from './store.ts';
+import type { OwnerClient, Owners } from './owner-client.ts';
+import { applyPromotions, applyUsers, markReconciled, type Source, sourceStates, sources } from './store.ts';
 
 const pageSize = 500;
-const lookEveryMs = 1_000;
+const checkEveryMs = 1_000;
 
 interface ReconciliationOptions {
   database: Database;
-  projections: Projections;
-  owners: { users: OwnerClient<UserState>; promotions: OwnerClient<PromotionState> };
-  /** Milliseconds between two readings of a snapshot that nothing called for. */
+  owners: Owners;
+  /** Milliseconds from one complete reading of a snapshot to the next. */
   intervalMs: number;
   log: Logger;
 }
 
-/** @returns how to stop it: at once, in the middle of a snapshot */
+/** @returns a function that stops it at once, also in the middle of a snapshot */
 export function startReconciliation(options: ReconciliationOptions): () => Promise<void> {
   const stop = new AbortController();
   const running = (async () => {
     while (!stop.signal.aborted) {
-      await reconcileWhatIsDue(options, stop.signal).catch((error: unknown) => {
+      await reconcileDueSources(options, stop.signal).catch((error: unknown) => {
         if (!stop.signal.aborted) options.log.warn({ err: error }, 'cannot reconcile yet');
       });
-      await sleep(lookEveryMs, stop.signal);
+      await sleep(checkEveryMs, stop.signal);
     }
   })();
   return async () => {
@@ -37,24 +36,21 @@ export function startReconciliation(options: ReconciliationOptions): () => Promi
   };
 }
 
-async function reconcileWhatIsDue(options: ReconciliationOptions, stop: AbortSignal): Promise<void> {
-  const { database, projections, owners, intervalMs, log } = options;
-  const states = await projections.state();
+async function reconcileDueSources(options: ReconciliationOptions, stop: AbortSignal): Promise<void> {
+  const { database, intervalMs, log } = options;
+  const states = await sourceStates(database);
   const due = sources.filter((source) => {
     const state = states.get(source);
     return !state?.reconciled || (state.reconciled_seconds_ago ?? 0) * 1000 > intervalMs;
   });
   if (due.length === 0) return;
   const lock = await tryLock(database, 'reconciliation');
-  if (!lock) return; // another replica is at it
+  if (!lock) return; // another replica reconciles
   try {
     for (const source of due) {
       const before = states.get(source);
-      const advanced =
-        source === 'promotions'
-          ? await readSnapshot(owners.promotions, projections.applyPromotions, stop)
-          : await readSnapshot(owners.users, projections.applyUsers, stop);
-      await projections.markReconciled(source, before?.invalidations ?? 0);
+      const advanced = await readSource(options, source, stop);
+      await markReconciled(database, source, before?.invalidations ?? 0);
       report(log, source, advanced, before?.reconciled ?? false);
     }
   } finally {
@@ -62,6 +58,13 @@ async function reconcileWhatIsDue(options: ReconciliationOptions, stop: AbortSig
   }
 }
 
+function readSource({ database, owners }: ReconciliationOptions, source: Source, stop: AbortSignal): Promise<number> {
+  return source === 'promotions'
+    ? readSnapshot(owners.promotions, (states) => applyPromotions(database, states), stop)
+    : readSnapshot(owners.users, (states) => applyUsers(database, states), stop);
+}
+
+/** @returns how many rows were inserted or got a higher version */
 async function readSnapshot<State extends { id: number }>(
   owner: OwnerClient<State>,
   apply: (states: State[]) => Promise<number>,
@@ -77,8 +80,8 @@ async function readSnapshot<State extends { id: number }>(
   }
 }
 
-/** A later reading that moves rows on means an event was late or lost: expected 0, but for events under way. */
+/** Rows that a repeated reading advances belong to a late or lost event. 0 are expected, but for events in flight. */
 function report(log: Logger, source: Source, advanced: number, repeated: boolean): void {
   if (!repeated) log.info({ source, rows: advanced }, 'projection filled from its owner');
-  else if (advanced > 0) log.warn({ source, rows: advanced }, 'reconciliation moved rows on');
+  else if (advanced > 0) log.warn({ source, rows: advanced }, 'reconciliation advanced rows');
 }

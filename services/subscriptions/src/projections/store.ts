@@ -1,22 +1,14 @@
-// What this service knows of its neighbours. Events, owners' answers and snapshots all go through the same two
-// upserts, guarded by the version, so any mix and any order of them converges on the owner's last state.
-import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
+// The projections: the state of other services that this one keeps. Events, owners' answers and snapshots go through the
+// same two upserts. A row changes only to a higher version, so any order of them converges on the owner's last state.
+import type { EventDataOf } from '@promopulse/shared/contracts/index';
 import type { Database } from '@promopulse/shared/database/database';
 
 export const sources = ['promotions', 'users'] as const;
-/** The services whose state is remembered here. */
+/** An owner of projected state. */
 export type Source = (typeof sources)[number];
 
-export interface PromotionState {
-  id: number;
-  status: PromotionStatus;
-  version: number;
-}
-export interface UserState {
-  id: number;
-  version: number;
-  deleted?: boolean;
-}
+export type PromotionState = Pick<EventDataOf<'promotion.created'>, 'id' | 'status' | 'version'>;
+export type UserState = EventDataOf<'user.created'> & { deleted?: boolean };
 
 const statements = {
   promotions: {
@@ -44,7 +36,7 @@ const statements = {
       on conflict (service) do update set watermark = greatest(source.watermark, excluded.watermark)`,
   },
   invalidate: {
-    name: 'projection_distrust',
+    name: 'projection_invalidate',
     text: `insert into projection_sources as source (service, invalidations) values ($1, 1)
       on conflict (service) do update set reconciled_at = null, invalidations = source.invalidations + 1`,
   },
@@ -53,8 +45,8 @@ const statements = {
     text: `insert into projection_sources as source (service, reconciled_at) values ($1, now())
       on conflict (service) do update set reconciled_at = excluded.reconciled_at where source.invalidations = $2`,
   },
-  state: {
-    name: 'projection_state',
+  states: {
+    name: 'projection_states',
     text: `select service, invalidations, reconciled_at is not null as reconciled,
                   extract(epoch from now() - watermark)::float as behind_seconds,
                   extract(epoch from now() - reconciled_at)::float as reconciled_seconds_ago
@@ -66,52 +58,49 @@ export interface SourceState {
   service: Source;
   invalidations: number;
   reconciled: boolean;
-  /** Age in seconds of what is known to be complete; null before the first heartbeat. */
+  /** Age in seconds of the last moment up to which the projection is complete; null before the first heartbeat. */
   behind_seconds: number | null;
   reconciled_seconds_ago: number | null;
 }
 
-export function createProjections(database: Database) {
-  return {
-    /**
-     * @param verifiedAt the database's clock before the owner was asked; undefined for what came by event
-     * @returns how many rows were new or moved on
-     */
-    applyPromotions: async (states: readonly PromotionState[], verifiedAt?: Date): Promise<number> => {
-      const columns = [
-        states.map(({ id }) => id),
-        states.map(({ status }) => status),
-        states.map(({ version }) => version),
-      ];
-      return (await database.run(statements.promotions, [...columns, verifiedAt ?? null])).length;
-    },
-
-    applyUsers: async (states: readonly UserState[]): Promise<number> => {
-      const ids = states.map(({ id }) => id);
-      const versions = states.map(({ version }) => version);
-      const deleted = states.map((state) => state.deleted ?? false);
-      return (await database.run(statements.users, [ids, versions, deleted])).length;
-    },
-
-    applyHeartbeat: async (source: Source, watermark: Date): Promise<void> => {
-      await database.run(statements.heartbeat, [source, watermark]);
-    },
-
-    /** An event of this source was set aside: what we hold is not complete until the next reconciliation. */
-    invalidate: async (source: Source): Promise<void> => {
-      await database.run(statements.invalidate, [source]);
-    },
-
-    /** @param invalidations as `state` said before the snapshot was read; if it grew since, the source stays unreconciled */
-    markReconciled: async (source: Source, invalidations: number): Promise<void> => {
-      await database.run(statements.reconciled, [source, invalidations]);
-    },
-
-    state: async (): Promise<Map<Source, SourceState>> => {
-      const rows = await database.run<SourceState>(statements.state, []);
-      return new Map(rows.map((row) => [row.service, row]));
-    },
-  };
+/**
+ * @param verifiedAt the database's clock before the owner was asked; undefined for the state of an event
+ * @returns how many rows were inserted or got a higher version
+ */
+export async function applyPromotions(
+  database: Database,
+  states: readonly PromotionState[],
+  verifiedAt?: Date,
+): Promise<number> {
+  const ids = states.map(({ id }) => id);
+  const statuses = states.map(({ status }) => status);
+  const versions = states.map(({ version }) => version);
+  return (await database.run(statements.promotions, [ids, statuses, versions, verifiedAt ?? null])).length;
 }
 
-export type Projections = ReturnType<typeof createProjections>;
+/** @returns how many rows were inserted or got a higher version */
+export async function applyUsers(database: Database, states: readonly UserState[]): Promise<number> {
+  const ids = states.map(({ id }) => id);
+  const versions = states.map(({ version }) => version);
+  const deleted = states.map((state) => state.deleted ?? false);
+  return (await database.run(statements.users, [ids, versions, deleted])).length;
+}
+
+export async function applyHeartbeat(database: Database, source: Source, watermark: Date): Promise<void> {
+  await database.run(statements.heartbeat, [source, watermark]);
+}
+
+/** After an event was dead-lettered: the projection of its source is incomplete until the next reconciliation. */
+export async function invalidate(database: Database, source: Source): Promise<void> {
+  await database.run(statements.invalidate, [source]);
+}
+
+/** @param invalidations their number before the snapshot was read; if it has grown, the source stays unreconciled */
+export async function markReconciled(database: Database, source: Source, invalidations: number): Promise<void> {
+  await database.run(statements.reconciled, [source, invalidations]);
+}
+
+export async function sourceStates(database: Database): Promise<Map<Source, SourceState>> {
+  const rows = await database.run<SourceState>(statements.states, []);
+  return new Map(rows.map((row) => [row.service, row]));
+}

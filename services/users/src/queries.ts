@@ -1,0 +1,61 @@
+// The prepared statements of users. MikroORM compiles them when this module is loaded.
+import type { Database } from '@promopulse/shared/database/database';
+import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
+import { entities, User } from './entities.ts';
+
+export type UserRow = RowOf<typeof User>;
+
+const offline = offlineEntityManager('users', entities);
+const columns = columnsOf(User);
+
+const insert = compileStatement(
+  'user_create',
+  ['first_name', 'last_name', 'email_encrypted', 'email_index', 'phone_encrypted'],
+  (parameters) => offline.createQueryBuilder(User).insert(parameters).returning(columns),
+);
+
+const statements = {
+  create: recordingStatement('user_create', insert, { event: 'user.created', entity: User }),
+  get: compileStatement('user_get', ['id'], ({ id }) => offline.createQueryBuilder(User).select(columns).where({ id })),
+  findByEmail: compileStatement('user_find_by_email', ['email_index'], ({ email_index }) =>
+    offline.createQueryBuilder(User).select(columns).where({ email_index }),
+  ),
+  page: compileStatement('user_page', ['after_id', 'limit'], ({ after_id, limit }) =>
+    offline
+      .createQueryBuilder(User)
+      .select(columns)
+      .where({ id: { $gt: after_id } })
+      .orderBy({ id: 'asc' })
+      .limit(limit),
+  ),
+};
+
+/** What a caller decides of a new user, with the personal data encrypted. */
+export type UserFields = Pick<
+  UserRow,
+  'first_name' | 'last_name' | 'email_encrypted' | 'email_index' | 'phone_encrypted'
+>;
+
+/**
+ * Inserts a user and records `user.created` in one statement.
+ * @throws the unique violation of `users_email_index_unique`
+ */
+export async function insertUser(database: Database, user: UserFields, cause: EventCause): Promise<UserRow> {
+  const { first_name, last_name, email_encrypted, email_index, phone_encrypted } = user;
+  const values = [first_name, last_name, email_encrypted, email_index, phone_encrypted, ...causeValues(cause)];
+  return (await database.write<UserRow>(statements.create, values))[0] as UserRow;
+}
+
+export async function findUser(database: Database, id: number): Promise<UserRow | undefined> {
+  return (await database.run<UserRow>(statements.get, [id]))[0];
+}
+
+export async function findUserByEmailIndex(database: Database, emailIndex: string): Promise<UserRow | undefined> {
+  return (await database.run<UserRow>(statements.findByEmail, [emailIndex]))[0];
+}
+
+/** Users with ids above `afterId`, by ascending id. */
+export async function listUsersAfter(database: Database, afterId: number, limit: number): Promise<UserRow[]> {
+  return await database.run<UserRow>(statements.page, [afterId, limit]);
+}

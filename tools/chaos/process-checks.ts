@@ -45,8 +45,8 @@ function isError(line: string): boolean {
 
 /** maintainConnection of shared logs a lost connection as a warning with the connection's name and the reason. */
 function isConnectionLoss(line: string): boolean {
-  const { level, connection, link, reason } = parseLine(line) ?? {};
-  return level === 'warn' && typeof (connection ?? link) === 'string' && typeof reason === 'string';
+  const { level, connection, reason } = parseLine(line) ?? {};
+  return level === 'warn' && typeof connection === 'string' && typeof reason === 'string';
 }
 
 /** Undefined for a line that is no JSON, such as one that a SIGKILL cut off. */

@@ -1,6 +1,7 @@
 // A gateway in this process, with three stub services that record the requests they receive.
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { serviceUrls } from '@promopulse/shared/contracts/services';
 import { eventually } from '@promopulse/testing/eventually';
 import { type RunningGateway, startGateway } from '../src/app.ts';
 
@@ -101,11 +102,15 @@ export async function startTestGateway(env: Record<string, string> = {}): Promis
   };
 }
 
+/** For services that these tests do not need. Nothing listens on the discard port. */
+const unusedUrl = 'http://127.0.0.1:9';
+
 export function environmentFor(stubs: readonly StubService[]): Record<string, string> {
   const [users, promotions, subscriptions] = stubs.map(({ url }) => url);
   return {
     HOST: '127.0.0.1',
     PORT: '0',
+    ...serviceUrls(() => unusedUrl),
     USERS_URL: String(users),
     PROMOTIONS_URL: String(promotions),
     SUBSCRIPTIONS_URL: String(subscriptions),

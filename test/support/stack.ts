@@ -60,6 +60,11 @@ export async function startFreshStack(
       done();
     },
   });
+  const removeAll = async (): Promise<void> => {
+    await database.drop();
+    if (transport === 'rabbit') await deleteTopology(prefix);
+    rmSync(dataDir, { recursive: true, force: true });
+  };
   const stack = await startStack({
     env: {
       DATABASE_URL: await through(database.adminUrl),
@@ -71,6 +76,9 @@ export async function startFreshStack(
     port: 0,
     logDestination,
     print: () => undefined,
+  }).catch(async (error) => {
+    await removeAll();
+    throw error;
   });
   const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2 });
   admin.on('error', () => undefined);
@@ -86,9 +94,7 @@ export async function startFreshStack(
     close: async () => {
       await stack.close();
       await admin.end();
-      await database.drop();
-      if (transport === 'rabbit') await deleteTopology(prefix);
-      rmSync(dataDir, { recursive: true, force: true });
+      await removeAll();
     },
   };
 }

@@ -28,8 +28,6 @@ export interface Endpoint {
   writes: boolean;
   /** Whether it is also measured through the gateway. */
   throughGateway: boolean;
-  /** The run fails when a request takes more SQL statements. */
-  maxRoundTrips?: number;
   request(sizes: Sizes): Omit<Target, 'url'>;
   /** The same work by pgbench. Absent where it is not only one statement: an email is encrypted before it is stored. */
   script?(sizes: Sizes): Promise<PgbenchScript>;
@@ -54,7 +52,6 @@ export const endpoints: Record<EndpointName, Endpoint> = {
     service: 'subscriptions',
     writes: true,
     throughGateway: true,
-    maxRoundTrips: 1,
     request: ({ users, promotions }) => {
       const body = `{"user_id":{a},"promotion_id":{b},"metadata":${metadata}}`;
       return { method: 'POST', path: '/subscriptions', body, a: users, b: promotions };
@@ -75,7 +72,6 @@ export const endpoints: Record<EndpointName, Endpoint> = {
     service: 'promotions',
     writes: false,
     throughGateway: true,
-    maxRoundTrips: 1,
     request: ({ promotions }) => ({ method: 'GET', path: '/promotions/{a}', a: promotions }),
     script: async ({ promotions }) => {
       const statement = await statementOf((database) => findPromotion(database, 1));
@@ -88,7 +84,6 @@ export const endpoints: Record<EndpointName, Endpoint> = {
     service: 'subscriptions',
     writes: false,
     throughGateway: true,
-    maxRoundTrips: 1,
     request: ({ subscriptions }) => {
       const path = `/subscriptions?user_id={a}&limit=${pageSize}`;
       return { method: 'GET', path, a: subscriptions / subscriptionsPerUser };

@@ -15,7 +15,7 @@ export interface Peer {
   pid: number;
 }
 
-/** Its environment has the URL of each service's schema, where a service has the URL of the service. @throws after 10 s */
+/** Its environment has the URL of each service's schema, where a service has the URL of the service. @throws after 30 s */
 export async function startPeer(servers: Servers, database: BenchDatabase, name: PeerName): Promise<Peer> {
   const port = await freePort();
   const log = openSync(join(servers.folder, `${name}.log`), 'a');
@@ -37,7 +37,7 @@ export async function startPeer(servers: Servers, database: BenchDatabase, name:
     await exited;
   });
   const url = `http://127.0.0.1:${port}`;
-  for (let attempt = 0; attempt < 200; attempt += 1) {
+  for (let attempt = 0; attempt < 600; attempt += 1) {
     const response = await fetch(`${url}/promotions/1`).catch(() => undefined);
     await response?.arrayBuffer();
     if (response?.ok && child.pid !== undefined) return { url, pid: child.pid };

@@ -10,14 +10,14 @@ import { pino } from 'pino';
 import { checkEmail } from '../../../services/users/src/personal-data/email.ts';
 import { createPersonalData } from '../../../services/users/src/personal-data/personal-data.ts';
 import {
+  createPromotion,
+  createSubscription,
+  createUser,
   cursorAfter,
-  findUser,
   firstPage,
   getPromotion,
   getUser,
-  insertPromotion,
-  insertSubscription,
-  insertUser,
+  getUserByEmail,
   listByUser,
 } from './statements.ts';
 
@@ -48,6 +48,7 @@ const isId = (value: unknown): value is number =>
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isName = (value: unknown): value is string =>
   typeof value === 'string' && value.trim() !== '' && value.length <= 255 && !value.includes('\0');
+const uniqueViolation = '23505';
 const requestIdOf = (request: Request): string => request.get('x-request-id') ?? randomUUID();
 
 function reject(response: Response, status: number, detail: string): void {
@@ -82,17 +83,21 @@ app.post('/users', json, async (request: Request, response: Response) => {
   const { email } = checked;
   const encrypted = [personalData.encrypt(email), personalData.indexOf(email), phone && personalData.encrypt(phone)];
   const values = [first_name, last_name, ...encrypted, randomUUID(), requestIdOf(request)];
-  const { rows } = await users.query({ ...insertUser, values });
-  if (!rows[0]) return reject(response, 409, 'User with this email already exists');
-  const user = { id: rows[0].id, full_name: `${first_name} ${last_name}`, email, ...(phone && { phone }) };
-  response.status(201).location(`/users/${user.id}`).json(user);
+  try {
+    const { rows } = await users.query({ ...createUser, values });
+    const user = { id: rows[0].id, full_name: `${first_name} ${last_name}`, email, ...(phone && { phone }) };
+    response.status(201).location(`/users/${user.id}`).json(user);
+  } catch (error) {
+    if ((error as pg.DatabaseError).code !== uniqueViolation) throw error;
+    reject(response, 409, 'User with this email already exists');
+  }
 });
 
 app.get('/users', async (request, response) => {
   const address = request.query.email;
   const checked = typeof address === 'string' ? checkEmail(address) : { rule: 'must be given once' };
   if ('rule' in checked) return reject(response, 422, `email ${checked.rule}`);
-  const { rows } = await users.query<UserRow>({ ...findUser, values: [personalData.indexOf(checked.email)] });
+  const { rows } = await users.query<UserRow>({ ...getUserByEmail, values: [personalData.indexOf(checked.email)] });
   response.json({ items: rows.map(presentUser), total: rows.length });
 });
 
@@ -114,9 +119,10 @@ app.post('/promotions', json, async (request: Request, response: Response) => {
   if (Number.isNaN(start.getTime())) return reject(response, 422, 'start_at must be a time');
   if (Number.isNaN(end.getTime())) return reject(response, 422, 'end_at must be a time');
   if (end <= start) return reject(response, 422, 'end_at must be after start_at');
-  const values = [name, description, start, end, randomUUID(), requestIdOf(request)];
-  const { rows } = await promotions.query({ ...insertPromotion, values });
-  response.status(201).location(`/promotions/${rows[0].id}`).json(rows[0]);
+  const values = [name, description, start.toISOString(), end.toISOString(), randomUUID(), requestIdOf(request)];
+  const { rows } = await promotions.query({ ...createPromotion, values });
+  const { version: _internal, ...promotion } = rows[0];
+  response.status(201).location(`/promotions/${promotion.id}`).json(promotion);
 });
 
 app.get('/promotions/:id', async (request, response) => {
@@ -148,9 +154,10 @@ app.post('/subscriptions', json, async (request: Request, response: Response) =>
   if (metadata !== null && !isObject(metadata)) return reject(response, 422, 'metadata must be an object');
   const metadataText = metadata && JSON.stringify(metadata);
   const values = [user_id, promotion_id, 5, metadataText, randomUUID(), requestIdOf(request)];
-  const { rows } = await subscriptions.query({ ...insertSubscription, values });
+  const { rows } = await subscriptions.query({ ...createSubscription, values });
   if (!rows[0]) return reject(response, 409, 'The subscription is not possible');
-  response.status(201).json(rows[0]);
+  const { version: _internal, ...subscription } = rows[0];
+  response.status(201).json(subscription);
 });
 
 app.use((error: Error, _request: Request, response: Response, _next: () => void) => {

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import Fastify from 'fastify';
 import pg from 'pg';
-import { cursorAfter, firstPage, getPromotion, insertSubscription, listByUser } from './statements.ts';
+import { createSubscription, cursorAfter, firstPage, getPromotion, listByUser } from './statements.ts';
 
 const { PORT, PROMOTIONS_URL, SUBSCRIPTIONS_URL } = process.env;
 const promotions = new pg.Pool({ connectionString: PROMOTIONS_URL, max: 5 });
@@ -96,7 +96,7 @@ app.post<{ Body: { user_id: number; promotion_id: number; metadata?: object | nu
   async ({ body: { user_id, promotion_id, metadata }, headers }, reply) => {
     const json = metadata ? JSON.stringify(metadata) : null;
     const values = [user_id, promotion_id, 5, json, randomUUID(), headers['x-request-id'] ?? randomUUID()];
-    const { rows } = await subscriptions.query({ ...insertSubscription, values });
+    const { rows } = await subscriptions.query({ ...createSubscription, values });
     if (rows[0]) return reply.code(201).send(rows[0]);
     return reply.code(409).type('application/problem+json').send(problem(409, 'The subscription is not possible'));
   },

@@ -1,25 +1,26 @@
-// Test frame: the requests of promotions in one word each.
+// What the tests of promotions send and read.
+import type { EventDataOf } from '@promopulse/shared/contracts/index';
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import { type Client, type ClientResponse, problem } from '@promopulse/testing/client';
 import type { TestService } from '@promopulse/testing/service';
+import type { Field } from '../src/rules.ts';
 
-export interface Promotion {
-  id: number;
-  name: string;
-  description: string | null;
-  status: PromotionStatus;
-  start_at: string;
-  end_at: string;
-  created_at: string;
-  updated_at: string;
-  created_by: number | null;
-}
+export type Promotion = Omit<EventDataOf<'promotion.created'>, 'version'>;
 
-export const summerSale = {
+/** Every field that a caller decides, as it is sent and shown. */
+export const summerSale: Record<Field, string> = {
   name: 'Summer Sale',
   description: 'Get 20% off',
   start_at: '2026-06-01T00:00:00Z',
   end_at: '2026-06-30T23:59:59Z',
+};
+
+/** Another value of every field. */
+export const edited: Record<Field, string> = {
+  name: 'Winter Sale',
+  description: 'Get 30% off',
+  start_at: '2026-05-01T00:00:00Z',
+  end_at: '2026-12-31T23:59:59Z',
 };
 
 /** @throws Error when the answer is not 201 */
@@ -30,7 +31,7 @@ export async function createPromotion(api: Client, fields: object = {}): Promise
 export const setStatus = (api: Client, { id }: { id: number }, status: string) =>
   api.post(`/promotions/${id}/status`, { status });
 
-/** A promotion that has come to this status by the way there is. */
+/** A promotion that has reached this status. */
 export async function promotionIn(api: Client, status: PromotionStatus): Promise<Promotion> {
   let promotion = await createPromotion(api);
   if (status !== 'draft') promotion = expectStatus(200, await setStatus(api, promotion, 'active'));

@@ -52,6 +52,11 @@ describe('events', () => {
     );
   });
 
+  test('of an earlier release, without a field that is not used here, are applied', async () => {
+    await scene.announce('promotion.created', { id: 1050, status: 'active', version: 2 } as never);
+    await eventually(async () => expect(await scene.cachedPromotion(1050)).toEqual({ status: 'active', version: 2 }));
+  });
+
   test('replayed from the beginning change nothing', async () => {
     for (const [index, status] of life.entries()) {
       await scene.announce('promotion.updated', promotionState(1001, status, index + 1));

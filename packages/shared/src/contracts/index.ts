@@ -24,9 +24,12 @@ export type EventName = keyof typeof eventData;
 
 export type EventDataOf<Name extends EventName> = z.infer<(typeof eventData)[Name]>;
 
-export type ReceivedEvent = {
-  [Name in EventName]: { name: Name; envelope: CloudEvent; data: EventDataOf<Name> };
-}[EventName];
+/** Event name → what one reader of events uses of `data`: a part of the contract, or all of it. */
+type Contracts = Partial<Record<EventName, z.ZodType>>;
+
+export type ReceivedEvent<Used extends Contracts = typeof eventData> = {
+  [Name in keyof Used & EventName]: { name: Name; envelope: CloudEvent; data: z.infer<Used[Name]> };
+}[keyof Used & EventName];
 
 export function eventType(name: EventName): string {
   return `promopulse.${name}.v1`;
@@ -34,11 +37,14 @@ export function eventType(name: EventName): string {
 
 /**
  * Reads a message body back into a typed event.
+ * @param used the fields that the caller uses; others may be missing, as a field is in the events of an earlier release
  * @throws Error (SyntaxError, ZodError) when it is not JSON, not a CloudEvent, of an unknown type or of a wrong shape
  */
-export function parseEvent(body: string): ReceivedEvent {
+export function parseEvent(body: string): ReceivedEvent;
+export function parseEvent<Used extends Contracts>(body: string, used: Used): ReceivedEvent<Used>;
+export function parseEvent(body: string, used: Contracts = eventData): unknown {
   const received = envelope.parse(JSON.parse(body));
-  const name = (Object.keys(eventData) as EventName[]).find((candidate) => eventType(candidate) === received.type);
-  if (!name) throw new Error('unknown event type');
-  return { name, envelope: received, data: eventData[name].parse(received.data) } as ReceivedEvent;
+  const [name, contract] = Object.entries(used).find(([each]) => eventType(each as EventName) === received.type) ?? [];
+  if (!contract) throw new Error('unknown event type');
+  return { name, envelope: received, data: contract.parse(received.data) };
 }

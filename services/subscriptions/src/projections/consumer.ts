@@ -1,14 +1,34 @@
 // Consumes the events of other services. Versions make every handler idempotent and independent of the order. A heartbeat
 // is not: it confirms all messages before it, so it is applied after them.
-import { parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/index';
+import { type EventName, eventData, parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/index';
 import { queues } from '@promopulse/shared/contracts/queues';
 import type { Database } from '@promopulse/shared/database/database';
 import { type Consumer, type IncomingMessage, Unprocessable } from '@promopulse/shared/messaging/broker';
-import { applyHeartbeat, applyPromotions, applyUsers, invalidate, type Source, sources } from './store.ts';
+import {
+  applyHeartbeat,
+  applyPromotions,
+  applyUsers,
+  invalidate,
+  projectedPromotion,
+  projectedUser,
+  type Source,
+  sources,
+} from './store.ts';
 
 const queue = 'subscriptions.projections';
 /** A message neither applied nor dead-lettered for this long was redelivered to another replica. */
 const forgetAfterMs = 60_000;
+
+/** The events that the queue is bound to. */
+const used = {
+  'promotion.created': projectedPromotion,
+  'promotion.updated': projectedPromotion,
+  'promotion.status_changed': projectedPromotion,
+  'user.created': projectedUser,
+  'user.deleted': projectedUser,
+  'relay.heartbeat': eventData['relay.heartbeat'],
+} satisfies Record<Extract<EventName, `${'promotion' | 'user' | 'relay'}.${string}`>, unknown>;
+type ProjectedEvent = ReceivedEvent<typeof used>;
 
 export function projectionConsumer(database: Database): Consumer {
   const inFlight = trackInFlight();
@@ -35,7 +55,7 @@ export function projectionConsumer(database: Database): Consumer {
   };
 }
 
-async function apply(database: Database, event: Exclude<ReceivedEvent, { name: 'relay.heartbeat' }>): Promise<void> {
+async function apply(database: Database, event: Exclude<ProjectedEvent, { name: 'relay.heartbeat' }>): Promise<void> {
   switch (event.name) {
     case 'promotion.created':
     case 'promotion.updated':
@@ -48,17 +68,14 @@ async function apply(database: Database, event: Exclude<ReceivedEvent, { name: '
     case 'user.deleted':
       await applyUsers(database, [{ ...event.data, deleted: true }]);
       return;
-    case 'subscription.created': // this service's own events, to which the queue is not bound
-    case 'subscription.deactivated':
-      return;
     default:
-      throw new Unprocessable(`there is no handler for ${(event satisfies never as ReceivedEvent).name}`);
+      throw new Unprocessable(`there is no handler for ${(event satisfies never as ProjectedEvent).name}`);
   }
 }
 
-function read(message: IncomingMessage): ReceivedEvent {
+function read(message: IncomingMessage): ProjectedEvent {
   try {
-    return parseEvent(message.body);
+    return parseEvent(message.body, used);
   } catch (cause) {
     throw new Unprocessable('not an event of these services', { cause });
   }

@@ -1,12 +1,10 @@
 // Asks an owner for its current state when the projection is not sufficient. Per id there is one call at a time, and a
 // caller never gets an answer that was read before it asked. A short timeout and a circuit breaker limit what a failing
 // owner costs a caller: a 503.
-import { promotionState } from '@promopulse/shared/contracts/promotions';
-import { userState } from '@promopulse/shared/contracts/users';
 import { dependencyUnavailable } from '@promopulse/shared/errors';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
-import type { PromotionState, Source, UserState } from './store.ts';
+import { type PromotionState, projectedPromotion, projectedUser, type Source, type UserState } from './store.ts';
 
 interface OwnerOptions {
   url: string;
@@ -22,11 +20,11 @@ export interface Owners {
 }
 
 export function promotionsClient(options: OwnerOptions): OwnerClient<PromotionState> {
-  return new OwnerClient('promotions', promotionState.pick({ id: true, status: true, version: true }), options);
+  return new OwnerClient('promotions', projectedPromotion, options);
 }
 
 export function usersClient(options: OwnerOptions): OwnerClient<UserState> {
-  return new OwnerClient('users', userState, options);
+  return new OwnerClient('users', projectedUser, options);
 }
 
 interface Flight<State> {

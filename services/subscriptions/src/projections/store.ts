@@ -1,14 +1,20 @@
 // The projections: the state of other services that this one keeps. Events, owners' answers and snapshots go through the
 // same two upserts. A row changes only to a higher version, so any order of them converges on the owner's last state.
-import type { EventDataOf } from '@promopulse/shared/contracts/index';
+import { promotionState } from '@promopulse/shared/contracts/promotions';
+import { userState } from '@promopulse/shared/contracts/users';
 import type { Database } from '@promopulse/shared/database/database';
+import type { z } from 'zod';
 
 export const sources = ['promotions', 'users'] as const;
 /** An owner of projected state. */
 export type Source = (typeof sources)[number];
 
-export type PromotionState = Pick<EventDataOf<'promotion.created'>, 'id' | 'status' | 'version'>;
-export type UserState = EventDataOf<'user.created'> & { deleted?: boolean };
+/** The fields used here, of events and of owners' answers. Nothing else is parsed, so all else may change. */
+export const projectedPromotion = promotionState.pick({ id: true, status: true, version: true });
+export const projectedUser = userState.pick({ id: true, version: true });
+
+export type PromotionState = z.infer<typeof projectedPromotion>;
+export type UserState = z.infer<typeof projectedUser> & { deleted?: boolean };
 
 const statements = {
   promotions: {

@@ -3,7 +3,7 @@ import { defineEntity, p } from '@mikro-orm/postgresql';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import type pg from 'pg';
 import { z } from 'zod';
-import { id, time, version } from '../../src/contracts/envelope.ts';
+import { id, utcTime, version } from '../../src/contracts/envelope.ts';
 import { withClient } from '../../src/database/provision.ts';
 import { causeValues, recordingStatement } from '../../src/outbox/outbox.ts';
 import { payloadSql, presentRow } from '../../src/outbox/payload.ts';
@@ -20,7 +20,13 @@ const Note = defineEntity({
     secret: p.text(),
   },
 });
-const contract = z.object({ id, version, body: z.string().nullable(), written_at: time, read_at: time.nullable() });
+const contract = z.object({
+  id,
+  version,
+  body: z.string().nullable(),
+  written_at: utcTime,
+  read_at: utcTime.nullable(),
+});
 
 describe('the payload of a row', () => {
   let place: TestDatabase;

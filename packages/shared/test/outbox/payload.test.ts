@@ -29,14 +29,14 @@ const contract = z.object({
 });
 
 describe('the payload of a row', () => {
-  let place: TestDatabase;
+  let testDatabase: TestDatabase;
   beforeAll(async () => {
-    place = await createTestDatabase(['users']);
+    testDatabase = await createTestDatabase(['users']);
   });
-  afterAll(() => place?.drop());
+  afterAll(() => testDatabase?.drop());
 
   const ask = <Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> =>
-    withClient(place.urlFor('users'), async (client) => (await client.query<Row>(text, values)).rows);
+    withClient(testDatabase.urlFor('users'), async (client) => (await client.query<Row>(text, values)).rows);
 
   test.each([
     ['a whole second', '2026-06-01T00:00:00Z', null],

@@ -40,7 +40,7 @@ async function untilServed(): Promise<void> {
   });
 }
 
-/** Takes every testDatabase at the users service. @returns what gives them back */
+/** Takes every place at the users service. @returns what gives them back */
 async function fill(): Promise<() => void> {
   const waiting: (() => void)[] = [];
   gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
@@ -76,7 +76,7 @@ describe('when as many requests are with a service as may be', () => {
     await release();
   });
 
-  test('it is refused before its body is there, and also when the last testDatabase goes while its body comes', async () => {
+  test('it is refused before its body is there, and also when the last place goes while its body comes', async () => {
     const head = 'POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n';
     const early = open(`${head}{`);
     await pause(100);
@@ -120,7 +120,7 @@ describe('when as many requests are with a service as may be', () => {
     expect(told().length).toBeLessThan(10);
   });
 
-  test('a client that hangs up leaves its testDatabase taken for as long as the service works on its request', async () => {
+  test('a client that hangs up leaves its place taken for as long as the service works on its request', async () => {
     const waiting: (() => void)[] = [];
     gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
     for (let count = 0; count < maxInFlight; count += 1) {
@@ -199,7 +199,7 @@ test('a service that gets slow is asked less at a time, and more again when it i
   }
 });
 
-describe('a slow client takes no testDatabase', () => {
+describe('a slow client takes no place', () => {
   test('300 bodies that do not end: the service hears of none, and others are served', async () => {
     for (let count = 0; count < 300; count += 1) {
       open('POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10\r\n\r\nhalf');
@@ -247,7 +247,7 @@ describe('one connection', () => {
     expect(most).toBe(1);
   });
 
-  test('that pipelines thousands takes one testDatabase; the first hundred wait, the others are refused', async () => {
+  test('that pipelines thousands takes one place; the first hundred wait, the others are refused', async () => {
     const release: (() => void)[] = [];
     gateway.users.handler = (_request, response) => void release.push(() => response.end('late'));
     const count = 5_000;

@@ -68,7 +68,7 @@ describe('with services that answer', () => {
     await until(() => gateway.lines.some((line) => line.includes('"request_id":"order-42:a.b_c"')), 'the log line');
   });
 
-  test('a service cannot put its own request id in the testDatabase of the one in the logs', async () => {
+  test('a service cannot put its own request id in the place of the one in the logs', async () => {
     gateway.users.handler = answerWith(200, { 'X-Request-Id': 'other', 'Content-Length': '0' });
     const response = await fetch(`${gateway.url}/users/1`, { headers: { 'X-Request-Id': 'mine' } });
     expect(response.headers.get('x-request-id')).toBe('mine');

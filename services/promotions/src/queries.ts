@@ -82,7 +82,7 @@ export async function insertPromotion(
 }
 
 /** The driver sends a `Date` in local time with an offset in minutes, which loses the seconds of historical offsets. */
-function toParameter(value: string | Date | null | undefined): string | null {
+function toParameter(value: unknown): unknown {
   return value instanceof Date ? value.toISOString() : (value ?? null);
 }
 

@@ -52,11 +52,11 @@ export function promotionRoutes(database: Database, expectReply: () => AppliedRe
       operationId: 'listPromotions',
       summary: 'List promotions, newest first',
       description:
-        'To walk the list, send `next_cursor` back as `cursor` with the same filter: every page costs the same, and what is added meanwhile moves none.',
+        'To walk the list, send `next_cursor` back as `cursor` with the same filter: every page costs the same, and rows that are added meanwhile do not shift it.',
       query: promotionListQuery,
       success: {
         status: 200,
-        description: 'A page, and how many there are in all',
+        description: 'A page and the total',
         schema: promotionList,
       },
       errors: { 422: 'a parameter is unknown, repeated or breaks its rule' },
@@ -73,7 +73,7 @@ export function promotionRoutes(database: Database, expectReply: () => AppliedRe
       summary: 'Get a promotion',
       params: promotionId,
       success: { status: 200, description: 'The promotion', schema: presentedPromotion },
-      errors: { 404: 'there is no such promotion', 422: 'the id is not one' },
+      errors: { 404: 'there is no such promotion', 422: 'the id is invalid' },
       handle: async ({ params }) => ({
         status: 200,
         body: presentRow(presentedPromotion, await getPromotion(database, params.id)),
@@ -106,7 +106,7 @@ export function promotionRoutes(database: Database, expectReply: () => AppliedRe
       operationId: 'changePromotionStatus',
       summary: 'Activate or end a promotion',
       description:
-        'One way only: draft, active, ended. The status it already has is answered with 200 and changes nothing.',
+        'The transitions are draft to active and active to ended. The status it already has is answered with 200 and changes nothing.',
       params: promotionId,
       body: statusChange,
       example: { status: 'active' },
@@ -116,13 +116,13 @@ export function promotionRoutes(database: Database, expectReply: () => AppliedRe
         schema: presentedPromotion,
         headers: {
           'Promopulse-Projection':
-            '`applied`: subscriptions already follow the new status; `pending`: they will within seconds. Absent when nothing changed.',
+            '`applied`: the subscriptions service has applied the change; `pending`: it will within seconds. Absent when nothing changed.',
         },
       },
       errors: {
         404: 'there is no such promotion',
         415: 'the body is not JSON',
-        422: 'the status is not one, or cannot be reached from here',
+        422: 'the status is invalid, or the transition is not allowed',
       },
       handle: async ({ params, body, requestId }) => {
         const { wait, dispose, ...reply } = expectReply();

@@ -204,7 +204,7 @@ describe('listing promotions', () => {
     expect(body.items).toEqual(await Promise.all([5, 4, 3, 2, 1].map((id) => getPromotion(list.api, { id }))));
   });
 
-  test('gives 100 when it is not told how many', async () => {
+  test('gives 100 when no limit is given', async () => {
     await list.sql(`insert into promotions.promotions (name, start_at, end_at)
       select 'Many', now(), now() + interval '1 day' from generate_series(1, 1100)`);
     const counts = async (query: string) => {
@@ -261,7 +261,7 @@ describe('a change is refused with 422 and changes nothing', () => {
   });
 });
 
-describe('for neighbours', () => {
+describe('for other services', () => {
   test('a promotion is its state and its version, which grows with every change', async () => {
     const promotion = await createPromotion(api);
     const state = () => api.get(`/internal/promotions/${promotion.id}`);

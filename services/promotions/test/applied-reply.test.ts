@@ -53,7 +53,7 @@ describe('a status change', () => {
   });
 
   test('does not wait for what changed nothing or was refused, nor do edits wait', async () => {
-    const { api } = await start(longBound); // and nobody listens
+    const { api } = await start(longBound); // without a consumer
     const promotion = await createPromotion(api);
     const [answers, elapsed] = await timed(async () => [
       await setStatus(api, promotion, 'draft'),
@@ -65,7 +65,7 @@ describe('a status change', () => {
     expect(elapsed).toBeLessThan(5_000);
   });
 
-  test('is answered as pending after the bound when nobody listens, and is made', async () => {
+  test('is answered as pending after the bound when there is no consumer, and is made', async () => {
     const { api } = await start({ APPLIED_REPLY_TIMEOUT_MS: '400' });
     const promotion = await createPromotion(api);
     const [answer, elapsed] = await timed(() => setStatus(api, promotion, 'active'));

@@ -87,7 +87,7 @@ describe('totals are the number of promotions', () => {
     await expectTrueTotals();
   });
 
-  test('and a transaction left open in the middle keeps nobody from creating or activating', async () => {
+  test('and a transaction left open in the middle blocks no creation or activation', async () => {
     const operator = new pg.Client({ connectionString: service.env.DATABASE_URL });
     await operator.connect();
     await operator.query(

@@ -14,7 +14,7 @@ import {
 const pairs = statuses.flatMap((from) => statuses.map((to) => [from, to] as const));
 
 describe('the life of a promotion', () => {
-  test('goes one way: draft, active, ended', () => {
+  test('has two transitions: draft to active, active to ended', () => {
     expect(transitions).toEqual({ draft: ['active'], active: ['ended'], ended: [] });
   });
 
@@ -97,7 +97,7 @@ describe('a period', () => {
 describe('the README', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 
-  test('draws the way that the rules allow', () => {
+  test('draws the transitions that the rules allow', () => {
     const drawn = [...readme.matchAll(/^ +(\w+) --> (\w+)/gm)].map(([, from, to]) => [from, to]);
     const allowed = statuses.flatMap((from) => transitions[from].map((to) => [from, to]));
     expect(drawn).toEqual(allowed);

@@ -1,4 +1,4 @@
-// Test frame: what listens to promotions in the mesh, as fast as it is told to.
+// A consumer of the events of promotions, as fast as a test needs it.
 import { parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/index';
 import { queues } from '@promopulse/shared/contracts/queues';
 import type { Broker } from '@promopulse/shared/messaging/broker';

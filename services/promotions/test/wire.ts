@@ -8,20 +8,20 @@ import type { Field } from '../src/rules.ts';
 export type Promotion = Omit<EventDataOf<'promotion.created'>, 'version'>;
 
 /** Every field that a caller decides, as it is sent and shown. */
-export const summerSale: Record<Field, string> = {
+export const summerSale = {
   name: 'Summer Sale',
   description: 'Get 20% off',
   start_at: '2026-06-01T00:00:00Z',
   end_at: '2026-06-30T23:59:59Z',
-};
+} satisfies Record<Field, unknown>;
 
 /** Another value of every field. */
-export const edited: Record<Field, string> = {
+export const edited = {
   name: 'Winter Sale',
   description: 'Get 30% off',
   start_at: '2026-05-01T00:00:00Z',
   end_at: '2026-12-31T23:59:59Z',
-};
+} satisfies Record<Field, unknown>;
 
 /** @throws Error when the answer is not 201 */
 export async function createPromotion(api: Client, fields: object = {}): Promise<Promotion> {

@@ -29,10 +29,10 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
       success: { status: 201, description: 'The subscription', schema: presentedSubscription },
       errors: {
         404: 'there is no such user',
-        409: 'the user is subscribed already, or was once',
+        409: 'the user is or was subscribed',
         415: 'the body is not JSON',
         422: 'a field breaks its rule, or the promotion is missing or not active',
-        503: 'nobody can tell right now whether the user exists or the promotion is active; try again',
+        503: 'it is not known right now whether the user exists or the promotion is active; try again',
       },
       handle: async ({ body, requestId }) => ({
         status: 201,
@@ -45,11 +45,11 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
       operationId: 'listSubscriptions',
       summary: "List a user's subscriptions or a promotion's subscribers, newest first",
       description:
-        'Exactly one of `user_id` and `promotion_id` must be given. To walk a list, send `next_cursor` back as `cursor` with the same filters: every page costs the same, and what is added meanwhile moves none.',
+        'Exactly one of `user_id` and `promotion_id` must be given. To walk a list, send `next_cursor` back as `cursor` with the same filters: every page costs the same, and rows that are added meanwhile do not shift it.',
       query: subscriptionListQuery,
       success: {
         status: 200,
-        description: 'A page, and how many there are in all',
+        description: 'A page and the total',
         schema: subscriptionList,
       },
       errors: { 422: 'neither or both of the ids are given, or a parameter is unknown, repeated or breaks its rule' },
@@ -67,7 +67,7 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
       description: 'The subscription stays, inactive. Takes no body.',
       params: subscriptionId,
       success: { status: 200, description: 'The subscription', schema: presentedSubscription },
-      errors: { 404: 'there is no such subscription', 422: 'it is inactive already, or the id is not one' },
+      errors: { 404: 'there is no such subscription', 422: 'it is inactive already, or the id is invalid' },
       handle: async ({ params, requestId }) => ({
         status: 200,
         body: presentRow(presentedSubscription, await deactivate(database, params.id, requestId)),

@@ -1,4 +1,4 @@
-// The ACTIVE check: when the projection decides alone, when the owner is asked, and when nobody can tell.
+// The ACTIVE check: when the projection decides alone, when the owner is asked, and when the facts stay unknown.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { eventually } from '@promopulse/testing/eventually';
@@ -117,7 +117,7 @@ describe('with a cold projection', () => {
     expect(scene.promotions.asked).toBeLessThanOrEqual(3); // one flight, or a next one for those who came later
   });
 
-  test('an answer that was under way before the question is not taken for one', async () => {
+  test('an answer that was in flight before the request is not used for it', async () => {
     scene.promotions.states.set(5, promotionState(5, 'draft', 1));
     scene.promotions.mood = 'late'; // it reads at once and answers 300 ms later
     const early = scene.subscribe(1, 5);
@@ -128,7 +128,7 @@ describe('with a cold projection', () => {
   });
 
   test.each(['failing', 'hanging'] as const)(
-    'and its owner %s, nobody can tell: 503 with Retry-After, never 422',
+    'and its owner %s, the status is unknown: 503 with Retry-After, never 422',
     async (mood) => {
       scene.promotions.mood = mood;
       const answer = await scene.subscribe(1, 5);
@@ -159,7 +159,7 @@ describe('with a cold projection', () => {
     await eventually(async () => expect((await scene.subscribe(1, 5)).status).toBe(201));
   });
 
-  test("an owner's answer older than what an event already told does not turn the cache back", async () => {
+  test("an owner's answer older than an event that was already applied does not set the cache back", async () => {
     await scene.announce('promotion.status_changed', promotionState(5, 'ended', 3));
     await projected(5, 'ended');
     expect((await scene.subscribe(1, 5)).status).toBe(422);
@@ -179,13 +179,13 @@ describe('the freshness lease', () => {
 
   test('runs out when the heartbeats stop: then the owner is asked, and its "ended" is believed', async () => {
     expect((await scene.subscribe(1, 5)).status).toBe(201);
-    scene.promotions.states.set(5, promotionState(5, 'ended', 3)); // its event is lost on the way
+    scene.promotions.states.set(5, promotionState(5, 'ended', 3)); // its event is lost
     await sleep(leaseMs + 100);
     expect((await scene.subscribe(2, 5)).status).toBe(422);
     expect(await scene.cachedPromotion(5)).toEqual({ status: 'ended', version: 3 });
   });
 
-  test('run out and the owner down, nobody can tell: 503', async () => {
+  test('run out and the owner down, the status is unknown: 503', async () => {
     scene.promotions.mood = 'failing';
     await sleep(leaseMs + 100);
     expect((await scene.subscribe(1, 5)).status).toBe(503);

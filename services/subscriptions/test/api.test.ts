@@ -173,7 +173,7 @@ describe('listing', () => {
     expect((await list('')).total).toBe(2);
   });
 
-  test('of nobody is an empty list', async () => {
+  test('of an unknown user is an empty list', async () => {
     expect((await scene.api.get('/subscriptions?user_id=123456')).body).toEqual({
       items: [],
       total: 0,

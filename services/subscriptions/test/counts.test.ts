@@ -1,5 +1,5 @@
 // The totals of lists are kept by triggers beside the rows. They must be the number of rows, whatever is done to those,
-// by whom, and however it ends; and keeping them must make nobody wait.
+// by whom, and however it ends; and maintaining them must block no writer.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { migrate, revert } from '@promopulse/shared/database/migrations';
@@ -86,7 +86,7 @@ describe('totals are the number of rows', () => {
     );
   });
 
-  test('when connections are killed amid hundreds of writes at once; nobody is in a deadlock', async () => {
+  test('when connections are killed during hundreds of concurrent writes, without a deadlock', async () => {
     const deadlocks = async () =>
       (await scene.sql('select deadlocks::int from pg_stat_database where datname = current_database()'))[0]?.deadlocks;
     const before = await deadlocks();
@@ -145,7 +145,7 @@ describe('totals are the number of rows', () => {
   });
 });
 
-test('a transaction left open in the middle keeps nobody from subscribing or leaving', async () => {
+test('a transaction left open in the middle blocks no subscribing or leaving', async () => {
   const { body: early } = await scene.subscribe(1, 1);
   const operator = await connect();
   await operator.query('begin; insert into subscriptions (user_id, promotion_id) values (2, 1)');
@@ -201,9 +201,9 @@ describe('a recount', () => {
 });
 
 test('the migration counts what is there and what replicas of the version before write meanwhile', async () => {
-  const place = await createTestDatabase(['subscriptions']);
+  const testDatabase = await createTestDatabase(['subscriptions']);
   const log = createLogger({ service: 'test', level: 'silent' });
-  const options = databaseOptionsOf(subscriptions, place.urlFor('subscriptions'));
+  const options = databaseOptionsOf(subscriptions, testDatabase.urlFor('subscriptions'));
   await migrate(options, log);
   while (!(await revert(options, log))?.endsWith('_counts'));
   const writers = await Promise.all([1, 2, 3].map(() => connect(options.url)));
@@ -233,6 +233,6 @@ test('the migration counts what is there and what replicas of the version before
      from subscriptions`,
   );
   await reader.end();
-  await place.drop();
+  await testDatabase.drop();
   expect(rows).toEqual([{ total: true, active: true }]);
 });

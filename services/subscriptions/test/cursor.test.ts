@@ -78,7 +78,7 @@ describe('a walk by cursor', () => {
     expect(user).toBeGreaterThan(120);
   });
 
-  test('tells on every page how many there are in all at the moment', async () => {
+  test('has on every page the total at that moment', async () => {
     await fill(10);
     const first = await page(`promotion_id=${promotion}&limit=4`);
     await scene.subscribe(50, promotion);

@@ -1,5 +1,5 @@
-// The neighbours of the subscriptions service as these tests need them: two owners that answer over HTTP what they are
-// told to (the edge of what this service owns), and a publisher of their events on the real broker.
+// The other services as the tests of subscriptions need them: two stub owners that answer over HTTP what a test sets,
+// and a publisher of their events on the real broker.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

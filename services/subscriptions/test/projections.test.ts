@@ -1,4 +1,4 @@
-// The projections converge on their owners' last state, whatever happens to the events on their way.
+// The projections converge on their owners' last state, whatever happens to the events in transit.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -107,27 +107,27 @@ describe('the upsert behind all of them', () => {
 });
 
 describe('a poison message', () => {
-  test('goes to the dead letters with a reason, the others pass, and the source is invalidated until reconciled', async () => {
+  test('is dead-lettered with a reason, the others are applied, and the source is invalidated until reconciled', async () => {
     scene.promotions.states.set(3000, promotionState(3000, 'active', 2));
     const before = await invalidations();
     const id = randomUUID();
     await scene.announceRaw({ id, routingKey: 'promotion.updated', body: '{"not":"an event"}' });
     await scene.announce('promotion.created', promotionState(3001, 'draft', 1));
     await eventually(async () => expect(await scene.cachedPromotion(3001)).toBeDefined());
-    const letters = await openRabbitDeadLetters(amqpUrl(), { prefix: scene.prefix });
+    const deadLetters = await openRabbitDeadLetters(amqpUrl(), { prefix: scene.prefix });
     try {
       await eventually(async () => {
-        const letter = (await letters.list()).find((each) => each.id === id);
-        expect(letter).toMatchObject({
+        const deadLetter = (await deadLetters.list()).find((each) => each.id === id);
+        expect(deadLetter).toMatchObject({
           queue: 'subscriptions.projections',
           attempts: 1,
           routingKey: 'promotion.updated',
         });
-        expect(letter?.reason).toContain('Unprocessable');
+        expect(deadLetter?.reason).toContain('Unprocessable');
       });
-      await letters.discard([id]);
+      await deadLetters.discard([id]);
     } finally {
-      await letters.close();
+      await deadLetters.close();
     }
     expect(await invalidations()).toBe(before + 1);
     // The reconciliation that follows brings what the lost event would have said.

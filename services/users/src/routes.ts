@@ -71,7 +71,7 @@ export function userRoutes(database: Database, personalData: PersonalData): Rout
       summary: 'Get a user',
       params: userId,
       success: { status: 200, description: 'The user', schema: presentedUser },
-      errors: { 404: 'there is no such user', 422: 'the id is not one' },
+      errors: { 404: 'there is no such user', 422: 'the id is invalid' },
       handle: async ({ params }) => ({
         status: 200,
         body: presentUser(personalData, await getUser(database, params.id)),

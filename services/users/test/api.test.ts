@@ -71,7 +71,7 @@ describe('creating a user', () => {
 const longName = 'must be at most 255 characters';
 const unstorable = 'must be well-formed Unicode without NUL characters';
 const phoneRule = 'must be an international number such as +14155550123';
-/** JSON text, because `JSON.stringify` would write half a surrogate pair in another way. */
+/** JSON text, because `JSON.stringify` would escape half a surrogate pair. */
 const written = (field: string, value: string) => JSON.stringify({ ...ada, [field]: '?' }).replace('"?"', value);
 
 describe('a user is refused with 422', () => {
@@ -110,7 +110,7 @@ describe('a user is refused with 422', () => {
       [['email', 'must have a valid domain after the @']],
     ],
     [
-      'whose email nobody can have',
+      'whose email cannot exist',
       { ...ada, email: 'ada@localhost.test' },
       [['email', 'must not have a special-use domain']],
     ],
@@ -320,8 +320,8 @@ describe('changing a user', () => {
   });
 });
 
-describe('for neighbours', () => {
-  test('a user is an id and a version, which an edit they are not told of leaves as it is', async () => {
+describe('for other services', () => {
+  test('a user is an id and a version, which an edit without an event does not change', async () => {
     const { id } = await createUser(api);
     expect(await api.get(`/internal/users/${id}`)).toMatchObject({ status: 200, body: { id, version: 1 } });
     await api.patch(`/users/${id}`, { last_name: 'King' });
@@ -343,7 +343,7 @@ describe('for neighbours', () => {
   });
 });
 
-test('health tells what runs, the state of the broker and the backlog', async () => {
+test('health shows the service, the state of the broker and the backlog', async () => {
   expect((await api.get('/health')).body).toMatchObject({
     status: 'ok',
     app: 'PromoPulse Users',

@@ -85,7 +85,7 @@ describe('the service does not start', () => {
       'PII_INDEX_KEY must be a key of its own, not one of PII_ENCRYPTION_KEYS',
     ],
     [
-      'with an index key that also encrypts, its last bits written in another way',
+      'with an index key that also encrypts, with other unused last bits',
       { PII_ENCRYPTION_KEYS: index.replace('A=', 'B=') },
       'PII_INDEX_KEY must be a key of its own, not one of PII_ENCRYPTION_KEYS',
     ],

@@ -6,7 +6,10 @@ export const id = z.int().positive();
 export const version = z.int().positive();
 
 /** ISO 8601 with an offset or `Z`. */
-export const time = z.iso.datetime({ offset: true }).meta({ override: { type: 'string', format: 'date-time' } });
+export const time = z.iso.datetime({ offset: true });
+
+/** ISO 8601 in UTC, as `presentTime` writes it. */
+export const utcTime = z.iso.datetime().meta({ override: { type: 'string', format: 'date-time' } });
 
 export const envelope = z.object({
   specversion: z.literal('1.0'),

@@ -1,6 +1,6 @@
 // The public state of a subscription, as events carry it.
 import { z } from 'zod';
-import { id, time, version } from './envelope.ts';
+import { id, utcTime, version } from './envelope.ts';
 
 /** Without the metadata: it is free text of the caller and may hold personal data. */
 export const subscriptionState = z.object({
@@ -9,5 +9,5 @@ export const subscriptionState = z.object({
   user_id: id,
   promotion_id: id,
   is_active: z.boolean(),
-  created_at: time,
+  created_at: utcTime,
 });

@@ -90,19 +90,24 @@ describe('a compiled statement', () => {
 });
 
 describe('on a database', () => {
-  let place: TestDatabase;
+  let testDatabase: TestDatabase;
   let database: Database;
   beforeAll(async () => {
-    place = await createTestDatabase(['users']);
-    const options = { url: place.urlFor('users'), schema: 'users', entities: [Note], migrations: import.meta.dirname };
+    testDatabase = await createTestDatabase(['users']);
+    const options = {
+      url: testDatabase.urlFor('users'),
+      schema: 'users',
+      entities: [Note],
+      migrations: import.meta.dirname,
+    };
     database = await openDatabase({ ...options, pipelinedConnections: 0 });
     const em = database.em();
     const tables = await em.getPlatform().getSchemaGenerator(em.getDriver(), em).getCreateSchemaSQL({ wrap: false });
-    await withClient(place.urlFor('users'), (client) => client.query(tables.replace(/^create schema .*$/m, '')));
+    await withClient(testDatabase.urlFor('users'), (client) => client.query(tables.replace(/^create schema .*$/m, '')));
   });
   afterAll(async () => {
     await database?.close();
-    await place?.drop();
+    await testDatabase?.drop();
   });
 
   test('a compiled insert and select give rows of the types that RowOf says, with null for what is absent', async () => {

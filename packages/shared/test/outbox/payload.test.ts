@@ -3,7 +3,7 @@ import { defineEntity, p } from '@mikro-orm/postgresql';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import type pg from 'pg';
 import { z } from 'zod';
-import { id, time, version } from '../../src/contracts/envelope.ts';
+import { id, utcTime, version } from '../../src/contracts/envelope.ts';
 import { withClient } from '../../src/database/provision.ts';
 import { causeValues, recordingStatement } from '../../src/outbox/outbox.ts';
 import { payloadSql, presentRow } from '../../src/outbox/payload.ts';
@@ -20,17 +20,23 @@ const Note = defineEntity({
     secret: p.text(),
   },
 });
-const contract = z.object({ id, version, body: z.string().nullable(), written_at: time, read_at: time.nullable() });
+const contract = z.object({
+  id,
+  version,
+  body: z.string().nullable(),
+  written_at: utcTime,
+  read_at: utcTime.nullable(),
+});
 
 describe('the payload of a row', () => {
-  let place: TestDatabase;
+  let testDatabase: TestDatabase;
   beforeAll(async () => {
-    place = await createTestDatabase(['users']);
+    testDatabase = await createTestDatabase(['users']);
   });
-  afterAll(() => place?.drop());
+  afterAll(() => testDatabase?.drop());
 
   const ask = <Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> =>
-    withClient(place.urlFor('users'), async (client) => (await client.query<Row>(text, values)).rows);
+    withClient(testDatabase.urlFor('users'), async (client) => (await client.query<Row>(text, values)).rows);
 
   test.each([
     ['a whole second', '2026-06-01T00:00:00Z', null],

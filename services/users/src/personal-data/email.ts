@@ -5,7 +5,7 @@ import { domainToASCII, domainToUnicode } from 'node:url';
 const localCharacters = /^[\w!#$%&'*+\-/=?^`{|}~.\u0080-\u{10ffff}]+$/u;
 const domainCharacters = /^[\p{L}\p{N}\p{M}.-]+$/u;
 const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-/** Special-use names (RFC 6761 and followers) under which nobody gets mail. */
+/** Special-use names (RFC 6761 and followers) that receive no mail. */
 const refusedDomains = new Set(['arpa', 'invalid', 'local', 'localhost', 'onion', 'test']);
 
 /** An address as it is kept (the case of the local part stays, the domain is lower case), or the rule it breaks. */

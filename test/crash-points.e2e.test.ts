@@ -106,11 +106,8 @@ const writers: readonly Scenario[] = [
   { service: 'promotions', operations: promotionWrites },
   { service: 'subscriptions', operations: ['subscribe', 'deactivate'] },
 ];
-/** The writes that consist of more than one statement. */
-const transactions: readonly Scenario[] = [
-  { service: 'users', operations: ['create user'] },
-  { service: 'promotions', operations: ['create promotion', 'edit'] },
-];
+/** The write that consists of more than one statement. */
+const transactions: readonly Scenario[] = [{ service: 'promotions', operations: ['edit'] }];
 const consumers: readonly Scenario[] = [{ service: 'subscriptions', operations: ['create user', ...promotionWrites] }];
 const success = [200, 201];
 const failed = { die: [503], throw: [500] };

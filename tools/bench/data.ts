@@ -57,7 +57,7 @@ export async function fillUsers(sql: Sql, count: number, personalData: PersonalD
 }
 
 /** Statements that delete the rows which requests to a service have written, also those that their events have led to. */
-const resets: Record<ServiceName, (sizes: Sizes) => string[]> = {
+const resets: Partial<Record<ServiceName, (sizes: Sizes) => string[]>> = {
   users: ({ users }) => [
     `delete from users.users where id > ${users}`,
     `delete from subscriptions.known_users where user_id > ${users}`,
@@ -81,7 +81,7 @@ const resets: Record<ServiceName, (sizes: Sizes) => string[]> = {
 export async function resetData(sql: Sql, service: ServiceName, sizes: Sizes): Promise<void> {
   const applied = appliedText[service];
   if (applied) await waitUntilApplied(sql, applied);
-  for (const statement of resets[service](sizes)) await sql(statement);
+  for (const statement of resets[service]?.(sizes) ?? []) await sql(statement);
 }
 
 /** Whether the subscriptions service has applied all events of a service. Its own events have no consumer. */

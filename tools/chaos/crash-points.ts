@@ -5,7 +5,10 @@
 export const crashPoints = [
   { name: 'request-read', description: 'the request is read and valid; its use case has not begun' },
   { name: 'before-write', description: 'before the transaction, or the single statement that replaces it' },
-  { name: 'row-written', description: 'in the transaction of an edit (promotions): the row is written, its event is not' },
+  {
+    name: 'row-written',
+    description: 'in the transaction of an edit (promotions): the row is written, its event is not',
+  },
   { name: 'before-commit', description: 'in the transaction of an edit (promotions): row and event are written' },
   { name: 'commit-sent', description: 'the commit, or that statement, is on its way to the database' },
   { name: 'committed', description: 'committed; the relay has not been woken' },

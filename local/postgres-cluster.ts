@@ -52,17 +52,17 @@ function filesIn(dataDir: string): string[] {
 export function createCluster(cluster: Cluster, durable: boolean): void {
   const { account, dataDir } = cluster;
   if (existsSync(dataDir)) rmdirSync(dataDir);
-  const stage = `${dataDir}.new`;
-  const password = join(stage, passwordFile);
-  makePrivateFolder(stage, account);
+  const temporaryDir = `${dataDir}.new`;
+  const password = join(temporaryDir, passwordFile);
+  makePrivateFolder(temporaryDir, account);
   writePrivateFile(password, randomBytes(24).toString('base64url'), account);
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
   const sync = durable ? [] : ['--no-sync'];
   const access = ['--username=postgres', `--pwfile=${password}`, '--auth=scram-sha-256'];
-  runProgram(cluster, 'initdb', ['-D', join(stage, 'data'), ...access, ...locale, ...sync, '--no-instructions']);
-  renameSync(password, join(stage, 'data', passwordFile));
-  renameSync(join(stage, 'data'), dataDir);
-  rmSync(stage, { recursive: true });
+  runProgram(cluster, 'initdb', ['-D', join(temporaryDir, 'data'), ...access, ...locale, ...sync, '--no-instructions']);
+  renameSync(password, join(temporaryDir, 'data', passwordFile));
+  renameSync(join(temporaryDir, 'data'), dataDir);
+  rmSync(temporaryDir, { recursive: true });
 }
 
 /** The superuser's URL, with the password from the data folder. */

@@ -105,7 +105,7 @@ export class Replica {
     return performance.now() - startedAt;
   }
 
-  /** SIGUSR2: tells a crash-main.ts to kill itself at its crash point. @returns whether it did so in time */
+  /** SIGUSR2: a crash-main.ts then kills itself at its crash point. @returns whether it did so in time */
   async waitForCrash(timeoutMs: number): Promise<boolean> {
     this.#expected = 'SIGKILL';
     this.#child?.kill('SIGUSR2');

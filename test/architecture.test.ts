@@ -231,22 +231,22 @@ describe('the walls that lint draws', () => {
   });
 });
 
-test('the packages do not import in a circle', () => {
+test('the packages do not import each other in a cycle', () => {
   const graph = new Map(
     [...tree].filter(([path]) => path.endsWith('.ts')).map(([path, text]) => [path, importsOf(path, text)]),
   );
   const done = new Set<string>();
-  const circle = (path: string, way: readonly string[]): string[] | undefined => {
-    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path];
+  const cycle = (path: string, before: readonly string[]): string[] | undefined => {
+    if (before.includes(path)) return [...before.slice(before.indexOf(path)), path];
     if (done.has(path)) return undefined;
     for (const next of graph.get(path) ?? []) {
-      const found = circle(next, [...way, path]);
+      const found = cycle(next, [...before, path]);
       if (found) return found;
     }
     done.add(path);
     return undefined;
   };
-  expect([...graph.keys()].map((path) => circle(path, [])).find(Boolean)).toBeUndefined();
+  expect([...graph.keys()].map((path) => cycle(path, [])).find(Boolean)).toBeUndefined();
 });
 
 function importsOf(path: string, text: string): string[] {

@@ -154,7 +154,7 @@ describe('Add a field', () => {
       expect(typecheck(folder)).toEqual(ok);
       expect(lint(folder, 'services/promotions', 'packages/shared/src/contracts')).toEqual(ok);
       expect(checkEntities(folder)).toEqual({ code: 0, output: '' });
-      expect(jest(folder, 'services/promotions/test/(api|events|life|rules)')).toEqual(ok);
+      expect(jest(folder, 'services/promotions/test/(api|rules)')).toEqual(ok);
     });
   }, 180_000);
 

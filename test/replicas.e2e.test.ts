@@ -77,7 +77,7 @@ describe('two replicas', () => {
     }
   });
 
-  test('let a caller read its own writes, whichever replica answers and whichever leads the relay', async () => {
+  test('let a caller read its own writes, no matter which replica answers and which one leads the relay', async () => {
     const email = 'replica@example.com';
     const { id: user } = (await api('users', 0).post('/users', { first_name: 'A', last_name: 'B', email })).body;
     for (let round = 0; round < 8; round += 1) {

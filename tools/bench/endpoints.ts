@@ -32,12 +32,12 @@ export interface Endpoint {
   /** The same work by pgbench. Absent where it is not only one statement: an email is encrypted before it is stored. */
   script?(sizes: Sizes): Promise<PgbenchScript>;
   goals: {
-    /** Least ratio of the service's requests per second to those of a server written by hand. */
+    /** Minimum ratio of the service's requests per second to those of a server written by hand. */
     peers: Partial<Record<PeerName, number>>;
-    /** Least ratios of the requests per second, direct and through the gateway, to pgbench's transactions. */
+    /** Minimum ratios of the requests per second, direct and through the gateway, to pgbench's transactions. */
     pgbench?: number;
     gatewayToPgbench?: number;
-    /** Greatest CPU time of the service per request, in milliseconds. */
+    /** Maximum CPU time of the service per request, in milliseconds. */
     serviceCpuMs?: number;
   };
 }

@@ -18,7 +18,7 @@ import type { BenchDatabase, Servers } from './stack.ts';
 
 const prefix = 'drain.';
 const queueName = 'subscriptions.projections';
-/** The relay's greatest batch. */
+/** The relay's maximum batch size. */
 const batchSize = 500;
 const singles = 200;
 

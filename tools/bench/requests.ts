@@ -27,7 +27,7 @@ export interface Requests {
   peers: Record<PeerName, Peer>;
   /** Resident memory in MB, by service: 2 s after the start. */
   idleMemory: Record<string, number>;
-  /** The greatest after any round. */
+  /** Resident memory in MB, by service: the maximum after any round. */
   loadedMemory: Record<string, number>;
 }
 

@@ -16,7 +16,7 @@ export function withoutEvent({ text, ...statement }: Statement): Statement {
   return { ...statement, text: text.slice(0, start.index) + text.slice(end) };
 }
 
-/** @returns how many parameters the statement has: the greatest n of its $n */
+/** @returns how many parameters the statement has: the maximum n of its $n */
 export function parameterCount({ text }: Statement): number {
   return Math.max(0, ...Array.from(text.matchAll(/\$(\d+)/g), ([, position]) => Number(position)));
 }

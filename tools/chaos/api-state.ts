@@ -1,4 +1,4 @@
-// The state that only the API can tell: decrypted contact data, and the totals of lists.
+// The state that only the API shows: decrypted contact data, and the totals of lists.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseState } from './database-state.ts';
 

@@ -59,7 +59,7 @@ export async function checkCanary(
   }
   for (const source of requiredSources) if (!counts.has(source)) breaches.push(`no text was searched: ${source}`);
   const examined = [...counts].map(([source, count]) => `${count} × ${source}`).join(', ');
-  return { promise: 'no email and no phone in the clear anywhere', examined, breaches };
+  return { promise: 'no email and no phone unencrypted anywhere', examined, breaches };
 }
 
 /** Everything that a run leaves behind. */

@@ -35,7 +35,7 @@ export function checkEndedPromotions(history: readonly Attempt[], { events, subs
   const latest =
     latestMs > 0 ? `the latest subscription ${latestMs} ms after the response` : 'no subscription after it';
   return {
-    promise: 'nobody subscribes to an ended promotion beyond the lease',
+    promise: 'no subscription to an ended promotion beyond the lease',
     examined: `${ends.size} ends, ${pending} pending; ${latest}`,
     breaches,
   };

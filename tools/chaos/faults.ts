@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { services } from '@promopulse/shared/contracts/services';
 import type { Inject, Injection, InjectionResult } from './injection.ts';
-import { cut, forget, networkFault, slow, stall } from './network-faults.ts';
+import { cut, dropSilently, networkFault, slow, stall } from './network-faults.ts';
 import { crashAt, freeze, kill, rollingRestart, startOnEmptyDatabase } from './replica-faults.ts';
 import { crashRabbit, raiseRabbitAlarm, restartPostgres, restartRabbit } from './server-faults.ts';
 import type { Stack } from './stack.ts';
@@ -65,7 +65,7 @@ export const faults: readonly Fault[] = [
     hold: [3_000, 7_000],
     rabbit: { hold: [11_000, 14_000], always: silentReplica },
   }),
-  ...networkFaults('forget', networkFault(forget), { hold: [0, 0] }),
+  ...networkFaults('forget', networkFault(dropSilently), { hold: [0, 0] }),
   ...networkFaults('slow', networkFault(slow), { hold: [3_000, 5_000] }),
   { name: 'rolling-restart', targets: ['everything'], always: ['everything'], hold: [0, 0], inject: rollingRestart },
   { name: 'empty-start', targets: services, always: [], hold: [0, 0], inject: startOnEmptyDatabase },

@@ -37,9 +37,9 @@ export async function stall(proxies: NetworkProxy[], holdMs: number): Promise<In
   return { recoverFrom: Date.now() };
 }
 
-/** The connections stay silent. Both ends of each have to detect that by themselves. */
-export async function forget(proxies: NetworkProxy[]): Promise<InjectionResult> {
-  for (const proxy of proxies) proxy.forgetConnections();
+/** The connections stay silent. Each end has to detect that itself. */
+export async function dropSilently(proxies: NetworkProxy[]): Promise<InjectionResult> {
+  for (const proxy of proxies) proxy.dropSilently();
   return { recoverFrom: Date.now() };
 }
 

@@ -21,14 +21,14 @@ export async function openNetworkProxy(name: string, targets: () => readonly num
 
 /**
  * States: healthy, stalled (between `stall` and `resume`), and slow (a latency above 0, also while stalled). Of a
- * connection: connecting, open, closed; or forgotten, which it stays until the proxy closes.
+ * connection: connecting, open, closed; or dropped, which it stays until the proxy closes.
  */
 export class NetworkProxy {
   readonly name: string;
   readonly #targets: () => readonly number[];
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
-  readonly #forgotten = new Set<Connection>();
+  readonly #dropped = new Set<Connection>();
   #connectCount = 0;
   #isStalled = false;
   #latencyMs = 0;
@@ -70,10 +70,10 @@ export class NetworkProxy {
   }
 
   /** Transfers nothing more on the present connections, like a firewall that has lost its connection table. */
-  forgetConnections(): void {
+  dropSilently(): void {
     for (const connection of this.#connections) {
       this.#connections.delete(connection);
-      this.#forgotten.add(connection);
+      this.#dropped.add(connection);
       setFlowing(connection, false);
     }
   }
@@ -86,7 +86,7 @@ export class NetworkProxy {
   async close(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
-    for (const connection of [...this.#connections, ...this.#forgotten]) this.#reset(connection);
+    for (const connection of [...this.#connections, ...this.#dropped]) this.#reset(connection);
     await closed;
   }
 
@@ -109,13 +109,13 @@ export class NetworkProxy {
   }
 
   #isSilent(connection: Connection): boolean {
-    return this.#isStalled || this.#forgotten.has(connection);
+    return this.#isStalled || this.#dropped.has(connection);
   }
 
-  /** @param refusals how many targets have refused this connection so far */
-  #connectUpstream(connection: Connection, refusals: number): void {
+  /** @param failedTargets how many targets have not accepted this connection so far */
+  #connectUpstream(connection: Connection, failedTargets: number): void {
     const ports = this.#targets();
-    if (refusals >= ports.length) {
+    if (failedTargets >= ports.length) {
       this.#reset(connection);
       return;
     }
@@ -124,7 +124,7 @@ export class NetworkProxy {
     const upstream = connect({ host: '127.0.0.1', port, allowHalfOpen: true });
     upstream.setNoDelay(true);
     connection.upstream = upstream;
-    const tryNextTarget = (): void => this.#connectUpstream(connection, refusals + 1);
+    const tryNextTarget = (): void => this.#connectUpstream(connection, failedTargets + 1);
     upstream.once('error', tryNextTarget);
     upstream.once('connect', () => {
       upstream.off('error', tryNextTarget);

@@ -66,8 +66,8 @@ export function invalidInput(errors: readonly FieldError[]): DomainError {
 }
 
 /**
- * The header of a 503 response that names the unavailable dependency. It tells the gateway that the responding service
- * itself is healthy, so that the gateway's circuit breaker does not count the response as a failure.
+ * The header of a 503 response that names the unavailable dependency. It says that the responding service itself is
+ * healthy, so that the gateway's circuit breaker does not count the response as a failure.
  */
 export const unavailableDependencyHeader = 'Promopulse-Unavailable-Dependency';
 

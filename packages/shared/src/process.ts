@@ -23,8 +23,7 @@ const startGraceMs = 1_000;
 /**
  * Starts a process and stops it on SIGTERM or SIGINT, also while it starts. A second signal ends it at once. A process
  * that cannot start prints the reason in one message, and exits with 1.
- * With the argument `--check` it only returns. All modules are loaded by then, so a missing file has already failed,
- * and no environment is needed: the images are checked this way when they are built.
+ * With the argument `--check` the process exits after loading all modules. The image build uses it.
  */
 export async function runProcess(name: string, start: () => Promise<Running>): Promise<void> {
   if (process.argv.includes('--check')) return;

@@ -19,7 +19,7 @@ import { describeApi } from './http/openapi.ts';
 import { accessLog, assignRequestId } from './http/request-log.ts';
 import { addRoutes, type Route } from './http/routes.ts';
 import { type RunningServer, serve } from './http/server.ts';
-import type { Broker, BrokerOptions, Consumer } from './messaging/broker.ts';
+import type { Broker, BrokerOptions, Consumer, RetryPolicy } from './messaging/broker.ts';
 import { connectRabbit } from './messaging/rabbitmq/broker.ts';
 import { startRelay } from './outbox/relay.ts';
 import { StopList } from './stop-list.ts';
@@ -148,7 +148,7 @@ export async function startService(
   }
 }
 
-/** Milliseconds of the shutdown that the requests in flight leave to the relay, and that the relay may take. */
+/** Time reserved for the relay at the end of a shutdown, in milliseconds. */
 const relayStopMs = 2_000;
 
 function configOf(definition: ServiceDefinition, env: Environment, options: StartOptions): ServiceConfig {
@@ -182,13 +182,16 @@ async function openMigratedDatabase(
   return await openDatabase(options);
 }
 
-/** Unknown errors are retried for about three seconds (five attempts). An unavailable database is waited for. */
+/** Five attempts within 1.5 to 3 s. Transient errors are retried without a limit. */
+export const retryPolicy: RetryPolicy = {
+  attempts: 5,
+  delayMs: 200,
+  maxDelayMs: 5_000,
+  isTransient: isDatabaseUnavailable,
+};
+
 export function brokerOptions(prefix: string, log: Logger): BrokerOptions {
-  return {
-    prefix,
-    log,
-    retry: { attempts: 5, delayMs: 200, maxDelayMs: 5_000, isTransient: isDatabaseUnavailable },
-  };
+  return { prefix, log, retry: retryPolicy };
 }
 
 interface ServiceAppOptions {

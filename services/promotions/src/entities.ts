@@ -29,7 +29,7 @@ export const Promotion = defineEntity({
 /**
  * The number of promotions of a status is the sum of `total` over its rows, which triggers maintain (migration "counts").
  * There are several rows because each concurrent writer updates a row that no other writer has locked. A single row may
- * be negative. Why: docs/decisions/0011.
+ * be negative. Why: docs/decisions/0011-counts-and-cursors.md.
  */
 const PromotionCount = defineEntity({
   name: 'PromotionCount',

@@ -6,6 +6,7 @@ import type { AppliedReply } from '@promopulse/shared/messaging/applied-reply';
 import { presentRow } from '@promopulse/shared/outbox/payload';
 import { changeStatus, createPromotion, getPromotion, updatePromotion } from './promotions.ts';
 import { listPromotions, listPromotionsAfter } from './queries.ts';
+import { editableText } from './rules.ts';
 import {
   newPromotion,
   newPromotionExample,
@@ -52,7 +53,7 @@ export function promotionRoutes(database: Database, expectReply: () => AppliedRe
       operationId: 'listPromotions',
       summary: 'List promotions, newest first',
       description:
-        'To walk the list, send `next_cursor` back as `cursor` with the same filter: every page costs the same, and rows that are added meanwhile do not shift it.',
+        'To read the whole list, send `next_cursor` back as `cursor` with the same filter: every page costs the same, and rows that are added meanwhile do not shift it.',
       query: promotionListQuery,
       success: {
         status: 200,
@@ -84,8 +85,7 @@ export function promotionRoutes(database: Database, expectReply: () => AppliedRe
       path: '/promotions/{id}',
       operationId: 'updatePromotion',
       summary: 'Edit a promotion',
-      description:
-        'A draft: every field. An active promotion: name and description. An ended one: nothing. All the fields given are changed, or none.',
+      description: `A draft: ${editableText('draft')}. An active promotion: ${editableText('active')}. An ended one: ${editableText('ended')}. All the fields given are changed, or none.`,
       params: promotionId,
       body: promotionChanges,
       example: { description: 'New description' },

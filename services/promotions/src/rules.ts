@@ -20,6 +20,13 @@ export const editableFields: Readonly<Record<PromotionStatus, readonly Field[]>>
   ended: [],
 };
 
+/** The fields that can be edited in this status, as English text. */
+export function editableText(status: PromotionStatus): string {
+  const editable = editableFields[status];
+  if (editable.length === fields.length) return 'every field';
+  return editable.length === 0 ? 'nothing' : new Intl.ListFormat('en').format(editable);
+}
+
 /** The statuses from which a promotion can reach this one. */
 export function allowedFrom(to: PromotionStatus): PromotionStatus[] {
   return promotionStatuses.filter((from) => transitions[from].includes(to));

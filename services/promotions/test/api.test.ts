@@ -94,7 +94,7 @@ const brokenFields: [string, object, readonly [string, string]][] = [
   ['a creator', { created_by: 1 }, ['created_by', 'is not a known field']],
 ];
 
-describe('a promotion is refused with 422', () => {
+describe('a promotion is rejected with 422', () => {
   test.each<[string, object, readonly [string, string]]>([
     ...brokenFields,
     ['no name', { name: undefined }, ['name', 'is required']],
@@ -127,7 +127,7 @@ describe('a promotion is refused with 422', () => {
   });
 });
 
-test('a body of another type is refused with 415, and one over 64 KiB with 413', async () => {
+test('a body of another type is rejected with 415, and one over 64 KiB with 413', async () => {
   expect((await api.post('/promotions', 'name=x', { 'content-type': 'text/plain' })).status).toBe(415);
   expect((await api.post('/promotions', { ...summerSale, name: 'x'.repeat(70_000) })).status).toBe(413);
 });
@@ -238,14 +238,14 @@ describe('listing promotions', () => {
     ['page=1', ['page', 'is not a known field']],
     ['limit[]=1', ['limit[]', 'is not a known field']],
     ['__proto__=1', ['__proto__', 'is not a known field']],
-  ])('?%s is refused with 422', async (query, broken) => {
+  ])('?%s is rejected with 422', async (query, broken) => {
     const answer = await list.api.get(`/promotions?${query}`);
     expect(answer.status).toBe(422);
     expect(bodyOf(answer)).toEqual(invalid(broken));
   });
 });
 
-describe('a change is refused with 422 and changes nothing', () => {
+describe('a change is rejected with 422 and changes nothing', () => {
   test.each<[string, object, readonly [string, string]]>([
     ...brokenFields,
     ['a status', { status: 'active' }, ['status', 'is changed by POST /promotions/{id}/status']],

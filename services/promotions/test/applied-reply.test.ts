@@ -1,4 +1,4 @@
-// Read your own writes: the status answer waits for the subscriptions service, here played by a consumer of its queue.
+// Read your own writes: the status answer waits for the subscriptions service, which a consumer of its queue stands in for.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { startService } from '@promopulse/shared/service';
@@ -52,7 +52,7 @@ describe('a status change', () => {
     }
   });
 
-  test('does not wait for what changed nothing or was refused, nor do edits wait', async () => {
+  test('does not wait for what changed nothing or was rejected, nor do edits wait', async () => {
     const { api } = await start(longBound); // without a consumer
     const promotion = await createPromotion(api);
     const [answers, elapsed] = await timed(async () => [

@@ -21,13 +21,15 @@ afterAll(async () => {
 
 /** Makes every event fail to be written for the time of `work`. */
 async function withoutOutbox<Result>(work: () => Promise<Result>): Promise<Result> {
-  await service.sql(`create or replace function promotions.refuse() returns trigger language plpgsql as
+  await service.sql(`create or replace function promotions.reject_event() returns trigger language plpgsql as
     $$ begin raise exception 'no event today'; end $$`);
-  await service.sql('create trigger refuse before insert on promotions.outbox execute function promotions.refuse()');
+  await service.sql(
+    'create trigger reject_event before insert on promotions.outbox execute function promotions.reject_event()',
+  );
   try {
     return await work();
   } finally {
-    await service.sql('drop trigger refuse on promotions.outbox');
+    await service.sql('drop trigger reject_event on promotions.outbox');
   }
 }
 
@@ -49,7 +51,7 @@ describe('the outbox', () => {
     expect(await eventsOf(service, states[0] as { id: number })).toEqual(expected);
   });
 
-  test('has none for what changed nothing or was refused', async () => {
+  test('has none for what changed nothing or was rejected', async () => {
     const promotion = await promotionIn(api, 'active');
     const path = `/promotions/${promotion.id}`;
     const before = await service.events();

@@ -13,7 +13,7 @@ import {
 
 const pairs = statuses.flatMap((from) => statuses.map((to) => [from, to] as const));
 
-describe('the life of a promotion', () => {
+describe('the lifecycle of a promotion', () => {
   test('has two transitions: draft to active, active to ended', () => {
     expect(transitions).toEqual({ draft: ['active'], active: ['ended'], ended: [] });
   });
@@ -62,11 +62,11 @@ describe('editing', () => {
     },
   );
 
-  test.each(statuses)('nothing at all is never refused when %s', (status) => {
+  test.each(statuses)('nothing at all is never rejected when %s', (status) => {
     expect(checkEdit(status, [])).toBeUndefined();
   });
 
-  test('of several fields the first that is refused is named, and all of them are listed', () => {
+  test('of several fields the first that is rejected is named, and all of them are listed', () => {
     const edited: Field[] = ['name', 'end_at', 'start_at'];
     expect(checkEdit('active', edited)).toMatchObject({
       message: "Cannot edit field 'end_at' when promotion is in active status",

@@ -29,7 +29,7 @@ export const Subscription = defineEntity({
 /**
  * The number of subscriptions of a promotion is the sum over its rows, which triggers maintain (migration "counts").
  * There are several rows because each concurrent writer updates a row that no other writer has locked. A single row may
- * be negative. Why: docs/decisions/0011.
+ * be negative. Why: docs/decisions/0011-counts-and-cursors.md.
  */
 const SubscriptionCount = defineEntity({
   name: 'SubscriptionCount',

@@ -15,7 +15,7 @@ const columnList = columns.join(', ');
 
 /** Whether the status of promotion `p` was confirmed within the lease ($3, seconds): by a heartbeat or by its owner. */
 const fresh = `greatest(p.verified_at, s.watermark) > now() - make_interval(secs => $3)`;
-const source = `left join projection_sources s on s.service = 'promotions' and s.reconciled_at is not null`;
+const projection = `left join projection_sources s on s.service = 'promotions' and s.reconciled_at is not null`;
 
 const insert = {
   parameters: ['user_id', 'promotion_id', 'lease_seconds', 'metadata'],
@@ -23,7 +23,7 @@ const insert = {
       select u.user_id, p.promotion_id, $4::json
       from known_users u
       join cached_promotions p on p.promotion_id = $2 and p.status = 'active'
-      ${source}
+      ${projection}
       where u.user_id = $1 and not u.deleted and ${fresh}
       on conflict (user_id, promotion_id) do nothing
       returning ${columnList}`,
@@ -73,10 +73,10 @@ export const statements = {
                   coalesce(p.status, 'unknown') as promotion,
                   coalesce(${fresh}, false) as fresh,
                   exists (select from subscriptions where user_id = $1 and promotion_id = $2) as subscribed,
-                  now() as seen_at
+                  now() as read_at
            from (select) as always
            left join cached_promotions p on p.promotion_id = $2
-           ${source}`,
+           ${projection}`,
   },
   exists: compileStatement('subscription_exists', ['id'], ({ id }) =>
     offline.createQueryBuilder(Subscription).select('id').where({ id }),
@@ -113,9 +113,9 @@ export async function insertIfAllowed(
   return (await database.write<SubscriptionRow>(statements.create, values))[0];
 }
 
-export type DecisionState = SubscriptionFacts & { seen_at: Date };
+export type DecisionState = SubscriptionFacts & { read_at: Date };
 
-/** The facts that explain why nothing was inserted; `seen_at` is the database's clock when they were read. */
+/** The facts that explain why nothing was inserted; `read_at` is the database's clock when they were read. */
 export async function readDecisionState(
   database: Database,
   { user_id, promotion_id }: NewSubscription,

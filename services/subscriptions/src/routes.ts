@@ -32,7 +32,7 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
         409: 'the user is or was subscribed',
         415: 'the body is not JSON',
         422: 'a field breaks its rule, or the promotion is missing or not active',
-        503: 'it is not known right now whether the user exists or the promotion is active; try again',
+        503: "the user or the promotion's status is not known at the moment; retry after the time in Retry-After",
       },
       handle: async ({ body, requestId }) => ({
         status: 201,
@@ -45,7 +45,7 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
       operationId: 'listSubscriptions',
       summary: "List a user's subscriptions or a promotion's subscribers, newest first",
       description:
-        'Exactly one of `user_id` and `promotion_id` must be given. To walk a list, send `next_cursor` back as `cursor` with the same filters: every page costs the same, and rows that are added meanwhile do not shift it.',
+        'Exactly one of `user_id` and `promotion_id` must be given. To read the whole list, send `next_cursor` back as `cursor` with the same filters: every page costs the same, and rows that are added meanwhile do not shift it.',
       query: subscriptionListQuery,
       success: {
         status: 200,

@@ -33,14 +33,15 @@ export function decide(facts: SubscriptionFacts, consulted: Consulted, wanted: W
   const isActive = promotion === 'active' && fresh;
   if (!isActive && !consulted.promotions) return { consult: 'promotions' };
   if (promotion !== 'active') return { reject: promotionNotActive(wanted, promotion) };
-  if (!fresh) return { reject: cannotTell() }; // the lease ended after the owner's answer
+  if (!fresh) return { reject: factsUnknown() }; // the lease ended after the owner's answer
 
   if (subscribed) return { reject: alreadySubscribed(wanted) };
   return 'retry'; // a row changed between the insert and the reading of these facts
 }
 
-export function cannotTell(cause?: unknown): DomainError {
-  return unavailable('Cannot tell right now whether the promotion is active and the user exists; try again', 1, cause);
+export function factsUnknown(cause?: unknown): DomainError {
+  const message = "The user or the promotion's status is not known at the moment. Retry after the time in Retry-After.";
+  return unavailable(message, 1, cause);
 }
 
 function userNotFound({ user_id }: Wanted): DomainError {

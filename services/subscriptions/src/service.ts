@@ -7,7 +7,7 @@ import { entities } from './entities.ts';
 import { projectionConsumer } from './projections/consumer.ts';
 import { promotionsClient, usersClient } from './projections/owner-client.ts';
 import { startReconciliation } from './projections/reconciliation.ts';
-import { sourceStates } from './projections/store.ts';
+import { projectionStates } from './projections/store.ts';
 import { subscriptionRoutes } from './routes.ts';
 
 const milliseconds = (min: number, max: number, fallback: number) =>
@@ -39,7 +39,7 @@ export const subscriptions = defineService({
     return {
       routes: subscriptionRoutes(database, { owners, leaseSeconds: config.FRESHNESS_LEASE_MS / 1000 }),
       consumers: [projectionConsumer(database)],
-      health: async () => ({ projections: Object.fromEntries(await sourceStates(database)) }),
+      health: async () => ({ projections: Object.fromEntries(await projectionStates(database)) }),
       start: () => startReconciliation({ database, owners, intervalMs: config.RECONCILE_INTERVAL_MS, log }),
     };
   },

@@ -12,9 +12,9 @@ import {
   type SubscriptionRow,
   subscriptionExists,
 } from './queries.ts';
-import { type Consulted, cannotTell, decide } from './rules.ts';
+import { type Consulted, decide, factsUnknown } from './rules.ts';
 
-/** Insert, ask one owner, insert, ask the other, insert. Only concurrent changes of the same rows take more rounds. */
+/** Normally at most three inserts and two owner requests. More rounds happen only under concurrent changes. */
 const maxRounds = 5;
 
 export interface ActiveCheck {
@@ -38,15 +38,15 @@ export async function subscribe(
   for (let round = 0; round < maxRounds; round += 1) {
     const created = await insertIfAllowed(database, wanted, leaseSeconds, cause);
     if (created) return created;
-    const { seen_at, ...facts } = await readDecisionState(database, wanted, leaseSeconds);
+    const { read_at: readAt, ...facts } = await readDecisionState(database, wanted, leaseSeconds);
     const decision = decide(facts, consulted, wanted);
     if (decision === 'retry') continue;
     if ('reject' in decision) throw decision.reject;
     consulted[decision.consult] = true;
     if (decision.consult === 'users') await refreshUser(database, owners, wanted.user_id, requestId);
-    else await refreshPromotion(database, owners, { id: wanted.promotion_id, askedAt: seen_at }, requestId);
+    else await refreshPromotion(database, owners, { id: wanted.promotion_id, readAt }, requestId);
   }
-  throw cannotTell();
+  throw factsUnknown();
 }
 
 async function refreshUser(database: Database, owners: Owners, id: number, requestId: string): Promise<void> {
@@ -57,14 +57,14 @@ async function refreshUser(database: Database, owners: Owners, id: number, reque
 async function refreshPromotion(
   database: Database,
   owners: Owners,
-  { id, askedAt }: { id: number; askedAt: Date },
+  { id, readAt }: { id: number; readAt: Date },
   requestId: string,
 ): Promise<void> {
   const promotion = await owners.promotions.get(id, requestId);
-  if (promotion) await applyPromotions(database, [promotion], askedAt);
+  if (promotion) await applyPromotions(database, [promotion], readAt);
 }
 
-/** Of concurrent calls exactly one succeeds. @throws notFound, or ruleViolation when it is inactive already */
+/** Exactly one of several concurrent calls succeeds. @throws notFound, or ruleViolation when it is inactive already */
 export async function deactivate(database: Database, id: number, requestId: string): Promise<SubscriptionRow> {
   const changed = await deactivateIfActive(database, id, { eventId: randomUUID(), requestId });
   if (changed) return changed;

@@ -12,7 +12,7 @@ async function projected(id: number, status: string): Promise<void> {
   await eventually(async () => expect(await scene.cachedPromotion(id)).toMatchObject({ status }));
 }
 
-/** Until the first snapshots are read and a heartbeat is applied, nothing cached is believed. */
+/** No cached status is fresh before the first snapshots are read and a heartbeat is applied. */
 async function fresh(): Promise<void> {
   await eventually(async () => {
     await scene.beat();
@@ -31,20 +31,20 @@ describe('with a warm and fresh projection', () => {
     await fresh();
   });
 
-  test('an active promotion is accepted without asking anybody', async () => {
+  test('an active promotion is accepted without asking any owner', async () => {
     await eventually(async () => expect((await scene.sql('select from subscriptions.known_users')).length).toBe(1));
     expect((await scene.subscribe(1, 5)).status).toBe(201);
     expect([scene.users.asked, scene.promotions.asked]).toEqual([0, 0]);
   });
 
-  test('an ended promotion is refused without asking anybody', async () => {
+  test('an ended promotion is rejected without asking any owner', async () => {
     await scene.announce('promotion.status_changed', promotionState(5, 'ended', 3));
     await projected(5, 'ended');
     expect((await scene.subscribe(1, 5)).status).toBe(422);
     expect(scene.promotions.asked).toBe(0);
   });
 
-  test('a draft is never refused from memory: its owner may have activated it a moment ago', async () => {
+  test('a draft is never rejected from the projection alone: its owner may have activated it a moment ago', async () => {
     await scene.announce('promotion.created', promotionState(6, 'draft', 1));
     await projected(6, 'draft');
     scene.promotions.states.set(6, promotionState(6, 'active', 2));
@@ -114,7 +114,7 @@ describe('with a cold projection', () => {
     const answers = await Promise.all(Array.from({ length: 50 }, () => scene.subscribe(1, 5)));
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
     expect(answers.filter(({ status }) => status === 409)).toHaveLength(49);
-    expect(scene.promotions.asked).toBeLessThanOrEqual(3); // one flight, or a next one for those who came later
+    expect(scene.promotions.asked).toBeLessThanOrEqual(3); // one call, or a next one for the requests that came later
   });
 
   test('an answer that was in flight before the request is not used for it', async () => {
@@ -177,7 +177,7 @@ describe('the freshness lease', () => {
     await fresh();
   });
 
-  test('runs out when the heartbeats stop: then the owner is asked, and its "ended" is believed', async () => {
+  test('runs out when the heartbeats stop: then the owner is asked, and its "ended" is used', async () => {
     expect((await scene.subscribe(1, 5)).status).toBe(201);
     scene.promotions.states.set(5, promotionState(5, 'ended', 3)); // its event is lost
     await sleep(leaseMs + 100);

@@ -266,7 +266,7 @@ describe('events', () => {
     ]);
   });
 
-  test('a refused subscription leaves none', async () => {
+  test('a rejected subscription leaves none', async () => {
     const before = (await scene.events()).length;
     await scene.subscribe(99, promotion);
     await scene.subscribe(1, 9999);

@@ -19,14 +19,14 @@ beforeAll(async () => {
 });
 afterAll(() => scene.close());
 
-const life: PromotionStatus[] = ['draft', 'draft', 'active', 'active', 'ended'];
-const statusOf = (version: number) => life[version - 1] as PromotionStatus;
+const statusHistory: PromotionStatus[] = ['draft', 'draft', 'active', 'active', 'ended'];
+const statusOf = (version: number) => statusHistory[version - 1] as PromotionStatus;
 
 describe('events', () => {
   test('each delivered five times in any order lead to the state of the highest version', async () => {
     const ids = [1001, 1002, 1003, 1004];
     const events = ids.flatMap((id) =>
-      life.flatMap((status, index) => Array.from({ length: 5 }, () => promotionState(id, status, index + 1))),
+      statusHistory.flatMap((status, index) => Array.from({ length: 5 }, () => promotionState(id, status, index + 1))),
     );
     const shuffled = fc.sample(fc.shuffledSubarray(events, { minLength: events.length }), { numRuns: 1, seed: 42 })[0];
     await Promise.all((shuffled ?? []).map((state) => scene.announce('promotion.updated', state)));
@@ -58,7 +58,7 @@ describe('events', () => {
   });
 
   test('replayed from the beginning change nothing', async () => {
-    for (const [index, status] of life.entries()) {
+    for (const [index, status] of statusHistory.entries()) {
       await scene.announce('promotion.updated', promotionState(1001, status, index + 1));
     }
     await scene.announce('promotion.created', promotionState(1099, 'draft', 1)); // the last in the queue
@@ -77,8 +77,8 @@ describe('the upsert behind all of them', () => {
   /** Some of the versions, repeated, in any order; then all of them, in any order. */
   const lossyThenReplayed = fc
     .tuple(
-      fc.array(fc.integer({ min: 1, max: life.length }), { maxLength: 8 }),
-      fc.shuffledSubarray([1, 2, 3, 4, 5], { minLength: life.length }),
+      fc.array(fc.integer({ min: 1, max: statusHistory.length }), { maxLength: 8 }),
+      fc.shuffledSubarray([1, 2, 3, 4, 5], { minLength: statusHistory.length }),
     )
     .map(([some, all]) => [...some, ...all]);
 
@@ -144,7 +144,7 @@ describe('a poison message', () => {
 });
 
 describe('a heartbeat', () => {
-  test('is not believed while an event that came before it is unapplied', async () => {
+  test('is not applied while an event before it is still to be applied', async () => {
     // A lock on the row holds the event's upsert up; the heartbeat behind it must wait.
     await scene.announce('promotion.created', promotionState(4000, 'draft', 1));
     await eventually(async () => expect(await scene.cachedPromotion(4000)).toBeDefined());

@@ -1,4 +1,4 @@
-// The tables of schema "users". No column holds an email or a phone in the clear; names are in the clear.
+// The tables of schema "users". No column holds an email or a phone unencrypted; names are unencrypted.
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 

@@ -51,7 +51,7 @@ export const statePageQuery = z.strictObject({ after_id: textInteger(0, maxId), 
 
 export const userStatePage = z.object({ items: z.array(userState) });
 
-/** The columns that callers see; names are in the clear, email and phone are not. */
+/** The columns that callers see; names are unencrypted, email and phone are encrypted. */
 export interface EncryptedUser {
   id: number;
   first_name: string;

@@ -37,14 +37,14 @@ describe('creating a user', () => {
   test.each([
     ['with the same email again', 'Grace@example.com'],
     ['with only the letter case changed', 'gRACE@EXAMPLE.COM'],
-  ])('%s is refused with 409', async (_case, email) => {
+  ])('%s is rejected with 409', async (_case, email) => {
     await api.post('/users', { ...ada, email: 'Grace@example.com' });
     const answer = await api.post('/users', { ...ada, email });
     expect(answer.status).toBe(409);
     expect(bodyOf(answer)).toEqual(taken);
   });
 
-  test('with the other spelling of an international email is refused with 409', async () => {
+  test('with the other spelling of an international email is rejected with 409', async () => {
     expect((await createUser(api, { email: 'a@BÜCHER.example' })).email).toBe('a@bücher.example');
     expect((await api.post('/users', { ...ada, email: 'A@xn--bcher-kva.example' })).status).toBe(409);
   });
@@ -74,7 +74,7 @@ const phoneRule = 'must be an international number such as +14155550123';
 /** JSON text, because `JSON.stringify` would escape half a surrogate pair. */
 const written = (field: string, value: string) => JSON.stringify({ ...ada, [field]: '?' }).replace('"?"', value);
 
-describe('a user is refused with 422', () => {
+describe('a user is rejected with 422', () => {
   test.each<[string, unknown, readonly (readonly [string, string])[]]>([
     [
       'without any field',
@@ -166,7 +166,7 @@ describe('a user is refused with 422', () => {
   });
 });
 
-test('a body of another type is refused with 415, and one over 64 KiB with 413', async () => {
+test('a body of another type is rejected with 415, and one over 64 KiB with 413', async () => {
   const form = await api.post('/users', 'first_name=Ada', { 'content-type': 'application/x-www-form-urlencoded' });
   expect(form.status).toBe(415);
   expect(bodyOf(form)).toMatchObject({ detail: 'Content-Type must be application/json' });
@@ -192,7 +192,7 @@ describe('getting a user', () => {
     },
   );
 
-  test('with a query is refused with 422', async () => {
+  test('with a query is rejected with 422', async () => {
     const answer = await api.get('/users/1?verbose=1');
     expect(answer.status).toBe(422);
     expect(bodyOf(answer)).toEqual(invalid(['verbose', 'is not a known field']));
@@ -239,7 +239,7 @@ describe('finding a user by email', () => {
     ['with the email twice', '?email=a@example.com&email=b@example.com', [['email', 'must be given once']]],
     ['with an unknown parameter', '?email=a@example.com&limit=1', [['limit', 'is not a known field']]],
     ['with a NUL', '?email=%00@example.com', [['email', unstorable]]],
-  ] as const)('%s is refused with 422', async (_case, query, broken) => {
+  ] as const)('%s is rejected with 422', async (_case, query, broken) => {
     const answer = await api.get(`/users${query}`);
     expect(answer.status).toBe(422);
     expect(bodyOf(answer)).toEqual(invalid(...broken));
@@ -288,7 +288,7 @@ describe('changing a user', () => {
     });
   });
 
-  test('to a taken email is refused with 409 and changes nothing', async () => {
+  test('to a taken email is rejected with 409 and changes nothing', async () => {
     await createUser(api, { email: 'taken@example.com' });
     const user = await createUser(api);
     const answer = await api.patch(`/users/${user.id}`, { first_name: 'Eve', email: 'TAKEN@example.com' });
@@ -305,7 +305,7 @@ describe('changing a user', () => {
     ['5,000 letters', { last_name: 'x'.repeat(5000) }, ['last_name', longName]],
     ['a phone that is none', { phone: 'none' }, ['phone', phoneRule]],
     ['an unknown field', { full_name: 'Ada' }, ['full_name', 'is not a known field']],
-  ])('to %s is refused with 422 and changes nothing', async (_case, change, broken) => {
+  ])('to %s is rejected with 422 and changes nothing', async (_case, change, broken) => {
     const user = await createUser(api);
     const answer = await api.patch(`/users/${user.id}`, { email: 'not.kept@example.com', ...change });
     expect(answer.status).toBe(422);

@@ -51,7 +51,7 @@ const noDot = 'must have a dot in its domain';
 const special = 'must not have a special-use domain';
 const tooLong = 'must be at most 254 characters';
 
-describe('an address that is refused', () => {
+describe('an address that is rejected', () => {
   test.each([
     ['nothing', '', noAt],
     ['no @', 'ada.example.com', noAt],

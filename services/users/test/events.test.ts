@@ -47,7 +47,7 @@ describe('the outbox', () => {
     ]);
   });
 
-  test('has none for a refused creation', async () => {
+  test('has none for a rejected creation', async () => {
     await createUser(service.api, { email: 'once@example.com' });
     const before = await service.events();
     const statuses = [
@@ -66,11 +66,13 @@ describe('the outbox', () => {
   });
 
   test('that cannot be written leaves no user', async () => {
-    await service.sql(`create function users.refuse() returns trigger language plpgsql as
+    await service.sql(`create function users.reject_event() returns trigger language plpgsql as
       $$ begin raise exception 'no event today'; end $$`);
-    await service.sql('create trigger refuse before insert on users.outbox execute function users.refuse()');
+    await service.sql(
+      'create trigger reject_event before insert on users.outbox execute function users.reject_event()',
+    );
     const answer = await service.api.post('/users', { ...ada, email: 'rolled.back@example.com' });
-    await service.sql('drop trigger refuse on users.outbox');
+    await service.sql('drop trigger reject_event on users.outbox');
     expect(answer).toMatchObject({ status: 500, body: { detail: 'The server failed. Report the request_id.' } });
     expect((await service.api.get('/users?email=rolled.back@example.com')).body.total).toBe(0);
     expect((await service.api.post('/users', { ...ada, email: 'rolled.back@example.com' })).status).toBe(201);

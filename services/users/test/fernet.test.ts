@@ -61,7 +61,7 @@ describe("the specification's vectors", () => {
       'invalid non-urlsafe characters in b64',
       'gAAAAAAdwJ6wAAEC/AwQFBgcICQoLDA0ODy+021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==',
     ],
-  ])('invalid.json: %s is refused', (_description, invalid) => {
+  ])('invalid.json: %s is rejected', (_description, invalid) => {
     expect(thrownBy(() => fernet.decrypt(invalid))).toEqual(invalidToken);
   });
 
@@ -95,12 +95,12 @@ describe('several keys', () => {
     for (const key of testKeys) expect(all.decrypt(createFernet([key]).encrypt('x'))).toBe('x');
   });
 
-  test('a token of an unknown key is refused', () => {
+  test('a token of an unknown key is rejected', () => {
     const stranger = createFernet([generateFernetKey()]).encrypt('x');
     expect(thrownBy(() => createFernet(testKeys).decrypt(stranger))).toEqual(invalidToken);
   });
 
-  test('none at all is refused', () => {
+  test('none at all is rejected', () => {
     expect(thrownBy(() => createFernet([]))).toMatchObject({ message: 'at least one Fernet key is needed' });
   });
 });
@@ -123,7 +123,7 @@ describe('a key', () => {
     ['in base64 that is not for URLs', secret.replace('_', '/')],
     ['followed by a line break', `${secret}\n`],
     ['with a space', ` ${secret.slice(1)}`],
-  ])('%s is refused, and not shown', (_description, key) => {
+  ])('%s is rejected, and not shown', (_description, key) => {
     expect(isFernetKey(key)).toBe(false);
     expect(thrownBy(() => createFernet([key]))).toMatchObject({
       name: 'TypeError',
@@ -144,7 +144,7 @@ describe('a token', () => {
     expect(made.includes('ada')).toBe(false);
   });
 
-  test('with any byte altered is refused', () => {
+  test('with any byte altered is rejected', () => {
     const bytes = Buffer.from(token, 'base64url');
     for (const index of bytes.keys()) {
       const altered = Buffer.from(bytes);
@@ -153,7 +153,7 @@ describe('a token', () => {
     }
   });
 
-  test('cut short anywhere is refused', () => {
+  test('cut short anywhere is rejected', () => {
     for (let length = 0; length < token.length; length += 1) {
       expect(thrownBy(() => fernet.decrypt(token.slice(0, length)))).toEqual(invalidToken);
     }
@@ -167,7 +167,7 @@ describe('a token', () => {
     );
   });
 
-  test('that is no token is refused without another kind of error, whatever it is', () => {
+  test('that is no token is rejected without another kind of error, whatever it is', () => {
     fc.assert(
       fc.property(
         fc.oneof(

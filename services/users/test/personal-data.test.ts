@@ -43,7 +43,7 @@ afterAll(async () => {
   await frame?.close();
 });
 
-/** Requests of every outcome, all with the canary; the answers to those that are refused. */
+/** Requests of every outcome, all with the canary; the answers to those that are rejected. */
 async function leaveTraces(): Promise<object[]> {
   const created = await api.post('/users', { ...person, ...canary });
   expect(created).toMatchObject({ status: 201, body: canary });
@@ -52,7 +52,7 @@ async function leaveTraces(): Promise<object[]> {
   expect((await api.get(`/users?email=${encodeURIComponent(canary.email)}`)).body.total).toBe(1);
   expect((await api.patch(path, otherCanary)).body).toMatchObject(otherCanary);
   expect((await api.patch(path, canary)).status).toBe(200);
-  const refused = [
+  const rejected = [
     await api.post('/users', { ...person, ...canary }),
     await api.post('/users', { ...person, email: `${canary.email}.test`, phone: `${canary.phone}00000` }),
     await api.post('/users', { ...person, ...canary, last_name: 7 }),
@@ -66,8 +66,8 @@ async function leaveTraces(): Promise<object[]> {
     await api.request('DELETE', `/users/${canary.email}`),
     await withoutOutbox(() => api.post('/users', { ...person, ...otherCanary })),
   ];
-  expect(refused.map(({ status }) => status)).toEqual([409, 422, 422, 422, 415, 422, 422, 422, 422, 404, 405, 500]);
-  return refused.map(({ body, headers }) => ({ body, headers: [...headers] }));
+  expect(rejected.map(({ status }) => status)).toEqual([409, 422, 422, 422, 415, 422, 422, 422, 422, 404, 405, 500]);
+  return rejected.map(({ body, headers }) => ({ body, headers: [...headers] }));
 }
 
 async function withoutOutbox<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -80,7 +80,7 @@ async function withoutOutbox<Result>(work: () => Promise<Result>): Promise<Resul
 }
 
 test('an email and a phone are in no table, event, statement, log line or error answer', async () => {
-  const refusals = await leaveTraces();
+  const rejections = await leaveTraces();
   await eventually(() => expect(logged.filter((line) => line.includes('"msg":"request"'))).toHaveLength(17));
 
   const tables = await frame.sql<{ name: string }>(
@@ -99,7 +99,7 @@ test('an email and a phone are in no table, event, statement, log line or error 
 
   expect(logged.join('')).toContain('unexpected error');
   expect(logged.join('')).not.toMatch(traces);
-  expect(JSON.stringify(refusals)).not.toMatch(traces);
+  expect(JSON.stringify(rejections)).not.toMatch(traces);
 });
 
 test('what the database says of a duplicate, and would write into its own log, holds no plaintext', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startTestService, type TestService } from '@promopulse/testing/service';
 import { users } from '../src/service.ts';
-import { ada, createUser, keys, patiently } from './wire.ts';
+import { ada, createUser, keys, retryOn503 } from './wire.ts';
 
 let service: TestService;
 beforeAll(async () => {
@@ -18,7 +18,7 @@ test('of 100 creations of one email at once, in all letter cases, one wins and 9
     [...email].map((letter, index) => ((bits >> (index % 7)) & 1 ? letter.toUpperCase() : letter)).join(''),
   );
   const answers = await Promise.all(
-    variants.map((variant) => patiently(() => service.api.post('/users', { ...ada, email: variant }))),
+    variants.map((variant) => retryOn503(() => service.api.post('/users', { ...ada, email: variant }))),
   );
   expect(countsOf(answers.map(({ status }) => status))).toEqual({ 201: 1, 409: 99 });
   expect(await service.sql('select count(*)::int as rows from users.users')).toEqual([{ rows: 1 }]);
@@ -30,7 +30,7 @@ test('of 100 creations of one email at once, in all letter cases, one wins and 9
 test('of 20 users that change to one email at once, one wins and 19 get 409', async () => {
   const made = await Promise.all(Array.from({ length: 20 }, () => createUser(service.api)));
   const answers = await Promise.all(
-    made.map(({ id }) => patiently(() => service.api.patch(`/users/${id}`, { email: 'wanted@example.com' }))),
+    made.map(({ id }) => retryOn503(() => service.api.patch(`/users/${id}`, { email: 'wanted@example.com' }))),
   );
   expect(countsOf(answers.map(({ status }) => status))).toEqual({ 200: 1, 409: 19 });
   expect((await service.api.get('/users?email=wanted@example.com')).body.total).toBe(1);

@@ -27,12 +27,12 @@ export async function createUser(api: Client, fields: object = {}): Promise<User
   return answer.body;
 }
 
-/** Sends again what was answered with 503, as its Retry-After asks to: a busy machine may have no connection to spare. */
-export async function patiently<Body>(send: () => Promise<ClientResponse<Body>>): Promise<ClientResponse<Body>> {
+/** Repeats a request that is answered with 503, after its Retry-After: a busy machine may have no free connection. */
+export async function retryOn503<Body>(send: () => Promise<ClientResponse<Body>>): Promise<ClientResponse<Body>> {
   const answer = await send();
   if (answer.status !== 503) return answer;
   await sleep(Number(answer.headers.get('retry-after')) * 1_000);
-  return patiently(send);
+  return retryOn503(send);
 }
 
 export const notFound = problem(404, 'not_found', 'User not found');

@@ -38,7 +38,7 @@ async function lineOfLostConnection(): Promise<string> {
     url: 'amqp://127.0.0.1:1',
     log,
     name: 'users in',
-    open: async () => undefined,
+    setUp: async () => undefined,
   });
   await eventually(() => expect(lines).toHaveLength(1));
   await connection.close();

@@ -2,12 +2,16 @@
 import type { Connection, Database } from './database.ts';
 
 /**
- * Tries to take a session-level advisory lock, on a connection of its own. The lock ends with that connection, which
- * the server closes after `silentMs` milliseconds without a statement: without this limit it would keep the session,
- * and its lock, for hours after the network has lost the connection.
+ * Tries to take a session-level advisory lock, on a connection of its own. The lock ends with that session.
+ * The server ends the session after `idleTimeoutMs` without a statement. Otherwise a lost connection would hold the
+ * lock for hours.
  * @returns the connection that holds the lock; undefined when another process holds it
  */
-export async function tryLock(database: Database, name: string, silentMs = 60_000): Promise<Connection | undefined> {
+export async function tryLock(
+  database: Database,
+  name: string,
+  idleTimeoutMs = 60_000,
+): Promise<Connection | undefined> {
   const connection = await database.connect();
   try {
     const rows = await connection.query<{ locked: boolean }>(
@@ -18,7 +22,7 @@ export async function tryLock(database: Database, name: string, silentMs = 60_00
       connection.release();
       return undefined;
     }
-    await connection.query({ text: `select set_config('idle_session_timeout', $1, false)` }, [String(silentMs)]);
+    await connection.query({ text: `select set_config('idle_session_timeout', $1, false)` }, [String(idleTimeoutMs)]);
     return connection;
   } catch (error) {
     connection.end();

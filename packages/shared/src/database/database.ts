@@ -106,7 +106,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const orm = new MikroORM(ormOptions(options));
   const pool = await poolOf(orm);
   closeUnansweredConnections(pool);
-  const pipelined = new PipelinedConnections(targetOf(pool, schema), pipelinedConnections);
+  const pipelined = new PipelinedConnections(connectionSettingsOf(pool, schema), pipelinedConnections);
   const listeners: (() => void)[] = [];
   const notifyCommit = (): void => {
     for (const listener of listeners) listener();
@@ -140,22 +140,22 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   };
 }
 
-/** Where the pool connects to. MikroORM has parsed the URL: both kinds of connections must have the same settings. */
-function targetOf(pool: pg.Pool, schema: string): pg.ClientConfig {
+/** The pool's own settings, which MikroORM has parsed: both kinds of connections must have the same. */
+function connectionSettingsOf(pool: pg.Pool, schema: string): pg.ClientConfig {
   const { host, port, user, password, database, ssl } = pool.options;
   return { host, port, user, password, database, ssl, ...connectionOptions(schema) };
 }
 
 function heldConnection(client: pg.PoolClient): Connection {
   let held = true;
-  const giveBack = (destroy: boolean): void => {
+  const releaseOnce = (destroy: boolean): void => {
     if (held) client.release(destroy);
     held = false;
   };
   return {
     query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
-    release: () => giveBack(false),
-    end: () => giveBack(true),
+    release: () => releaseOnce(false),
+    end: () => releaseOnce(true),
   };
 }
 

@@ -13,8 +13,8 @@ const databaseWaitMs = 30_000;
 const retryDelayMs = 1_000;
 
 /**
- * Applies the pending migrations, once for all replicas. Waits up to 30 s for a server that is unavailable at the
- * beginning or becomes so.
+ * Applies the pending migrations, once for all replicas. Waits up to 30 s while the server is unavailable, also in the
+ * middle.
  * @returns the names of the migrations applied by this call
  * @throws the database's error if the server is still unavailable, or if a migration fails
  */
@@ -68,7 +68,7 @@ function writeEmptySnapshot(options: DatabaseOptions): void {
   writeFileSync(snapshotOf(options), JSON.stringify(empty, null, 2));
 }
 
-/** Leaves the schema itself out: its role owns it from the provisioning on, and a migration neither makes nor drops it. */
+/** Leaves the schema itself out: provisioning creates it, and migrations must not create or drop it. */
 class TablesOnlyGenerator extends TSMigrationGenerator {
   override generateMigrationFile(className: string, { up, down }: { up: string[]; down: string[] }) {
     const ofTables = (statements: string[]) => statements.filter((sql) => !/^(create|drop) schema /.test(sql));

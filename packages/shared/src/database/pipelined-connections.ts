@@ -1,7 +1,7 @@
 // Connections that carry many statements at once (https://node-postgres.com/features/pipelining). Statements of one
 // turn of the event loop go out in one write, and their results come back in one read; otherwise each statement pays
 // for both. Each statement is a transaction of its own. A statement that waits, for a lock for example, delays those
-// behind it: hence several connections, of which the least busy one is used, and none that is silent.
+// behind it. So there are several connections: a statement goes to the least busy one that is not stalled.
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { settleWithin } from '../backoff.ts';
@@ -40,7 +40,7 @@ export class PipelinedConnections {
     if (this.#closed) return undefined;
     const now = performance.now();
     const connection = this.#leastBusy(now);
-    if (!connection || connection.inFlight > 0) this.#growAt(now);
+    if (!connection || connection.inFlight > 0) this.#openAnotherIfAllowed(now);
     return connection?.query(query, now);
   }
 
@@ -60,7 +60,7 @@ export class PipelinedConnections {
     return least;
   }
 
-  #growAt(now: number): void {
+  #openAnotherIfAllowed(now: number): void {
     if (this.#opening || this.#connections.size >= this.#maxConnections || now < this.#openNotBefore) return;
     this.#opening = this.#openAnother().finally(() => {
       this.#opening = undefined;

@@ -17,7 +17,7 @@ export interface CompiledStatement extends Statement {
   parameters: readonly string[];
 }
 
-/** Sets the type parsers of the driver. MikroORM's pool returns times as text, for its own hydration. */
+/** Uses pg's own type parsers, because MikroORM's pool returns times as text. */
 export function queryOf({ name, text }: Statement, values: readonly unknown[]): pg.QueryConfig {
   return { ...(name !== undefined && { name }), text, values: [...values], types: pg.types };
 }
@@ -29,11 +29,11 @@ export interface Table<Entity = object> {
 }
 
 type ColumnOf<Entity extends Table> = keyof Entity['~entity'] & string;
-type Unmarked<Value> = Value extends Opt<infer Plain> ? Plain : Value;
+type WithoutOpt<Value> = Value extends Opt<infer Plain> ? Plain : Value;
 
 /** A row of an entity's table as the driver returns it: every column is there, and an absent value is null. */
 export type RowOf<Entity extends Table> = {
-  [Column in ColumnOf<Entity>]: Unmarked<Exclude<Entity['~entity'][Column], undefined>>;
+  [Column in ColumnOf<Entity>]: WithoutOpt<Exclude<Entity['~entity'][Column], undefined>>;
 };
 
 /** The columns of an entity's table, in the order of the entity. Properties are named as their columns are. */
@@ -55,7 +55,7 @@ interface Query {
 /**
  * Compiles a query of MikroORM's QueryBuilder to a named prepared statement. `build` puts the parameters where the query
  * has values; the first of `parameters` becomes `$1`. Numbers, booleans, nulls and raw fragments are inlined.
- * @throws Error when the query leaves a parameter out, or holds a value that is none of these
+ * @throws Error when the query leaves a parameter out, or has a literal value that cannot be inlined
  */
 export function compileStatement<const Name extends string>(
   name: string,

@@ -6,6 +6,9 @@ import type { Logger } from '../telemetry/logger.ts';
 import { sendInternalError, sendProblem } from './problem.ts';
 import { requestIdOf } from './request-log.ts';
 
+/** Maximum size of a request body, in bytes. */
+export const maxBodyBytes = 65_536;
+
 /** An express app without `X-Powered-By`, which reveals the software, and without ETags, whose hashes cost CPU time. */
 export function createApp(): Express {
   return express().disable('x-powered-by').disable('etag').set('case sensitive routing', true);
@@ -55,8 +58,9 @@ function translateExpressError(error: unknown): DomainError | undefined {
       errors: [{ field: 'body', rule: 'must be valid JSON in UTF-8' }],
     });
   }
-  if (type === 'entity.too.large')
-    return new DomainError('too_large', 'body_too_large', 'The body is larger than 64 KiB');
+  if (type === 'entity.too.large') {
+    return new DomainError('too_large', 'body_too_large', `The body is larger than ${maxBodyBytes / 1_024} KiB`);
+  }
   if (type === 'encoding.unsupported') {
     return new DomainError('unsupported_media_type', 'unsupported_encoding', 'The Content-Encoding is not supported');
   }

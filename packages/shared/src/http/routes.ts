@@ -4,6 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import express, { type Express, type Request, type RequestHandler } from 'express';
 import { z } from 'zod';
 import { DomainError } from '../errors.ts';
+import { maxBodyBytes } from './app.ts';
 import { sendJson } from './problem.ts';
 import { requestIdOf } from './request-log.ts';
 import { validateInput } from './validate-input.ts';
@@ -15,7 +16,7 @@ interface Input<Params, Query, Body> {
   requestId: string;
 }
 
-export interface Answer {
+export interface HandlerResult {
   status: number;
   body: unknown;
   headers?: Record<string, string>;
@@ -30,7 +31,7 @@ interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Bod
   operationId: string;
   summary: string;
   description?: string;
-  /** The default of `params` and `query` accepts none. Without `body` the request's body is not read. */
+  /** Default: no parameters are accepted. Without `body`, the body is not read. */
   params?: Params;
   query?: Query;
   body?: Body;
@@ -39,7 +40,7 @@ interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Bod
   success: { status: number; description: string; schema: z.ZodType; headers?: Record<string, string> };
   /** The status of every error that the route answers with → its meaning there. */
   errors: Record<number, string>;
-  handle(input: Input<z.infer<Params>, z.infer<Query>, z.infer<Body>>): Promise<Answer>;
+  handle(input: Input<z.infer<Params>, z.infer<Query>, z.infer<Body>>): Promise<HandlerResult>;
 }
 
 type NoInput = z.ZodObject<Record<never, never>, z.core.$strict>;
@@ -72,13 +73,13 @@ const noInput = z.strictObject({});
 
 function handlerOf({ params = noInput, query = noInput, body, handle }: Route): RequestHandler {
   return async (request, response) => {
-    const answer = await handle({
+    const result = await handle({
       params: validateInput(params, request.params, 'request'),
       query: validateInput(query, request.url.includes('?') ? { ...request.query } : {}, 'request'),
       body: body && validateInput(body, hasBody(request) ? request.body : undefined, 'body'),
       requestId: requestIdOf(request),
     });
-    sendJson(response, answer.status, answer.body, answer.headers);
+    sendJson(response, result.status, result.body, result.headers);
   };
 }
 
@@ -90,7 +91,7 @@ function requireJson(request: Request, _response: unknown, next: () => void): vo
 }
 
 const parseJson = express.json({
-  limit: 65_536,
+  limit: maxBodyBytes,
   strict: false, // the schema rejects a body that is JSON but not an object, and names the rule
   type: () => true, // requireJson has checked it
   verify: (_request, _response, buffer) => {
@@ -98,7 +99,7 @@ const parseJson = express.json({
   },
 });
 
-/** Express's parser turns an empty body into an empty object: only the headers tell the two apart. */
+/** Express's parser turns an empty body into an empty object, so the headers must be checked. */
 function hasBody({ headers }: Request): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }

@@ -1,6 +1,7 @@
 // Read your own writes. The contract: a reply says that a consumer has applied a message. A status change is answered
 // after the subscriptions service has applied its event, so that the next subscribe uses the new status. The consumer
-// replies through AMQP's own replyTo and correlationId. The change is already durable: the wait is only a wait.
+// replies through AMQP's own replyTo and correlationId. The change is already durable, so a missing reply loses
+// nothing.
 import { randomUUID } from 'node:crypto';
 import type { Broker } from './broker.ts';
 
@@ -12,7 +13,10 @@ export interface AppliedReply {
   eventId: string;
   /** Reply address for the event; undefined while there is no connection to the broker. */
   replyTo: string | undefined;
-  /** Resolves with the reply or after the bound, without a connection at once. Never rejects. Call it once. */
+  /**
+   * Resolves when the reply arrives or `boundMs` has passed. Resolves immediately if there is no connection. Never
+   * rejects. Call it once.
+   */
   wait(): Promise<AppliedOutcome>;
   /** Stops listening. For a caller that does not call `wait` because no event was recorded. */
   dispose(): void;

@@ -54,18 +54,18 @@ async function deadLetterUntilStored(
   reason: string,
   attempts: number,
 ): Promise<Settlement> {
-  let notified = false;
+  let onDeadLetterDone = false;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      if (!notified) await consumer.onDeadLetter?.(message, reason);
-      notified = true;
+      if (!onDeadLetterDone) await consumer.onDeadLetter?.(message, reason);
+      onDeadLetterDone = true;
     } catch (error) {
       log.warn({ err: error }, 'onDeadLetter of the consumer failed');
       // Stop calling a listener that always fails: it would hold back the message forever.
-      notified = attempt >= retry.attempts && !isTransient(retry, error);
+      onDeadLetterDone = attempt >= retry.attempts && !isTransient(retry, error);
     }
     try {
-      if (notified) {
+      if (onDeadLetterDone) {
         await deadLetter(reason, attempts);
         return 'dead_lettered';
       }

@@ -1,5 +1,6 @@
 // How a leading relay publishes its batches: read, publish with confirms, mark. Rows are marked only after their
-// confirm, so a crash publishes a batch again and never loses it.
+// confirm, so a crash publishes a batch again and never loses it. The next batch is prefetched while the confirms of
+// this one arrive, to overlap the round trips of database and broker.
 import { type EventName, eventType } from '../contracts/index.ts';
 import { isConsumed } from '../contracts/queues.ts';
 import type { Connection } from '../database/database.ts';
@@ -19,7 +20,7 @@ interface WaitingRow {
 
 interface BatchOptions {
   /** The connection that holds the leader's lock. */
-  lead: Connection;
+  leaderConnection: Connection;
   broker: Pick<Broker, 'publish'>;
   /** CloudEvents `source` of the events. */
   source: string;
@@ -34,7 +35,7 @@ interface BatchOptions {
  * - prefetched: the last batch was full and confirmed. Its rows are not marked yet, and the next batch is read already.
  */
 export class BatchPublisher {
-  readonly #lead: Connection;
+  readonly #leaderConnection: Connection;
   readonly #broker: Pick<Broker, 'publish'>;
   readonly #source: string;
   readonly #batchSize: number;
@@ -43,8 +44,8 @@ export class BatchPublisher {
   /** Ids of rows that are confirmed and not marked yet. */
   #unmarked: readonly string[] = [];
 
-  constructor({ lead, broker, source, batchSize }: BatchOptions) {
-    this.#lead = lead;
+  constructor({ leaderConnection, broker, source, batchSize }: BatchOptions) {
+    this.#leaderConnection = leaderConnection;
     this.#broker = broker;
     this.#source = source;
     this.#batchSize = batchSize;
@@ -55,7 +56,7 @@ export class BatchPublisher {
    * @returns how many rows it found and how many of these were confirmed
    * @throws the database's error
    */
-  async publishNext(): Promise<{ found: number; published: number }> {
+  async publishNext(): Promise<{ found: number; confirmed: number }> {
     const unmarked = this.#unmarked;
     const rows = this.#prefetched ?? (await this.#read(unmarked));
     const ids = rows.map(({ id }) => id);
@@ -70,7 +71,7 @@ export class BatchPublisher {
     if (!continues) await this.#mark(confirmed);
     this.#prefetched = continues ? prefetched : undefined;
     this.#unmarked = continues ? confirmed : [];
-    return { found: rows.length, published: confirmed.length };
+    return { found: rows.length, confirmed: confirmed.length };
   }
 
   /** Marks what is confirmed and not marked yet. For the end of the lead. */
@@ -78,12 +79,12 @@ export class BatchPublisher {
     await this.#mark(this.#unmarked);
   }
 
-  #read(except: readonly string[]): Promise<WaitingRow[]> {
-    return this.#lead.query<WaitingRow>(statements.waiting, [this.#batchSize, except]);
+  #read(excludedIds: readonly string[]): Promise<WaitingRow[]> {
+    return this.#leaderConnection.query<WaitingRow>(statements.readBatch, [this.#batchSize, excludedIds]);
   }
 
   async #mark(ids: readonly string[]): Promise<void> {
-    if (ids.length > 0) await this.#lead.query(statements.mark, [ids]);
+    if (ids.length > 0) await this.#leaderConnection.query(statements.mark, [ids]);
   }
 }
 

@@ -1,8 +1,5 @@
-// Transactional outbox and its relay. The promise: an event is published if and only if its change was committed.
-// A row is written in the change's own transaction; the relay publishes it with a confirm and only then marks it,
-// so a crash anywhere between publishes it again and never loses it.
-// One relay leads per schema (a session advisory lock): rows go out in id order, and for one aggregate that is the
-// order of its versions. During a change of leader a row may go out twice or late; consumers compare versions.
+// The outbox table, and the two ways to write an event into it: `recordEvent` in a transaction, `recordingStatement` in
+// one statement. The promise: an event is published if and only if its change was committed. relay.ts publishes it.
 import { randomUUID } from 'node:crypto';
 import { defineEntity, type EntityManager, p } from '@mikro-orm/postgresql';
 import { type EventDataOf, type EventName, eventData } from '../contracts/index.ts';
@@ -28,7 +25,7 @@ export const OutboxMessage = defineEntity({
   indexes: [{ name: 'outbox_waiting_index', properties: ['id'], where: 'published_at is null' }],
 });
 
-/** The events of aggregates: the id in their data is also the subject. A heartbeat is none. */
+/** The events of aggregates: the id in their data is also the subject. A heartbeat belongs to no aggregate. */
 type RecordedEventName = { [Name in EventName]: EventDataOf<Name> extends { id: number } ? Name : never }[EventName];
 
 /** Which request caused an event, and where the reply goes. */

@@ -42,7 +42,7 @@ const leaderRetryMs = 500;
 const gapMs = { min: 5, max: 25 };
 
 /** Longer than a leader leaves its connection idle: a batch without confirms takes 5 s, the longest pause 2 s. */
-const leaderSilenceMs = 15_000;
+const leaderIdleTimeoutMs = 15_000;
 
 const maxPauseMs = 2_000;
 
@@ -74,7 +74,7 @@ class Relay {
   readonly #stopping = new AbortController();
   readonly #done: Promise<void>;
   #flushUntil = 0;
-  #lead: Connection | undefined;
+  #leaderConnection: Connection | undefined;
   #woken = false;
   #endPause: (() => void) | undefined;
 
@@ -84,7 +84,7 @@ class Relay {
     this.#done = this.#compete();
   }
 
-  /** Ends the current pause, or the next one if there is none. */
+  /** Ends the current pause. If there is none, the next pause is skipped. */
   wake(): void {
     this.#woken = true;
     this.#endPause?.();
@@ -100,50 +100,50 @@ class Relay {
     this.#stopping.abort();
     this.wake();
     // Do not wait longer for a stuck publish: the unmarked batch is published again after the restart.
-    if (!(await settleWithin(timeoutMs, this.#done))) this.#lead?.end();
+    if (!(await settleWithin(timeoutMs, this.#done))) this.#leaderConnection?.end();
   }
 
   async #compete(): Promise<void> {
     const { database, log } = this.#options;
     while (!this.#stopping.signal.aborted) {
-      const lead = await tryLock(database, 'relay', leaderSilenceMs).catch((error: unknown) => {
+      const leaderConnection = await tryLock(database, 'relay', leaderIdleTimeoutMs).catch((error: unknown) => {
         if (!isDatabaseUnavailable(error)) log.error({ err: error }, 'relay cannot compete for the lead');
         return undefined;
       });
-      if (!lead) {
+      if (!leaderConnection) {
         await sleep(leaderRetryMs, this.#stopping.signal); // the leader publishes what this process commits
         continue;
       }
-      this.#lead = lead;
+      this.#leaderConnection = leaderConnection;
       try {
-        await this.#leadUntilStopped(lead);
+        await this.#leadUntilStopped(leaderConnection);
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
         log.warn({ err: error }, 'relay lost the lead');
         await this.#pauseUnlessWoken(leaderRetryMs);
       } finally {
-        lead.end();
+        leaderConnection.end();
       }
     }
   }
 
-  async #leadUntilStopped(lead: Connection): Promise<void> {
+  async #leadUntilStopped(leaderConnection: Connection): Promise<void> {
     const { database, broker, batchSize, heartbeatMs, pruneEveryMs } = this.#options;
     const source = `/promopulse/${database.schema}`;
-    const batches = new BatchPublisher({ lead, broker, source, batchSize });
+    const batches = new BatchPublisher({ leaderConnection, broker, source, batchSize });
     let failures = 0;
     let nextHeartbeat = 0;
     let nextPrune = Date.now() + pruneEveryMs;
     for (;;) {
       const startedAt = performance.now();
-      const { found, published } = await batches.publishNext();
-      failures = found > 0 && published === 0 ? failures + 1 : 0;
+      const { found, confirmed } = await batches.publishNext();
+      failures = found > 0 && confirmed === 0 ? failures + 1 : 0;
       if (this.#stopping.signal.aborted && (found === 0 || Date.now() > this.#flushUntil)) {
         await batches.markConfirmed();
         return;
       }
       if (Date.now() >= nextHeartbeat) {
-        await sendHeartbeat(lead, broker, database.schema, source);
+        await sendHeartbeat(leaderConnection, broker, database.schema, source);
         nextHeartbeat = Date.now() + heartbeatMs;
       }
       if (Date.now() >= nextPrune) {
@@ -197,17 +197,17 @@ class Relay {
 }
 
 /**
- * Publishes a heartbeat through the same exchange and queue as the events. Its watermark says: what this service
- * committed before it was published before this heartbeat. None is sent while too many rows wait to be inspected, since
- * the age of the oldest is unknown then.
+ * Publishes a heartbeat through the same exchange and queue as the events. Everything this service committed before the
+ * watermark was published before this heartbeat. No heartbeat is sent while more rows wait than are inspected, because
+ * the age of the oldest is then unknown.
  */
 async function sendHeartbeat(
-  lead: Connection,
+  leaderConnection: Connection,
   broker: Pick<Broker, 'publish'>,
   schema: string,
   source: string,
 ): Promise<void> {
-  const [row] = await lead.query<{ now: Date; watermark: Date; complete: boolean }>(statements.watermark);
+  const [row] = await leaderConnection.query<{ now: Date; watermark: Date; complete: boolean }>(statements.watermark);
   const { now, watermark, complete } = row as { now: Date; watermark: Date; complete: boolean };
   if (!complete) return;
   const heartbeat = {

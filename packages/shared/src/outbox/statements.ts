@@ -5,11 +5,11 @@ const maxInspectedRows = 10_000;
 
 const pruneBatchSize = 1_000;
 
-const waiting = `from (select created_at from outbox where published_at is null order by id limit ${maxInspectedRows}) as waiting`;
+const waitingRows = `from (select created_at from outbox where published_at is null order by id limit ${maxInspectedRows}) as waiting_rows`;
 
 export const statements = {
   /** $1: limit, $2: ids to leave out. */
-  waiting: {
+  readBatch: {
     name: 'outbox_waiting',
     text: `select id, event_id, name, subject, data, request_id, reply_to, created_at
            from outbox where published_at is null and id not in (select unnest($2::bigint[])) order by id limit $1`,
@@ -19,12 +19,12 @@ export const statements = {
   /** `complete` is false when more rows wait than are inspected. */
   watermark: {
     name: 'outbox_watermark',
-    text: `select now() as now, coalesce(min(created_at), now()) as watermark, count(*) < ${maxInspectedRows} as complete ${waiting}`,
+    text: `select now() as now, coalesce(min(created_at), now()) as watermark, count(*) < ${maxInspectedRows} as complete ${waitingRows}`,
   },
   backlog: {
     name: 'outbox_backlog',
     text: `select count(*)::int as waiting,
-                  coalesce(extract(epoch from now() - min(created_at)), 0)::float as oldest_seconds ${waiting}`,
+                  coalesce(extract(epoch from now() - min(created_at)), 0)::float as oldest_seconds ${waitingRows}`,
   },
   /**
    * $1: how long published rows are kept, in seconds. Rows are published roughly in id order, so the rows to prune have

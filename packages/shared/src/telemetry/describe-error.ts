@@ -11,7 +11,7 @@ const maxCauseDepth = 5;
 export function describeError(error: unknown, depth = 0, withFrames = true): Record<string, unknown> {
   if (typeof error !== 'object' || error === null) return { type: typeof error };
   const { name, code, kind, constraint, message, stack, syscall, cause } = error as Error & Record<string, unknown>;
-  // An `unavailable` error is thrown on purpose, during an outage once per request. Its stack frames tell nothing new.
+  // An `unavailable` error: its stack frames are omitted, because it is thrown on purpose and often.
   const frames = withFrames && kind !== ('unavailable' satisfies ErrorKind);
   const isSafe = (typeof name === 'string' && errorsWithSafeMessage.has(name)) || typeof syscall === 'string';
   return {

@@ -93,15 +93,15 @@ export function rejectOverLimitConnections(limit: ConnectionLimit, overload: Ove
   };
 }
 
-type SocketAnswer = readonly [status: number, code: string, detail: string];
+type SocketResponse = readonly [status: number, code: string, detail: string];
 
 /** By the error code of Node's parser; every other code is a plain 400. */
-const answersByErrorCode: Record<string, SocketAnswer> = {
+const answersByErrorCode: Record<string, SocketResponse> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive'],
   HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The headers are larger than 16 KiB'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'chunk_extensions_too_large', 'The chunk extensions are too large'],
 };
-const malformed: SocketAnswer = [400, 'malformed_request', 'The request is not valid HTTP'];
+const malformed: SocketResponse = [400, 'malformed_request', 'The request is not valid HTTP'];
 
 /** Answers on the socket itself. Must be called before the server listens. */
 export function answerUnparsedRequests(server: Server, log: Logger): void {
@@ -127,7 +127,7 @@ function responseOn(socket: Duplex): ServerResponse | null | undefined {
   return (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
 }
 
-function answerOnSocket(socket: Duplex, log: Logger, [status, code, detail]: SocketAnswer): void {
+function answerOnSocket(socket: Duplex, log: Logger, [status, code, detail]: SocketResponse): void {
   const requestId = randomUUID();
   log.info({ request_id: requestId, status, code }, 'unparsed request rejected');
   const body = JSON.stringify(problem(status, detail, requestId, { code }));

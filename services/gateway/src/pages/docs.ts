@@ -17,7 +17,7 @@ const policy = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-// Absolute paths: /docs has no slash at its end, so a relative path would not lead below it.
+// Relative paths would resolve to /, because /docs has no trailing slash.
 const page = `<!DOCTYPE html>
 <html lang="en">
 <head>

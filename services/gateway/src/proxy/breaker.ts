@@ -88,7 +88,7 @@ export class Breaker {
     if (outcome === 'neutral' && this.#circuit.halfOpen) this.#repeatTrial();
   }
 
-  /** Opens the breaker for 0 ms. The success that opossum is about to count does not close an open breaker. */
+  /** opossum will count this call as a success. Opening the breaker for 0 ms first prevents that from closing it. */
   #repeatTrial(): void {
     this.#repeatingTrial = true;
     this.#options.resetTimeout = 0;

@@ -1,5 +1,5 @@
-// How many requests one service has at a time. More requests at once do not make a service faster, they only make its
-// answers later. So the limit follows the answer times, and a request beyond it is rejected before it costs anything.
+// How many requests one service has at a time. More requests at once only increase the response time. So the limit
+// follows the response times, and a request beyond it is rejected before it costs anything.
 
 /** Lower bound for a slow service: twice as many as it has connections to its database. */
 const minLimit = 10;

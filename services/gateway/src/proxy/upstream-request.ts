@@ -43,7 +43,8 @@ const abortReason = new Error('aborted by the gateway');
  * relaying: the client gets the headers, then the body as it arrives.
  * ended: the response is complete or cut.
  * abandoned: the client hung up while the request was waiting. The outcome is `neutral` at once. The service is released
- * only when it responds or times out: it works on the request all the same, and a cut connection would not stop it.
+ * only when it responds or times out. The service continues to work on the request; cutting the connection would not
+ * stop it.
  */
 export class UpstreamRequest implements Dispatcher.DispatchHandler {
   readonly #client: UpstreamClient;
@@ -97,7 +98,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
 
   /** The connection to the service is lost: before the headers, or in the middle of the body. */
   fail(error: unknown): void {
-    // Without its end, the client cannot mistake the part that it has for the whole response.
+    // Destroy the response, so that the client sees it is incomplete.
     if (this.#relaying) this.#response.destroy();
     if (this.#response.destroyed) this.#reportOutcome('neutral');
     this.#release();

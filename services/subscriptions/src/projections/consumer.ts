@@ -1,5 +1,5 @@
 // Consumes the events of other services. Versions make every handler idempotent and independent of the order. A heartbeat
-// is not: it confirms all messages before it, so it is applied after them.
+// depends on the order: it is applied only after the messages before it.
 import { type EventName, eventData, parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/index';
 import { queues } from '@promopulse/shared/contracts/queues';
 import type { Database } from '@promopulse/shared/database/database';
@@ -9,15 +9,15 @@ import {
   applyPromotions,
   applyUsers,
   invalidate,
+  type OwnerName,
+  ownerNames,
   projectedPromotion,
   projectedUser,
-  type Source,
-  sources,
 } from './store.ts';
 
 const queue = 'subscriptions.projections';
-/** A message neither applied nor dead-lettered for this long was redelivered to another replica. */
-const forgetAfterMs = 60_000;
+/** After this time assume that another replica got the message. */
+const disposeAfterMs = 60_000;
 
 /** The events that the queue is bound to. */
 const used = {
@@ -38,10 +38,10 @@ export function projectionConsumer(database: Database): Consumer {
     handle: async (message) => {
       const event = read(message);
       if (event.name === 'relay.heartbeat') {
-        const source = sources.find((each) => each === event.data.service);
-        if (!source) return; // the relays of all services send heartbeats, this one's too
+        const owner = ownerNames.find((each) => each === event.data.service);
+        if (!owner) return; // the relays of all services send heartbeats, this one's too
         await inFlight.whenIdle();
-        await applyHeartbeat(database, source, new Date(event.data.watermark));
+        await applyHeartbeat(database, owner, new Date(event.data.watermark));
         return;
       }
       inFlight.add(message.id);
@@ -49,7 +49,7 @@ export function projectionConsumer(database: Database): Consumer {
       inFlight.remove(message.id);
     },
     onDeadLetter: async (message) => {
-      for (const source of sourcesOf(message)) await invalidate(database, source);
+      for (const owner of ownersOf(message)) await invalidate(database, owner);
       inFlight.remove(message.id);
     },
   };
@@ -82,10 +82,10 @@ function read(message: IncomingMessage): ProjectedEvent {
 }
 
 /** The owner of a message, by its routing key; all owners when the routing key names none. */
-function sourcesOf({ routingKey }: IncomingMessage): readonly Source[] {
+function ownersOf({ routingKey }: IncomingMessage): readonly OwnerName[] {
   if (routingKey === 'relay.heartbeat') return [];
-  const owner = sources.filter((source) => `${routingKey.split('.')[0]}s` === source);
-  return owner.length > 0 ? owner : sources;
+  const owners = ownerNames.filter((owner) => `${routingKey.split('.')[0]}s` === owner);
+  return owners.length > 0 ? owners : ownerNames;
 }
 
 /** The ids of the messages that have been received and not applied yet. */
@@ -99,7 +99,7 @@ function trackInFlight() {
     add: (id: string): void => {
       if (pending.has(id)) return; // a redelivery
       const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(() => remove(id), forgetAfterMs).unref();
+      const timer = setTimeout(() => remove(id), disposeAfterMs).unref();
       pending.set(id, {
         settled: promise,
         settle: () => {
@@ -109,7 +109,7 @@ function trackInFlight() {
       });
     },
     remove,
-    /** Resolves when every message that is in flight now has been applied, dead-lettered or forgotten. */
+    /** Resolves when every message that is in flight now has been applied, dead-lettered or disposed of. */
     whenIdle: async (): Promise<void> => {
       await Promise.all([...pending.values()].map(({ settled }) => settled));
     },

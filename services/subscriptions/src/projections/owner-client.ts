@@ -1,10 +1,10 @@
-// Asks an owner for its current state when the projection is not sufficient. Per id there is one call at a time, and a
-// caller never gets an answer that was read before it asked. A short timeout and a circuit breaker limit what a failing
-// owner costs a caller: a 503.
+// Asks an owner for its current state when the projection is not sufficient, with one call per id at a time. A caller
+// never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
+// a circuit breaker).
 import { dependencyUnavailable } from '@promopulse/shared/errors';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
-import { type PromotionState, projectedPromotion, projectedUser, type Source, type UserState } from './store.ts';
+import { type OwnerName, type PromotionState, projectedPromotion, projectedUser, type UserState } from './store.ts';
 
 interface OwnerOptions {
   url: string;
@@ -27,9 +27,9 @@ export function usersClient(options: OwnerOptions): OwnerClient<UserState> {
   return new OwnerClient('users', projectedUser, options);
 }
 
-interface Flight<State> {
+interface CallsPerId<State> {
   running: Promise<State | null>;
-  /** The call after `running`, shared by all who asked meanwhile. */
+  /** The call after `running`, shared by all callers that asked meanwhile. */
   next?: Promise<State | null>;
 }
 
@@ -38,14 +38,14 @@ interface Flight<State> {
  * or half-open (one call decides).
  */
 export class OwnerClient<State> {
-  readonly #source: Source;
+  readonly #owner: OwnerName;
   readonly #schema: z.ZodType<State>;
   readonly #options: OwnerOptions;
-  readonly #flights = new Map<number, Flight<State>>();
+  readonly #callsById = new Map<number, CallsPerId<State>>();
   readonly #breaker: CircuitBreaker<[id: number, requestId: string], State | null>;
 
-  constructor(source: Source, schema: z.ZodType<State>, options: OwnerOptions) {
-    this.#source = source;
+  constructor(owner: OwnerName, schema: z.ZodType<State>, options: OwnerOptions) {
+    this.#owner = owner;
     this.#schema = schema;
     this.#options = options;
     this.#breaker = new CircuitBreaker((id: number, requestId: string) => this.#fetchState(id, requestId), {
@@ -53,20 +53,20 @@ export class OwnerClient<State> {
       volumeThreshold: 5,
       errorThresholdPercentage: 50,
       resetTimeout: options.resetMs,
-      name: source,
+      name: owner,
     });
   }
 
   /** @returns null when the owner answers that there is none @throws dependencyUnavailable when it does not answer */
   get(id: number, requestId: string): Promise<State | null> {
-    const flight = this.#flights.get(id);
-    if (!flight) return this.#call(id, requestId);
+    const calls = this.#callsById.get(id);
+    if (!calls) return this.#call(id, requestId);
     // The owner may have read the state for the running call before this caller asked, so this one shares the next call.
-    flight.next ??= flight.running.then(
+    calls.next ??= calls.running.then(
       () => this.#call(id, requestId),
       () => this.#call(id, requestId),
     );
-    return flight.next;
+    return calls.next;
   }
 
   /** States with ids above `afterId`, ascending. @throws when the owner does not answer, or `stop` aborts */
@@ -80,14 +80,14 @@ export class OwnerClient<State> {
     const running = this.#breaker
       .fire(id, requestId)
       .catch((error: unknown) => {
-        const message = `The ${this.#source} service cannot be asked right now`;
-        throw dependencyUnavailable(this.#source, message, Math.ceil(this.#options.resetMs / 1000), error);
+        const message = `The ${this.#owner} service is unavailable. Retry after the time in Retry-After.`;
+        throw dependencyUnavailable(this.#owner, message, Math.ceil(this.#options.resetMs / 1000), error);
       })
       .finally(() => {
-        if (!flight.next) this.#flights.delete(id);
+        if (!calls.next) this.#callsById.delete(id);
       });
-    const flight: Flight<State> = { running };
-    this.#flights.set(id, flight);
+    const calls: CallsPerId<State> = { running };
+    this.#callsById.set(id, calls);
     return running;
   }
 
@@ -98,10 +98,10 @@ export class OwnerClient<State> {
 
   /** @returns null for a 404; every other status but 2xx is a failure */
   async #fetchJson(path: string, requestId: string, signal: AbortSignal): Promise<unknown> {
-    const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.#source}${path}`;
+    const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.#owner}${path}`;
     const response = await fetch(url, { headers: { 'x-request-id': requestId }, signal });
     if (response.status === 404) return null;
-    if (!response.ok) throw new Error(`${this.#source} answered ${response.status}`);
+    if (!response.ok) throw new Error(`${this.#owner} answered ${response.status}`);
     return await response.json();
   }
 }

@@ -6,7 +6,7 @@ import { tryLock } from '@promopulse/shared/database/advisory-lock';
 import type { Database } from '@promopulse/shared/database/database';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { OwnerClient, Owners } from './owner-client.ts';
-import { applyPromotions, applyUsers, markReconciled, type Source, sourceStates, sources } from './store.ts';
+import { applyPromotions, applyUsers, markReconciled, type OwnerName, ownerNames, projectionStates } from './store.ts';
 
 const pageSize = 500;
 const checkEveryMs = 1_000;
@@ -24,7 +24,7 @@ export function startReconciliation(options: ReconciliationOptions): () => Promi
   const stop = new AbortController();
   const running = (async () => {
     while (!stop.signal.aborted) {
-      await reconcileDueSources(options, stop.signal).catch((error: unknown) => {
+      await reconcileDueOwners(options, stop.signal).catch((error: unknown) => {
         if (!stop.signal.aborted) options.log.warn({ err: error }, 'cannot reconcile yet');
       });
       await sleep(checkEveryMs, stop.signal);
@@ -36,52 +36,52 @@ export function startReconciliation(options: ReconciliationOptions): () => Promi
   };
 }
 
-async function reconcileDueSources(options: ReconciliationOptions, stop: AbortSignal): Promise<void> {
+async function reconcileDueOwners(options: ReconciliationOptions, stop: AbortSignal): Promise<void> {
   const { database, intervalMs, log } = options;
-  const states = await sourceStates(database);
-  const due = sources.filter((source) => {
-    const state = states.get(source);
+  const states = await projectionStates(database);
+  const due = ownerNames.filter((owner) => {
+    const state = states.get(owner);
     return !state?.reconciled || (state.reconciled_seconds_ago ?? 0) * 1000 > intervalMs;
   });
   if (due.length === 0) return;
   const lock = await tryLock(database, 'reconciliation');
   if (!lock) return; // another replica reconciles
   try {
-    for (const source of due) {
-      const before = states.get(source);
-      const advanced = await readSource(options, source, stop);
-      await markReconciled(database, source, before?.invalidations ?? 0);
-      report(log, source, advanced, before?.reconciled ?? false);
+    for (const owner of due) {
+      const before = states.get(owner);
+      const advanced = await readOwner(options, owner, stop);
+      await markReconciled(database, owner, before?.invalidations ?? 0);
+      report(log, owner, advanced, before?.reconciled ?? false);
     }
   } finally {
     lock.end();
   }
 }
 
-function readSource({ database, owners }: ReconciliationOptions, source: Source, stop: AbortSignal): Promise<number> {
-  return source === 'promotions'
+function readOwner({ database, owners }: ReconciliationOptions, owner: OwnerName, stop: AbortSignal): Promise<number> {
+  return owner === 'promotions'
     ? readSnapshot(owners.promotions, (states) => applyPromotions(database, states), stop)
     : readSnapshot(owners.users, (states) => applyUsers(database, states), stop);
 }
 
 /** @returns how many rows were inserted or got a higher version */
 async function readSnapshot<State extends { id: number }>(
-  owner: OwnerClient<State>,
+  client: OwnerClient<State>,
   apply: (states: State[]) => Promise<number>,
   stop: AbortSignal,
 ): Promise<number> {
   let advanced = 0;
   let afterId = 0;
   for (;;) {
-    const page = await owner.page(afterId, pageSize, stop);
+    const page = await client.page(afterId, pageSize, stop);
     if (page.length > 0) advanced += await apply(page);
     if (page.length < pageSize) return advanced;
     afterId = page.at(-1)?.id ?? afterId;
   }
 }
 
-/** Rows that a repeated reading advances belong to a late or lost event. 0 are expected, but for events in flight. */
-function report(log: Logger, source: Source, advanced: number, repeated: boolean): void {
-  if (!repeated) log.info({ source, rows: advanced }, 'projection filled from its owner');
-  else if (advanced > 0) log.warn({ source, rows: advanced }, 'reconciliation advanced rows');
+/** A repeated reconciliation should change no row. A changed row means that its event was late or lost. */
+function report(log: Logger, owner: OwnerName, advanced: number, repeated: boolean): void {
+  if (!repeated) log.info({ source: owner, rows: advanced }, 'projection filled from its owner');
+  else if (advanced > 0) log.warn({ source: owner, rows: advanced }, 'reconciliation advanced rows');
 }

@@ -5,9 +5,9 @@ import { userState } from '@promopulse/shared/contracts/users';
 import type { Database } from '@promopulse/shared/database/database';
 import type { z } from 'zod';
 
-export const sources = ['promotions', 'users'] as const;
+export const ownerNames = ['promotions', 'users'] as const;
 /** An owner of projected state. */
-export type Source = (typeof sources)[number];
+export type OwnerName = (typeof ownerNames)[number];
 
 /** The fields used here, of events and of owners' answers. Nothing else is parsed, so all else may change. */
 export const projectedPromotion = promotionState.pick({ id: true, status: true, version: true });
@@ -60,8 +60,8 @@ const statements = {
   },
 };
 
-export interface SourceState {
-  service: Source;
+export interface ProjectionState {
+  service: OwnerName;
   invalidations: number;
   reconciled: boolean;
   /** Age in seconds of the last moment up to which the projection is complete; null before the first heartbeat. */
@@ -70,18 +70,18 @@ export interface SourceState {
 }
 
 /**
- * @param verifiedAt the database's clock before the owner was asked; undefined for the state of an event
+ * @param readAt the database's clock before the owner was asked; undefined for the state of an event
  * @returns how many rows were inserted or got a higher version
  */
 export async function applyPromotions(
   database: Database,
   states: readonly PromotionState[],
-  verifiedAt?: Date,
+  readAt?: Date,
 ): Promise<number> {
   const ids = states.map(({ id }) => id);
   const statuses = states.map(({ status }) => status);
   const versions = states.map(({ version }) => version);
-  return (await database.run(statements.promotions, [ids, statuses, versions, verifiedAt ?? null])).length;
+  return (await database.run(statements.promotions, [ids, statuses, versions, readAt ?? null])).length;
 }
 
 /** @returns how many rows were inserted or got a higher version */
@@ -92,21 +92,21 @@ export async function applyUsers(database: Database, states: readonly UserState[
   return (await database.run(statements.users, [ids, versions, deleted])).length;
 }
 
-export async function applyHeartbeat(database: Database, source: Source, watermark: Date): Promise<void> {
-  await database.run(statements.heartbeat, [source, watermark]);
+export async function applyHeartbeat(database: Database, owner: OwnerName, watermark: Date): Promise<void> {
+  await database.run(statements.heartbeat, [owner, watermark]);
 }
 
-/** After an event was dead-lettered: the projection of its source is incomplete until the next reconciliation. */
-export async function invalidate(database: Database, source: Source): Promise<void> {
-  await database.run(statements.invalidate, [source]);
+/** After an event was dead-lettered: the projection of its owner is incomplete until the next reconciliation. */
+export async function invalidate(database: Database, owner: OwnerName): Promise<void> {
+  await database.run(statements.invalidate, [owner]);
 }
 
-/** @param invalidations their number before the snapshot was read; if it has grown, the source stays unreconciled */
-export async function markReconciled(database: Database, source: Source, invalidations: number): Promise<void> {
-  await database.run(statements.reconciled, [source, invalidations]);
+/** @param invalidations their number before the snapshot was read; if it has grown, the projection stays unreconciled */
+export async function markReconciled(database: Database, owner: OwnerName, invalidations: number): Promise<void> {
+  await database.run(statements.reconciled, [owner, invalidations]);
 }
 
-export async function sourceStates(database: Database): Promise<Map<Source, SourceState>> {
-  const rows = await database.run<SourceState>(statements.states, []);
+export async function projectionStates(database: Database): Promise<Map<OwnerName, ProjectionState>> {
+  const rows = await database.run<ProjectionState>(statements.states, []);
   return new Map(rows.map((row) => [row.service, row]));
 }

@@ -6,7 +6,7 @@ const localCharacters = /^[\w!#$%&'*+\-/=?^`{|}~.\u0080-\u{10ffff}]+$/u;
 const domainCharacters = /^[\p{L}\p{N}\p{M}.-]+$/u;
 const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 /** Special-use names (RFC 6761 and followers) that receive no mail. */
-const refusedDomains = new Set(['arpa', 'invalid', 'local', 'localhost', 'onion', 'test']);
+const rejectedDomains = new Set(['arpa', 'invalid', 'local', 'localhost', 'onion', 'test']);
 
 /** An address as it is kept (the case of the local part stays, the domain is lower case), or the rule it breaks. */
 export type EmailCheck = { email: string } | { rule: string };
@@ -38,7 +38,7 @@ function brokenLocalRule(local: string): string | undefined {
   return undefined;
 }
 
-/** An `xn--` label can stand for what may not be written (a symbol) or for nothing: `shown` is held to the rules too. */
+/** Decoding an `xn--` label can give characters that are not allowed, so the decoded form (`shown`) is checked too. */
 function brokenDomainRule(written: string, domain: string, shown: string): string | undefined {
   if (written === '') return 'must have a domain after the @';
   const labels = domain.split('.');
@@ -47,13 +47,13 @@ function brokenDomainRule(written: string, domain: string, shown: string): strin
     return 'must have a valid domain after the @';
   if (labels.length < 2) return 'must have a dot in its domain';
   if (domain.length > 253 || !/[a-z]$/.test(domain)) return 'must have a valid domain after the @';
-  if (refusedDomains.has(labels.at(-1) as string)) return 'must not have a special-use domain';
+  if (rejectedDomains.has(labels.at(-1) as string)) return 'must not have a special-use domain';
   return undefined;
 }
 
 /**
- * The form under which letter case and the spelling of an international domain make no difference. Case is folded
- * through upper case, which lower case alone does not do for ς and σ, µ and μ, ß and SS.
+ * Two addresses with the same canonical form are the same address: it ignores letter case and the spelling of an
+ * international domain. `toUpperCase().toLowerCase()` also equates ς and σ, µ and μ, ß and SS.
  */
 export function canonicalEmail(email: string): string {
   const at = email.lastIndexOf('@');

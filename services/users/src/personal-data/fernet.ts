@@ -20,7 +20,7 @@ export interface Fernet {
   /** Encrypts UTF-8 text with the first key. */
   encrypt(text: string, options?: { iv?: Buffer; now?: Date }): string;
   /**
-   * Decrypts with whichever key fits. Tokens do not expire here: they are data at rest.
+   * Decrypts with the key that made the token. Tokens do not expire here: they are data at rest.
    * @throws InvalidToken when the token is malformed, altered or made with an unknown key
    */
   decrypt(token: string): string;

@@ -1,4 +1,4 @@
-// Email and phone as they lie at rest: Fernet ciphertext, and for the email a blind index (an HMAC-SHA-256 of its
+// Email and phone as stored: Fernet ciphertext, and for the email a blind index (an HMAC-SHA-256 of its
 // canonical form under a key of its own), by which it can be looked up and kept unique without being readable.
 import { createHmac, createSecretKey } from 'node:crypto';
 import { ConfigError } from '@promopulse/shared/config';

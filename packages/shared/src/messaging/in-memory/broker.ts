@@ -148,11 +148,11 @@ class MemoryBroker {
     const all = messages.map(async ({ id, routingKey, body, mandatory, replyTo }, index) => {
       const queues = this.#hub.queuesFor(routingKey);
       // A queue that accepted this id late, after an earlier publish had failed, does not get the message again.
-      const mine = queues
+      const enqueuedHere = queues
         .filter((queue) => !queue.wasAcceptedLate(id))
         .map((queue) => queue.enqueue({ id, routingKey, body }, replyTo));
-      enqueued.push(...mine);
-      const accepted = await Promise.all(mine.map((one) => one.accepted));
+      enqueued.push(...enqueuedHere);
+      const accepted = await Promise.all(enqueuedHere.map((entry) => entry.accepted));
       if (!accepted.every(Boolean)) return;
       outcomes[index] = mandatory && queues.length === 0 ? 'unroutable' : 'confirmed';
     });
@@ -160,7 +160,7 @@ class MemoryBroker {
     this.#waits.add(wait);
     await settleWithin(this.#options.confirmTimeoutMs ?? 5_000, Promise.all(all), wait);
     this.#waits.delete(wait);
-    for (const one of enqueued) one.abort();
+    for (const entry of enqueued) entry.abort();
     return [...outcomes]; // a copy, because a message accepted later must not change the result
   }
 

@@ -110,7 +110,7 @@ export function openFileDeadLetters(dir: string): DeadLetterStore {
   };
 }
 
-/** An id comes from outside the process, so one with other than word characters is hashed to name a file. */
+/** An id comes from outside. If it is not safe as a file name, its hash is used. */
 function fileName({ queue, id }: DeadLetter): string {
   const safeId = /^[\w-]{1,100}$/.test(id) ? id : createHash('sha256').update(id).digest('hex');
   return `${encodeURIComponent(queue)}.${safeId}`;

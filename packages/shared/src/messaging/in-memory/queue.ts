@@ -75,6 +75,7 @@ export class MemoryQueue {
     if (this.#subscribers.length === 0) return rejected;
     const known = this.#entries.get(message.id);
     const entry = known ?? this.#addEntry({ ...message, redelivered: false });
+    // Also for a rejected sender: after a late acceptance its next publish does not enqueue the message again.
     if (replyTo) entry.replyTo.add(replyTo);
     if (known?.expired) return rejected;
     entry.senders += 1;
@@ -174,7 +175,7 @@ export class MemoryQueue {
       deadLetter: (reason, attempts) => this.#deadLetter(message, reason, attempts),
     });
     if (settlement === 'applied') for (const replyTo of entry.replyTo) this.#sendReply(replyTo, message.id);
-    if (entry.assignee !== subscriber) return; // too late: the queue has already requeued the message
+    if (entry.assignee !== subscriber) return; // The message was requeued after the unsubscribe timeout.
     if (settlement === 'interrupted') this.#requeue(entry);
     else this.#settle(entry, true);
   }

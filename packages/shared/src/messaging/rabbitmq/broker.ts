@@ -56,7 +56,7 @@ class RabbitBroker {
       url,
       log: options.log,
       name: `${this.#service} publisher`,
-      open: (connection, lifetime) => openRabbitPublisher(connection, lifetime, this.#topology, onReply),
+      setUp: (connection, lifetime) => openRabbitPublisher(connection, lifetime, this.#topology, onReply),
     });
   }
 
@@ -93,7 +93,7 @@ class RabbitBroker {
       url: this.#url,
       log,
       name: `${this.#service} ${consumer.queue}`,
-      open: (connection, lifetime) => openRabbitConsumer(connection, lifetime, consumer, options),
+      setUp: (connection, lifetime) => openRabbitConsumer(connection, lifetime, consumer, options),
     });
     this.#consumers.push(connection);
   }

@@ -13,7 +13,7 @@ interface ConnectionOptions<Session> {
   /** Shown in the logs and in RabbitMQ's management UI. */
   name: string;
   /** Sets up what uses the connection. The connection restarts if it rejects or, at any time, aborts `lifetime`. */
-  open(connection: ChannelModel, lifetime: AbortController): Promise<Session>;
+  setUp(connection: ChannelModel, lifetime: AbortController): Promise<Session>;
 }
 
 /** RabbitMQ recommends 5 to 20. After two to three without an answer it closes the connection of a consumer. */
@@ -84,7 +84,7 @@ class MaintainedConnection<Session> {
     }
   }
 
-  /** One connection from its first byte to its end. @returns how long its session lasted, in milliseconds */
+  /** Opens one connection, and resolves when it has ended. @returns how long its session lasted, in milliseconds */
   async #runSession(): Promise<number> {
     const lifetime = new AbortController();
     const ended = new Promise<void>((resolve) =>
@@ -96,7 +96,7 @@ class MaintainedConnection<Session> {
     let connectedAt: number | undefined;
     try {
       const connection = await openConnection(this.#url, this.#options.name, lifetime);
-      const session = await this.#options.open(connection, lifetime);
+      const session = await this.#options.setUp(connection, lifetime);
       lifetime.signal.throwIfAborted();
       clearTimeout(timer);
       this.#closing.signal.removeEventListener('abort', cancel); // from here on `close` first closes it gracefully

@@ -55,7 +55,7 @@ class RabbitDeadLetters implements DeadLetterStore {
   }
 
   async close(): Promise<void> {
-    // The channel first: its close frame follows the acknowledgements; that of a connection could overtake them.
+    // Close the channel first. Closing the connection could overtake the acknowledgements.
     if (!this.#lifetime.signal.aborted) await settleWithin(1_000, this.#channel.close());
     this.#lifetime.abort(new Error('closed'));
   }

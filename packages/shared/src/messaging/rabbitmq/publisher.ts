@@ -49,7 +49,7 @@ export class ConfirmSender {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     if (this.#lifetime.aborted || abort.aborted) {
-      this.#waiting.shift()?.(); // this call was resumed to send and does not: resume the next one
+      this.#waiting.shift()?.(); // This call gives its free slot to the next one.
       return 'failed';
     }
     this.#inFlight += 1;
@@ -81,7 +81,7 @@ export class ConfirmSender {
 export interface RabbitPublisher {
   /** See `ConfirmSender.send`. */
   send(frame: OutgoingFrame, abort: AbortSignal): Promise<PublishOutcome>;
-  /** Tells another process that a message was applied. Without a confirm: a lost reply does no harm. */
+  /** Sends the reply that a message was applied. It is not confirmed, because a lost reply does no harm. */
   sendReply(replyTo: string, messageId: string): void;
   /** This connection's own queue for replies. */
   replyAddress: string;

@@ -52,7 +52,7 @@ describe('the status', () => {
     [{ status: 'active\0' }, ['status', 'must be one of draft, active, ended']],
     [{ status: 'active', at: 'once' }, ['at', 'is not a known field']],
     [undefined, ['body', 'is required']],
-  ])('%j is refused with 422', async (body, broken) => {
+  ])('%j is rejected with 422', async (body, broken) => {
     const promotion = await createPromotion(api);
     const answer = await api.post(`/promotions/${promotion.id}/status`, body);
     expect(answer.status).toBe(422);
@@ -61,7 +61,7 @@ describe('the status', () => {
   });
 });
 
-const refused = (status: string, ...names: string[]) =>
+const rejected = (status: string, ...names: string[]) =>
   problem(
     422,
     'field_not_editable',
@@ -82,7 +82,7 @@ describe('editing', () => {
         expect(after).toEqual(answer.body);
       } else {
         expect(answer.status).toBe(422);
-        expect(bodyOf(answer)).toEqual(refused(status, field));
+        expect(bodyOf(answer)).toEqual(rejected(status, field));
         expect(after).toEqual(promotion);
       }
     },
@@ -99,13 +99,13 @@ describe('editing', () => {
     const answer = await api.patch(`/promotions/${promotion.id}`, edited);
     expect(answer.status).toBe(422);
     const fixed = fields.filter((field) => !editableFields.active.includes(field));
-    expect(bodyOf(answer)).toEqual(refused('active', ...fixed));
+    expect(bodyOf(answer)).toEqual(rejected('active', ...fixed));
     expect(await getPromotion(api, promotion)).toEqual(promotion);
   });
 
-  test('even the value it has is refused where the field cannot be edited', async () => {
+  test('even the value it has is rejected where the field cannot be edited', async () => {
     const { id, name } = await promotionIn(api, 'ended');
-    expect(bodyOf(await api.patch(`/promotions/${id}`, { name }))).toEqual(refused('ended', 'name'));
+    expect(bodyOf(await api.patch(`/promotions/${id}`, { name }))).toEqual(rejected('ended', 'name'));
   });
 
   test.each(statuses)('nothing at all is 200 and changes nothing when %s', async (status) => {
@@ -128,7 +128,7 @@ describe('editing', () => {
     ['an end before the stored start', { end_at: '2026-05-31T00:00:00Z' }],
     ['an end at the stored start', { end_at: '2026-06-01T00:00:00Z' }],
     ['an end before the start given with it', { start_at: '2027-02-01T00:00:00Z', end_at: '2027-01-01T00:00:00Z' }],
-  ])('%s is refused with 422 and changes nothing', async (_case, period) => {
+  ])('%s is rejected with 422 and changes nothing', async (_case, period) => {
     const promotion = await createPromotion(api);
     const answer = await api.patch(`/promotions/${promotion.id}`, { name: 'Not kept', ...period });
     expect(answer.status).toBe(422);

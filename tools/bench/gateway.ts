@@ -1,10 +1,12 @@
-// Measures the gateway beside nginx as a proxy. Each runs as one process on one core, in front of the same upstream,
-// which shares the other core with the load generator. Both write one log line per request.
+// Measures the gateway as a proxy, beside nginx and beside a proxy written by hand on node:http and undici. Each runs as
+// one process on one core, in front of the same upstream, which shares the other core with the load generator. Each
+// writes one log line per request.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { serviceUrls } from '@promopulse/shared/contracts/services';
 import { startNginx } from './nginx.ts';
+import { startPeer } from './peers.ts';
 import { findProgram } from './programs.ts';
 import type { Row, Section } from './report.ts';
 import { type Case, interleave, type Plan, ratio } from './rounds.ts';
@@ -20,7 +22,8 @@ const requests = {
   get: { method: 'GET', path: '/promotions/{a}', a: 10_000 },
   post: { method: 'POST', path: '/subscriptions', body: '{"user_id":{a},"promotion_id":{b}}', a: 100_000, b: 10_000 },
 } satisfies Record<string, Omit<Target, 'url'>>;
-const goals = { get: 0.2, post: 0.15 };
+/** Requests per second, as a share of the other proxy's. */
+const goals = { get: { nginx: 0.2, undici: 0.5 }, post: { nginx: 0.15, undici: 0.5 } };
 
 const upstreamConfig = (port: number): string => `
     access_log off;
@@ -54,11 +57,14 @@ export async function measureGateway(servers: Servers, database: BenchDatabase, 
     })),
   );
   const rounds = await interleave(cases, plan);
-  const rows = Object.entries(goals).map(([method, atLeast]): Row => {
-    const [gateway, nginx] = [rounds[`proxy ${method} gateway`], rounds[`proxy ${method} nginx`]];
-    const cpuRatio = ratio(nginx, gateway, ({ cpu }) => cpu.proxy ?? 0);
-    const what = `${method.toUpperCase()}: gateway / nginx`;
-    return { measure: 'proxying', what, value: ratio(gateway, nginx), cpuRatio, goal: { atLeast } };
+  const rows = Object.entries(goals).flatMap(([method, goal]): Row[] => {
+    const gateway = rounds[`proxy ${method} gateway`];
+    return Object.entries(goal).map(([name, atLeast]): Row => {
+      const other = rounds[`proxy ${method} ${name}`];
+      const cpuRatio = ratio(other, gateway, ({ cpu }) => cpu.proxy ?? 0);
+      const what = `${method.toUpperCase()}: gateway / ${name}`;
+      return { measure: 'proxying', what, value: ratio(gateway, other), cpuRatio, goal: { atLeast } };
+    });
   });
   await stop();
   return { name: 'gateway', rows, cases: rounds, skipped: [] };
@@ -71,9 +77,13 @@ async function startProxies(servers: Servers, database: BenchDatabase) {
   const env = serviceUrls(() => `http://127.0.0.1:${upstream.port}`);
   const { gateway } = await startParts(servers, database, ['gateway'], { env });
   if (!gateway) throw new Error('the gateway did not start');
-  await promisify(execFile)(findProgram('taskset') ?? '', ['-a', '-cp', String(proxyCore), String(gateway.pid)]);
+  const peer = await startPeer(servers, database, 'undici', { UPSTREAM_URL: `http://127.0.0.1:${upstream.port}` });
+  for (const { pid } of [gateway, peer]) {
+    await promisify(execFile)(findProgram('taskset') ?? '', ['-a', '-cp', String(proxyCore), String(pid)]);
+  }
   const proxies = [
     { name: 'gateway', url: gateway.url, pid: gateway.pid },
+    { name: 'undici', url: peer.url, pid: peer.pid },
     { name: 'nginx', url: nginx.url, pid: nginx.pid },
   ];
   return { upstream, proxies, stop: gateway.stop };

@@ -7,8 +7,9 @@ import { serviceUrls } from '@promopulse/shared/contracts/services';
 import { freePort } from '../../local/ports.ts';
 import { type BenchDatabase, personalDataKeys, type Servers } from './stack.ts';
 
-const scripts = { Express: 'express.ts', Fastify: 'fastify.ts' };
-export type PeerName = keyof typeof scripts;
+const scripts = { Express: 'express.ts', Fastify: 'fastify.ts', undici: 'proxy.ts' };
+/** The peers of the services. The other one is a peer of the gateway. */
+export type PeerName = Exclude<keyof typeof scripts, 'undici'>;
 
 export interface Peer {
   url: string;
@@ -16,7 +17,12 @@ export interface Peer {
 }
 
 /** Its environment has the URL of each service's schema, where a service has the URL of the service. @throws after 30 s */
-export async function startPeer(servers: Servers, database: BenchDatabase, name: PeerName): Promise<Peer> {
+export async function startPeer(
+  servers: Servers,
+  database: BenchDatabase,
+  name: keyof typeof scripts,
+  env: Record<string, string> = {},
+): Promise<Peer> {
   const port = await freePort();
   const log = openSync(join(servers.folder, `${name}.log`), 'a');
   const child = spawn(process.execPath, [join(import.meta.dirname, 'peers', scripts[name])], {
@@ -27,6 +33,7 @@ export async function startPeer(servers: Servers, database: BenchDatabase, name:
       PORT: String(port),
       ...serviceUrls((service) => database.urls[service] ?? ''),
       ...personalDataKeys(servers),
+      ...env,
     },
     stdio: ['ignore', log, log],
   });

@@ -88,7 +88,7 @@ describe('the gate', () => {
   });
 
   test('distinguishes what was not selected from what could not be measured', () => {
-    const baselines = { 'GET: gateway / nginx': 5 };
+    const baselines = { 'GET: gateway / undici': 2 };
     const [first] = assess([], baselines);
     expect(first).toMatchObject({ section: 'gateway', measured: undefined, result: 'not selected' });
     const [withoutNginx] = assess([{ name: 'gateway', rows: [], cases: {}, skipped: ['no nginx'] }], baselines);

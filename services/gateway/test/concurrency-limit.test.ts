@@ -1,41 +1,26 @@
 // The concurrency limit of each service: which requests count against it, and what the gateway answers beyond it.
 import type { RequestListener } from 'node:http';
-import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   answerOk,
+  type LimitedGateway,
+  maxInFlight,
   neverAnswer,
   sleep,
+  startLimitedGateway,
   startTestGateway,
-  type TestGateway,
   waitUntil,
   waitUntilServed,
 } from './stubs.ts';
 import { requestFor, sendRaw } from './wire.ts';
 
-const maxInFlight = 5;
-let gateway: TestGateway;
-const sockets: Socket[] = [];
+let gateway: LimitedGateway;
 
 beforeEach(async () => {
-  gateway = await startTestGateway({
-    MAX_IN_FLIGHT: String(maxInFlight),
-    UPSTREAM_TIMEOUT_MS: '20000',
-    BREAKER_MIN_CALLS: '3',
-  });
+  gateway = await startLimitedGateway();
 });
-afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
-  await gateway.close();
-});
-
-function open(text: string): Socket {
-  const socket = connect(gateway.port, '127.0.0.1').on('error', () => {});
-  sockets.push(socket);
-  socket.write(text);
-  return socket;
-}
+afterEach(() => gateway.close());
 
 /** Sends as many requests as the limit of the users service allows. @returns a function that lets the service answer them */
 async function reachLimit(): Promise<() => void> {
@@ -75,7 +60,7 @@ describe('when a service has reached its concurrency limit', () => {
 
   test('a request is rejected before its body arrives, and also when the limit is reached while its body arrives', async () => {
     const head = 'POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n';
-    const early = open(`${head}{`);
+    const early = gateway.open(`${head}{`);
     await sleep(100);
     const release = await reachLimit();
     expect((await sendRaw(gateway.port, [head])).status).toBe(503);
@@ -121,7 +106,7 @@ describe('when a service has reached its concurrency limit', () => {
     const waiting: (() => void)[] = [];
     gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
     for (let count = 0; count < maxInFlight; count += 1) {
-      const socket = open(requestFor('/users/1'));
+      const socket = gateway.open(requestFor('/users/1'));
       await waitUntil(() => waiting.length === count + 1, 'the request at the service');
       socket.destroy();
     }
@@ -199,7 +184,7 @@ test('the limit of a slow service falls, and rises again when the service is fas
 describe('a slow client does not count against the limit', () => {
   test('300 bodies that do not end: none reaches the service, and other clients are served', async () => {
     for (let count = 0; count < 300; count += 1) {
-      open('POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10\r\n\r\nhalf');
+      gateway.open('POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10\r\n\r\nhalf');
     }
     await sleep(300);
     for (let count = 0; count < 20; count += 1) expect((await fetch(`${gateway.url}/users/1`)).status).toBe(200);
@@ -212,7 +197,7 @@ describe('a slow client does not count against the limit', () => {
     };
     let answered = 0;
     for (let count = 0; count < 300; count += 1) {
-      open(requestFor('/users/long')).once('data', () => {
+      gateway.open(requestFor('/users/long')).once('data', () => {
         answered += 1;
       });
       // No more at a time than the limit allows.

@@ -3,8 +3,11 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   answerOk,
+  type LimitedGateway,
+  maxInFlight,
   neverAnswer,
   sleep,
+  startLimitedGateway,
   startTestGateway,
   type TestGateway,
   waitUntil,
@@ -12,28 +15,12 @@ import {
 } from './stubs.ts';
 import { requestFor, sendRaw } from './wire.ts';
 
-const maxInFlight = 5;
-let gateway: TestGateway;
-const sockets: Socket[] = [];
+let gateway: LimitedGateway;
 
 beforeEach(async () => {
-  gateway = await startTestGateway({
-    MAX_IN_FLIGHT: String(maxInFlight),
-    UPSTREAM_TIMEOUT_MS: '20000',
-    BREAKER_MIN_CALLS: '3',
-  });
+  gateway = await startLimitedGateway();
 });
-afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
-  await gateway.close();
-});
-
-function open(text: string): Socket {
-  const socket = connect(gateway.port, '127.0.0.1').on('error', () => {});
-  sockets.push(socket);
-  socket.write(text);
-  return socket;
-}
+afterEach(() => gateway.close());
 
 describe('one connection', () => {
   test('gets the answers to its pipelined requests one at a time, in order', async () => {
@@ -48,7 +35,7 @@ describe('one connection', () => {
     };
     let text = '';
     const paths = Array.from({ length: 30 }, (_, at) => `/users/${at}`);
-    open(paths.map(requestFor).join('')).on('data', (chunk) => {
+    gateway.open(paths.map(requestFor).join('')).on('data', (chunk) => {
       text += chunk.toString();
     });
     await waitUntil(() => text.includes('/users/29;'), 'the last answer');
@@ -62,7 +49,7 @@ describe('one connection', () => {
     const count = 5_000;
     const statuses: string[] = [];
     let unread = '';
-    open(requestFor('/users/1').repeat(count)).on('data', (chunk) => {
+    gateway.open(requestFor('/users/1').repeat(count)).on('data', (chunk) => {
       unread += chunk.toString('latin1');
       for (const [, status] of unread.matchAll(/HTTP\/1\.1 (\d{3}) /g)) statuses.push(String(status));
       unread = unread.slice(1 - 'HTTP/1.1 200 '.length); // less than a status line: none is counted twice
@@ -80,7 +67,7 @@ describe('one connection', () => {
 
   test('whose client hangs up sends none of its waiting requests to the service', async () => {
     gateway.users.handler = neverAnswer;
-    const socket = open(requestFor('/users/1').repeat(50));
+    const socket = gateway.open(requestFor('/users/1').repeat(50));
     await waitUntil(() => gateway.users.received.length === 1, 'the first request');
     socket.destroy();
     await sleep(300);
@@ -92,7 +79,7 @@ describe('one connection', () => {
     gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
     for (let count = 0; count < maxInFlight; count += 1) {
       const socket = connect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true });
-      sockets.push(socket);
+      gateway.sockets.push(socket);
       const ended = new Promise((resolve) => socket.on('end', resolve).resume());
       socket.write(requestFor('/users/1'));
       await waitUntil(() => gateway.users.received.length === count + 1, 'the request at the service');
@@ -107,7 +94,7 @@ describe('one connection', () => {
 
   test('that is half-closed in the middle of a body sends nothing to the service', async () => {
     const socket = connect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true });
-    sockets.push(socket);
+    gateway.sockets.push(socket);
     const ended = new Promise((resolve) => socket.on('end', resolve).resume());
     socket.end('POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10\r\n\r\nhalf');
     await ended;
@@ -125,7 +112,7 @@ describe('beyond MAX_CONNECTIONS', () => {
 
   const openConnection = () => {
     const socket = connect(limited.port, '127.0.0.1').on('error', () => {});
-    sockets.push(socket);
+    gateway.sockets.push(socket);
     return socket;
   };
   const opened = (socket: Socket) => new Promise((resolve) => socket.once('connect', resolve));

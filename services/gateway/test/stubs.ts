@@ -1,6 +1,6 @@
 // A gateway in this process, with three stub services that record the requests they receive.
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { serviceUrls } from '@promopulse/shared/contracts/services';
 import { eventually } from '@promopulse/testing/eventually';
 import { type RunningGateway, startGateway } from '../src/app.ts';
@@ -115,6 +115,40 @@ export function environmentFor(stubs: readonly StubService[]): Record<string, st
     PROMOTIONS_URL: String(promotions),
     SUBSCRIPTIONS_URL: String(subscriptions),
     SHUTDOWN_TIMEOUT_MS: '2000',
+  };
+}
+
+/** Requests that the users service of `startLimitedGateway` may have at the same time. */
+export const maxInFlight = 5;
+
+export interface LimitedGateway extends TestGateway {
+  /** Opens a connection and writes `text`. */
+  open(text: string): Socket;
+  /** What `open` has opened. `close` destroys it. */
+  sockets: Socket[];
+}
+
+/** A gateway with a low concurrency limit. */
+export async function startLimitedGateway(): Promise<LimitedGateway> {
+  const gateway = await startTestGateway({
+    MAX_IN_FLIGHT: String(maxInFlight),
+    UPSTREAM_TIMEOUT_MS: '20000',
+    BREAKER_MIN_CALLS: '3',
+  });
+  const sockets: Socket[] = [];
+  return {
+    ...gateway,
+    sockets,
+    open: (text) => {
+      const socket = connect(gateway.port, '127.0.0.1').on('error', () => {});
+      sockets.push(socket);
+      socket.write(text);
+      return socket;
+    },
+    close: async () => {
+      for (const socket of sockets.splice(0)) socket.destroy();
+      await gateway.close();
+    },
   };
 }
 

@@ -82,6 +82,18 @@ export interface Broker {
   close(timeoutMs?: number): Promise<void>;
 }
 
+/** A broker as a plain object, so that a decorator can copy it with `...`. */
+export function plainBroker(broker: Broker): Broker {
+  return {
+    publish: (messages) => broker.publish(messages),
+    consume: (consumer) => broker.consume(consumer),
+    replyAddress: () => broker.replyAddress(),
+    onReply: (listener) => broker.onReply(listener),
+    isConnected: () => broker.isConnected(),
+    close: (timeoutMs) => broker.close(timeoutMs),
+  };
+}
+
 /** A message that could not be applied, with the reason and the time. */
 export interface DeadLetter {
   id: string;

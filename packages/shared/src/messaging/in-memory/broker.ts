@@ -3,7 +3,14 @@
 // process loses nothing. All services of the process share one hub. Each has a Broker of its own, which it can close.
 import { settleWithin } from '../../backoff.ts';
 import { matchesTopic } from '../../contracts/queues.ts';
-import type { Broker, BrokerOptions, Consumer, OutgoingMessage, PublishOutcome } from '../broker.ts';
+import {
+  type Broker,
+  type BrokerOptions,
+  type Consumer,
+  type OutgoingMessage,
+  type PublishOutcome,
+  plainBroker,
+} from '../broker.ts';
 import { DeadLetterFiles } from './dead-letters.ts';
 import { type Enqueued, MemoryQueue } from './queue.ts';
 
@@ -15,20 +22,7 @@ export interface MemoryHub {
 /** @param deadLetterDir folder of the dead letters, one file each (dead-letters.ts) */
 export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): MemoryHub {
   const hub = new Hub(deadLetterDir);
-  return {
-    connect: (options) => {
-      const broker = new MemoryBroker(hub, options);
-      // A plain object, so that a decorator can copy it with `...`.
-      return {
-        publish: (messages) => broker.publish(messages),
-        consume: (consumer) => broker.consume(consumer),
-        replyAddress: () => broker.replyAddress(),
-        onReply: (listener) => broker.onReply(listener),
-        isConnected: () => broker.isConnected(),
-        close: (timeoutMs) => broker.close(timeoutMs),
-      };
-    },
-  };
+  return { connect: (options) => plainBroker(new MemoryBroker(hub, options)) };
 }
 
 /** What the brokers of one process share: queues, reply addresses, dead letters. It is idle without a consumer. */
@@ -95,7 +89,7 @@ class Hub {
  *   the timeout, then publishes fail.
  * - closed: replies to its address are dropped.
  */
-class MemoryBroker {
+class MemoryBroker implements Broker {
   readonly #hub: Hub;
   readonly #options: BrokerOptions;
   readonly #address: string;

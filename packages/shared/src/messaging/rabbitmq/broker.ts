@@ -3,7 +3,14 @@
 // A consumer on the same connection could then not acknowledge messages, which would never end the alarm.
 import { settleWithin } from '../../backoff.ts';
 import { contentType } from '../../contracts/envelope.ts';
-import type { Broker, BrokerOptions, Consumer, OutgoingMessage, PublishOutcome } from '../broker.ts';
+import {
+  type Broker,
+  type BrokerOptions,
+  type Consumer,
+  type OutgoingMessage,
+  type PublishOutcome,
+  plainBroker,
+} from '../broker.ts';
 import { type MaintainedConnection, maintainConnection } from './connection.ts';
 import { openRabbitConsumer, type RabbitConsumer } from './consumer.ts';
 import { type OutgoingFrame, openRabbitPublisher, type RabbitPublisher } from './publisher.ts';
@@ -11,16 +18,7 @@ import { type Topology, topologyOf } from './topology.ts';
 
 /** Returns at once: the connections are opened, and reopened after a loss, in the background. */
 export function connectRabbit(url: string, options: BrokerOptions): Broker {
-  const broker = new RabbitBroker(url, options);
-  // A plain object, so that a decorator can copy it with `...`.
-  return {
-    publish: (messages) => broker.publish(messages),
-    consume: (consumer) => broker.consume(consumer),
-    replyAddress: () => broker.replyAddress(),
-    onReply: (listener) => broker.onReply(listener),
-    isConnected: () => broker.isConnected(),
-    close: (timeoutMs) => broker.close(timeoutMs),
-  };
+  return plainBroker(new RabbitBroker(url, options));
 }
 
 /**
@@ -30,7 +28,7 @@ export function connectRabbit(url: string, options: BrokerOptions): Broker {
  *   attempts end and their messages go back to the queue.
  * - closed: all connections are closed.
  */
-class RabbitBroker {
+class RabbitBroker implements Broker {
   readonly #url: string;
   readonly #options: BrokerOptions;
   readonly #topology: Topology;

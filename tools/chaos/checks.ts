@@ -1,17 +1,11 @@
 // The checks of a run: each compares what the responses promised with the final state. A check without breaches is
 // one line of the report. Every breach is one sentence that names the request or the row.
 import type { ApiState } from './api-state.ts';
+import type { Check } from './check.ts';
 import { type DatabaseState, projectionDifferences } from './database-state.ts';
 import { type Attempt, isWrite } from './history.ts';
 import { checkRejectionReasons, checkResponses } from './response-checks.ts';
 import { checkAcknowledged, checkEventHistory, checkRejected, checkSubscribedOnce } from './write-checks.ts';
-
-export interface Check {
-  promise: string;
-  /** How much the check examined, such as `53427 requests`. */
-  examined: string;
-  breaches: string[];
-}
 
 /** For a run without faults, whose outboxes prune published events: their history is not complete. */
 export function checkSteadyRun(history: readonly Attempt[], state: DatabaseState): Check[] {

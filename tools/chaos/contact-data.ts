@@ -1,6 +1,6 @@
 // Checks of emails and phones. They are encrypted in the database, so the final state is what the API answers.
 import type { ApiUser } from './api-state.ts';
-import type { Check } from './checks.ts';
+import type { Check } from './check.ts';
 import { type Attempt, describeAttempt, idInPath, isOutcomeUnknown, isSuccess } from './history.ts';
 
 export function checkContactData(history: readonly Attempt[], users: readonly ApiUser[]): Check[] {

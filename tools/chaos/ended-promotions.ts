@@ -1,6 +1,6 @@
 // The check that an ended promotion gets no subscription: none at all after an end that was answered with `applied`,
 // and none beyond the lease in any case. It uses the rows, so a subscription whose response was lost counts too.
-import type { Check } from './checks.ts';
+import type { Check } from './check.ts';
 import type { DatabaseState } from './database-state.ts';
 import { type Attempt, describeAttempt, idInPath, isSuccess } from './history.ts';
 

@@ -1,5 +1,5 @@
 // The assessment of a soak: whether a measured quantity grows faster than its bound.
-import type { Check } from './checks.ts';
+import type { Check } from './check.ts';
 import { blockMinima, linearTrend, type Sample } from './linear-trend.ts';
 import { table } from './report.ts';
 

@@ -1,7 +1,7 @@
 // Injects the faults of a plan one after another, each once the stack has recovered from the one before.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lifecycle } from '../../local/lifecycle.ts';
-import type { Check } from './checks.ts';
+import type { Check } from './check.ts';
 import { injectFault } from './faults.ts';
 import { writeKinds } from './history.ts';
 import type { Injection } from './injection.ts';

@@ -1,7 +1,7 @@
 // Checks of the processes: unexpected exits, and what is in their logs.
 import { existsSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { Check } from './checks.ts';
+import type { Check } from './check.ts';
 import type { Stack } from './stack.ts';
 
 export function checkProcesses({ exits, logFiles }: Pick<Stack, 'exits' | 'logFiles'>): Check {

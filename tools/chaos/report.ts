@@ -1,5 +1,5 @@
 // The report of a run, as text. The same data are written as JSON.
-import type { Check } from './checks.ts';
+import type { Check } from './check.ts';
 import { type Attempt, isOutcomeUnknown, isSuccess } from './history.ts';
 import { type Recovery, recoverySigns } from './recovery.ts';
 

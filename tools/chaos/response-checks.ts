@@ -1,5 +1,5 @@
 // Checks of the responses alone: each is declared for its kind of request, and each rejection gives a true reason.
-import type { Check } from './checks.ts';
+import type { Check } from './check.ts';
 import { type Attempt, describeAttempt, idInPath, isOutcomeUnknown, isSuccess, type RequestKind } from './history.ts';
 
 /** Allowed statuses other than success, 503, 504 and no response. */

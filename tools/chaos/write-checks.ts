@@ -1,5 +1,5 @@
 // Checks of the writes: each response against the rows and the events that carry its request id.
-import type { Check } from './checks.ts';
+import type { Check } from './check.ts';
 import type { DatabaseState, RecordedEvent } from './database-state.ts';
 import { type Attempt, describeAttempt, isOutcomeUnknown, isSuccess } from './history.ts';
 

@@ -4,14 +4,9 @@ import type { Express } from 'express';
 import type { DestinationStream } from 'pino';
 import { z } from 'zod';
 import { type Environment, loadConfig, processConfig } from './config.ts';
-import {
-  type Database,
-  type DatabaseOptions,
-  databaseConfig,
-  type Entities,
-  openDatabase,
-} from './database/database.ts';
+import { type Database, type DatabaseOptions, databaseConfig, openDatabase } from './database/database.ts';
 import { migrate } from './database/migrations.ts';
+import type { Entities } from './database/prepared.ts';
 import { isDatabaseUnavailable, translateDatabaseError } from './database/sqlstate.ts';
 import { createApp, errorHandler, notFoundRoute } from './http/app.ts';
 import { healthRoutes } from './http/health.ts';

@@ -2,11 +2,11 @@
 // and pipelining (pipelined-connections.ts). MikroORM inlines literals into the SQL, so the server plans each text
 // again.
 import { Migrator } from '@mikro-orm/migrations';
-import { type EntityManager, type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
+import { type EntityManager, MikroORM, type Options } from '@mikro-orm/postgresql';
 import type pg from 'pg';
 import { z } from 'zod';
 import { PipelinedConnections } from './pipelined-connections.ts';
-import { queryOf, type Statement } from './prepared.ts';
+import { type Entities, queryOf, type Statement } from './prepared.ts';
 
 const defaultPipelinedConnections = 4;
 
@@ -29,9 +29,6 @@ export interface Connection {
   /** Closes the connection. The session's locks end; statements in flight fail. */
   end(): void;
 }
-
-// biome-ignore lint/suspicious/noExplicitAny: MikroORM's own type for a list of entities of any kind
-export type Entities = EntitySchema<any>[];
 
 export interface DatabaseOptions {
   url: string;

@@ -1,9 +1,11 @@
 // Prepared statements, and how MikroORM compiles them. The server plans a named statement once per connection. MikroORM
 // itself sends every query as a text with its values inlined, which the server parses and plans again each time. So the
 // QueryBuilder is used as a compiler: once, when a module is loaded, and never per request.
-import { type EntityManager, isRaw, MikroORM, type Opt } from '@mikro-orm/postgresql';
+import { type EntityManager, type EntitySchema, isRaw, MikroORM, type Opt } from '@mikro-orm/postgresql';
 import pg from 'pg';
-import type { Entities } from './database.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: MikroORM's own type for a list of entities of any kind
+export type Entities = EntitySchema<any>[];
 
 /** A statement with a name, unique per service, is prepared once per connection. */
 export interface Statement {

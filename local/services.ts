@@ -1,5 +1,5 @@
 // Loads the definition of each service in the list of services from its folder.
-import { type ServiceName, services } from '@promopulse/shared/contracts/services';
+import { services } from '@promopulse/shared/contracts/services';
 import type { ServiceDefinition } from '@promopulse/shared/service';
 
 /** @throws Error when the folder's `src/service.ts` exports no definition under the service's name */
@@ -10,6 +10,6 @@ export async function loadService(name: string): Promise<ServiceDefinition> {
   return definition;
 }
 
-export function loadServices(names: readonly ServiceName[] = services): Promise<ServiceDefinition[]> {
-  return Promise.all(names.map(loadService));
+export function loadServices(): Promise<ServiceDefinition[]> {
+  return Promise.all(services.map(loadService));
 }

@@ -3,7 +3,7 @@
 // broken similar services.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Client, client, type Wire } from '@promopulse/testing/client';
-import { fullScale } from '@promopulse/testing/eventually';
+import { fullScale } from '@promopulse/testing/scale';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formatsPlugin from 'ajv-formats';
 import fc from 'fast-check';

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Client, client } from '@promopulse/testing/client';
-import { eventually, fullScale } from '@promopulse/testing/eventually';
+import { eventually } from '@promopulse/testing/eventually';
+import { fullScale } from '@promopulse/testing/scale';
 import {
   amqpUrl,
   createTestDatabase,

@@ -1,9 +1,6 @@
 // Waiting for a condition.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Set by TEST_SCALE=full, as in CI: scalable tests then run with the numbers of docs/reliability.md. */
-export const fullScale = process.env.TEST_SCALE === 'full';
-
 /** Repeats `assertion` until it passes. @returns its result @throws its last error after `timeoutMs` milliseconds */
 export async function eventually<Result>(
   assertion: () => Result | Promise<Result>,

@@ -3,7 +3,8 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { eventually, fullScale } from '@promopulse/testing/eventually';
+import { eventually } from '@promopulse/testing/eventually';
+import { fullScale } from '@promopulse/testing/scale';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import { startTcpProxy } from '@promopulse/testing/tcp-proxy';
 import type { DatabaseOptions } from '../../src/database/database.ts';

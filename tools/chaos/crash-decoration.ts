@@ -125,13 +125,14 @@ function decorateBroker(broker: Broker, trigger: CrashTrigger, currentWork: Curr
         handle: async (message) => {
           const requestId = requestIdIn(message.body);
           await trigger.failAt('delivered', [requestId]);
-          await currentWork.run({ cause: 'event', requestId }, () => consumer.handle(message));
+          const handled = await currentWork.run({ cause: 'event', requestId }, () => consumer.handle(message));
           await trigger.failAt('applied', [requestId]);
+          return handled;
         },
       }),
     onReply: (listener) =>
-      broker.onReply((messageId) => {
-        trigger.failInCallback('reply-received', requestIdByMessage.get(messageId), () => listener(messageId));
+      broker.onReply((messageId, queue) => {
+        trigger.failInCallback('reply-received', requestIdByMessage.get(messageId), () => listener(messageId, queue));
       }),
   };
 }

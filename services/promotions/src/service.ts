@@ -19,7 +19,7 @@ export const promotions = defineService({
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),
   parts: ({ config, database, broker }) => {
-    const expectReply = createAppliedReplies(broker, config.APPLIED_REPLY_TIMEOUT_MS);
+    const expectReply = createAppliedReplies(broker, 'subscriptions.projections', config.APPLIED_REPLY_TIMEOUT_MS);
     return { routes: promotionRoutes(database, expectReply), internalRoutes: internalPromotionRoutes(database) };
   },
 });

@@ -21,6 +21,15 @@ export const envelope = z.object({
   datacontenttype: z.literal('application/json'),
   /** CloudEvents extension: the id of the HTTP request that caused the event. */
   requestid: z.string().optional(),
+  /** CloudEvents extension: the life of the owner's database that recorded the event (decision 0015). */
+  epoch: z.string().optional(),
+  /** CloudEvents extension: the lead of the relay that published the event. */
+  lead: z.string().optional(),
+  /**
+   * CloudEvents extension: counts the events of a lead, from 1 without a gap. In a heartbeat: the number of the last event
+   * before it, 0 before the first.
+   */
+  sequencenumber: z.int().nonnegative().optional(),
   data: z.unknown(),
 });
 

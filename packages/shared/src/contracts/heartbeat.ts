@@ -6,4 +6,9 @@ import { time } from './envelope.ts';
  * Says that everything the service committed before `watermark` has been published. Each relay sends one about once a
  * second, and none while 10,000 events or more wait in the outbox.
  */
-export const relayHeartbeat = z.object({ service: z.string(), watermark: time });
+export const relayHeartbeat = z.object({
+  service: z.string(),
+  watermark: time,
+  /** The last id that the outbox has given. It never goes back in one epoch, so a lower one shows a set-back database. */
+  position: z.int().nonnegative().optional(),
+});

@@ -3,6 +3,7 @@
 // replies through AMQP's own replyTo and correlationId. The change is already durable, so a missing reply loses
 // nothing.
 import { randomUUID } from 'node:crypto';
+import type { QueueName } from '../contracts/queues.ts';
 import type { Broker } from './broker.ts';
 
 /** `applied`: the consumer has applied the event. `pending`: no reply yet; the broker will still deliver the event. */
@@ -23,12 +24,15 @@ export interface AppliedReply {
 }
 
 /**
+ * @param queue replies of other queues do not count
  * @param boundMs longest wait for a reply, in milliseconds
  * @returns a function that starts to listen for the reply to one new event
  */
-export function createAppliedReplies(broker: Broker, boundMs: number): () => AppliedReply {
+export function createAppliedReplies(broker: Broker, queue: QueueName, boundMs: number): () => AppliedReply {
   const waiting = new Map<string, () => void>();
-  broker.onReply((eventId) => waiting.get(eventId)?.());
+  broker.onReply((eventId, repliedBy) => {
+    if (repliedBy === queue) waiting.get(eventId)?.();
+  });
 
   return () => {
     const eventId = randomUUID();

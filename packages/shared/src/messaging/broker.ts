@@ -27,6 +27,15 @@ export interface IncomingMessage {
   routingKey: string;
   body: string;
   redelivered: boolean;
+  /** The user of the broker that published it, as the broker has checked it; undefined when the publisher named none. */
+  userId?: string | undefined;
+  /**
+   * One uninterrupted subscription to the queue. Within a session, messages come in the order of the queue. Between two
+   * sessions anything may have been lost.
+   */
+  session: string;
+  /** Aborts when the session ends: the broker then gives the message to a later session. */
+  signal: AbortSignal;
 }
 
 export interface Consumer {
@@ -36,11 +45,13 @@ export interface Consumer {
   /** Maximum number of unacknowledged messages. Default 20. */
   prefetch?: number;
   /**
-   * Returning means that the message is applied. A message for which it throws `Unprocessable` is dead-lettered at
+   * Called for the first time in the order of the queue, before the next message is handled. Returning means that the
+   * message is applied and its sender gets a reply. Returning `ignored` acknowledges it without a reply. A message for which it throws `Unprocessable` is dead-lettered at
    * once. A transient error (`RetryPolicy.isTransient`) is retried with back-off for as long as it occurs. Any other
    * error gets `RetryPolicy.attempts` attempts, then the message is dead-lettered.
    */
-  handle(message: IncomingMessage): Promise<void>;
+  // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing has applied the message
+  handle(message: IncomingMessage): Promise<'ignored' | void>;
   /** Called before a message is dead-lettered, so that a projection can invalidate what depends on the queue. */
   onDeadLetter?(message: IncomingMessage, reason: string): Promise<void>;
 }
@@ -75,8 +86,10 @@ export interface Broker {
   consume(consumer: Consumer): void;
   /** This process's address for replies; undefined while there is no connection. */
   replyAddress(): string | undefined;
-  /** Calls `listener` with the id of each message that a consumer has applied and whose `replyTo` was this process. */
-  onReply(listener: (messageId: string) => void): void;
+  /** Calls `listener` for each message whose `replyTo` was this process and that the consumer of `queue` has applied. */
+  onReply(listener: (messageId: string, queue: string) => void): void;
+  /** The user that the broker knows this process by. */
+  userName(): string;
   isConnected(): boolean;
   /** Stops consuming, waits for running handlers for at most `timeoutMs` milliseconds (default 5,000), disconnects. */
   close(timeoutMs?: number): Promise<void>;
@@ -89,6 +102,7 @@ export function plainBroker(broker: Broker): Broker {
     consume: (consumer) => broker.consume(consumer),
     replyAddress: () => broker.replyAddress(),
     onReply: (listener) => broker.onReply(listener),
+    userName: () => broker.userName(),
     isConnected: () => broker.isConnected(),
     close: (timeoutMs) => broker.close(timeoutMs),
   };

@@ -1,5 +1,5 @@
 // What every transport does with one delivery. The promise: a delivery ends in one of three ways. The message is
-// applied, or durably dead-lettered with a reason, or the delivery is interrupted and the queue keeps the message.
+// applied (or ignored), or durably dead-lettered with a reason, or the delivery is interrupted and the queue keeps the message.
 // Nothing is dropped. Retries run in the process: a transport's own requeue has no pause between attempts and counts
 // toward its delivery limit.
 import { backOffMs, sleep } from '../backoff.ts';
@@ -7,7 +7,7 @@ import { describeError } from '../telemetry/describe-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Consumer, IncomingMessage, RetryPolicy } from './broker.ts';
 
-export type Settlement = 'applied' | 'dead_lettered' | 'interrupted';
+export type Settlement = 'applied' | 'ignored' | 'dead_lettered' | 'interrupted';
 
 export interface Delivery {
   message: IncomingMessage;
@@ -26,8 +26,7 @@ export async function deliver(delivery: Delivery): Promise<Settlement> {
   let failures = 0;
   for (let attempt = 1; !signal.aborted; attempt += 1) {
     try {
-      await consumer.handle(message);
-      return 'applied';
+      return (await consumer.handle(message)) ?? 'applied';
     } catch (error) {
       const transient = isTransient(retry, error);
       if (!transient) failures += 1;

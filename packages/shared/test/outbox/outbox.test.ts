@@ -86,6 +86,7 @@ function fakeBroker(
     consume: () => undefined,
     replyAddress: () => undefined,
     onReply: () => undefined,
+    userName: () => 'test',
     isConnected: () => true,
     close: async () => undefined,
   };

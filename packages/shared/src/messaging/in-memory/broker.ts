@@ -29,7 +29,7 @@ export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): M
 class Hub {
   readonly #files: DeadLetterFiles;
   readonly #queues = new Map<string, MemoryQueue>();
-  readonly #repliers = new Map<string, (messageId: string) => void>();
+  readonly #repliers = new Map<string, (messageId: string, queue: string) => void>();
   #brokers = 0;
   #stopReplays: (() => Promise<void>) | undefined;
 
@@ -38,7 +38,7 @@ class Hub {
   }
 
   /** @returns the reply address of a new broker, whose replies go to `onReply` */
-  register(onReply: (messageId: string) => void): string {
+  register(onReply: (messageId: string, queue: string) => void): string {
     this.#brokers += 1;
     const address = `memory.${this.#brokers}`;
     this.#repliers.set(address, onReply);
@@ -73,7 +73,7 @@ class Hub {
     const known = this.#queues.get(name);
     if (known) return known;
     const queue = new MemoryQueue({
-      sendReply: (replyTo, messageId) => this.#repliers.get(replyTo)?.(messageId),
+      sendReply: (replyTo, messageId) => this.#repliers.get(replyTo)?.(messageId, name),
       deadLetter: ({ id, routingKey, body }, reason, attempts) =>
         this.#files.store({ id, queue: name, routingKey, reason, attempts, failedAt: new Date().toISOString(), body }),
     });
@@ -93,7 +93,7 @@ class MemoryBroker implements Broker {
   readonly #hub: Hub;
   readonly #options: BrokerOptions;
   readonly #address: string;
-  readonly #replyListeners: ((messageId: string) => void)[] = [];
+  readonly #replyListeners: ((messageId: string, queue: string) => void)[] = [];
   readonly #unsubscribes: ((timeoutMs: number) => Promise<void>)[] = [];
   readonly #publishing = new Set<Promise<unknown>>();
   /** One per running publish; aborting it ends the wait. */
@@ -103,8 +103,8 @@ class MemoryBroker implements Broker {
   constructor(hub: Hub, options: BrokerOptions) {
     this.#hub = hub;
     this.#options = options;
-    this.#address = hub.register((messageId) => {
-      for (const listener of this.#replyListeners) queueMicrotask(() => listener(messageId));
+    this.#address = hub.register((messageId, queue) => {
+      for (const listener of this.#replyListeners) queueMicrotask(() => listener(messageId, queue));
     });
   }
 
@@ -122,8 +122,13 @@ class MemoryBroker implements Broker {
     return this.#closed ? undefined : this.#address;
   }
 
-  onReply(listener: (messageId: string) => void): void {
+  onReply(listener: (messageId: string, queue: string) => void): void {
     this.#replyListeners.push(listener);
+  }
+
+  /** The name of the service: in one process there are no other users. */
+  userName(): string {
+    return `${this.#options.log.bindings().service ?? 'promopulse'}`;
   }
 
   isConnected(): boolean {
@@ -144,7 +149,7 @@ class MemoryBroker implements Broker {
       // A queue that accepted this id late, after an earlier publish had failed, does not get the message again.
       const enqueuedHere = queues
         .filter((queue) => !queue.wasAcceptedLate(id))
-        .map((queue) => queue.enqueue({ id, routingKey, body }, replyTo));
+        .map((queue) => queue.enqueue({ id, routingKey, body, userId: this.userName() }, replyTo));
       enqueued.push(...enqueuedHere);
       const accepted = await Promise.all(enqueuedHere.map((entry) => entry.accepted));
       if (!accepted.every(Boolean)) return;

@@ -1,9 +1,10 @@
 // One queue of the in-process transport. The promise: `accepted` resolves true only after a consumer has applied the
 // message or its dead letter is on disk. Until then the sender owns the message (the outbox keeps the row), so the
 // content of a queue may be lost with the process.
+import { randomUUID } from 'node:crypto';
 import { settleWithin } from '../../backoff.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { Consumer, IncomingMessage, RetryPolicy } from '../broker.ts';
+import type { Consumer, RetryPolicy } from '../broker.ts';
 import { deliver } from '../delivery.ts';
 
 export interface Subscriber {
@@ -12,8 +13,18 @@ export interface Subscriber {
   log: Logger;
 }
 
+/** A message in the queue. A delivery adds its session. */
+export interface QueuedMessage {
+  id: string;
+  routingKey: string;
+  body: string;
+  /** The service that sent it; undefined for a replay. */
+  userId?: string | undefined;
+}
+
 /** A subscriber of the queue, with the deliveries that its consumer handles now. */
 interface ActiveSubscriber extends Subscriber {
+  session: string;
   deliveries: Set<Promise<void>>;
   unsubscribing: AbortController;
 }
@@ -27,12 +38,12 @@ export interface Enqueued {
 
 interface QueueOptions {
   /** Stores a dead letter. Rejects unless it is stored durably. */
-  deadLetter(message: IncomingMessage, reason: string, attempts: number): Promise<void>;
+  deadLetter(message: QueuedMessage, reason: string, attempts: number): Promise<void>;
   sendReply(replyTo: string, messageId: string): void;
 }
 
 interface Entry {
-  message: IncomingMessage;
+  message: QueuedMessage & { redelivered: boolean };
   replyTo: Set<string>;
   accepted: Promise<boolean>;
   settle(accepted: boolean): void;
@@ -71,7 +82,7 @@ export class MemoryQueue {
   }
 
   /** A message whose id is already in the queue joins the first one. Without a subscriber the message is rejected. */
-  enqueue(message: Omit<IncomingMessage, 'redelivered'>, replyTo?: string): Enqueued {
+  enqueue(message: QueuedMessage, replyTo?: string): Enqueued {
     if (this.#subscribers.length === 0) return rejected;
     const known = this.#entries.get(message.id);
     const entry = known ?? this.#addEntry({ ...message, redelivered: false });
@@ -91,6 +102,7 @@ export class MemoryQueue {
   subscribe(subscriber: Subscriber): (timeoutMs: number) => Promise<void> {
     const active: ActiveSubscriber = {
       ...subscriber,
+      session: randomUUID(),
       deliveries: new Set(),
       unsubscribing: new AbortController(),
     };
@@ -108,7 +120,7 @@ export class MemoryQueue {
     return [...this.#patterns].some(matches);
   }
 
-  #addEntry(message: IncomingMessage): Entry {
+  #addEntry(message: Entry['message']): Entry {
     const { promise: accepted, resolve: settle } = Promise.withResolvers<boolean>();
     const entry: Entry = {
       message,
@@ -166,12 +178,13 @@ export class MemoryQueue {
 
   async #deliver(entry: Entry, subscriber: ActiveSubscriber): Promise<void> {
     const { message } = entry;
+    const { signal } = subscriber.unsubscribing;
     const settlement = await deliver({
-      message,
+      message: { ...message, session: subscriber.session, signal },
       consumer: subscriber.consumer,
       retry: subscriber.retry,
       log: subscriber.log,
-      signal: subscriber.unsubscribing.signal,
+      signal,
       deadLetter: (reason, attempts) => this.#deadLetter(message, reason, attempts),
     });
     if (settlement === 'applied') for (const replyTo of entry.replyTo) this.#sendReply(replyTo, message.id);

@@ -36,7 +36,8 @@ class RabbitBroker implements Broker {
   readonly #service: string;
   readonly #publisher: MaintainedConnection<RabbitPublisher>;
   readonly #consumers: MaintainedConnection<RabbitConsumer>[] = [];
-  readonly #replyListeners: ((messageId: string) => void)[] = [];
+  readonly #userName: string;
+  readonly #replyListeners: ((messageId: string, queue: string) => void)[] = [];
   readonly #deliveries = new Set<Promise<void>>();
   readonly #publishing = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
@@ -47,8 +48,9 @@ class RabbitBroker implements Broker {
     this.#options = options;
     this.#topology = topologyOf(options.prefix ?? '');
     this.#service = `${options.log.bindings().service ?? 'promopulse'}`;
-    const onReply = (messageId: string): void => {
-      for (const listener of this.#replyListeners) listener(messageId);
+    this.#userName = decodeURIComponent(new URL(url).username) || 'guest';
+    const onReply = (messageId: string, queue: string): void => {
+      for (const listener of this.#replyListeners) listener(messageId, queue);
     };
     this.#publisher = maintainConnection({
       url,
@@ -65,7 +67,7 @@ class RabbitBroker implements Broker {
         exchange: this.#topology.events,
         routingKey,
         body,
-        options: { messageId: id, contentType, mandatory, ...(replyTo && { replyTo }) },
+        options: { messageId: id, contentType, mandatory, userId: this.#userName, ...(replyTo && { replyTo }) },
       })),
     );
     this.#publishing.add(work);
@@ -85,7 +87,8 @@ class RabbitBroker implements Broker {
         const [outcome] = await this.#send([frame]);
         if (outcome !== 'confirmed') throw new Error(`dead letter ${outcome}`);
       },
-      sendReply: (replyTo: string, messageId: string) => this.#publisher.session()?.sendReply(replyTo, messageId),
+      sendReply: (replyTo: string, messageId: string) =>
+        this.#publisher.session()?.sendReply(replyTo, messageId, consumer.queue),
     };
     const connection = maintainConnection({
       url: this.#url,
@@ -100,8 +103,12 @@ class RabbitBroker implements Broker {
     return this.#publisher.session()?.replyAddress;
   }
 
-  onReply(listener: (messageId: string) => void): void {
+  onReply(listener: (messageId: string, queue: string) => void): void {
     this.#replyListeners.push(listener);
+  }
+
+  userName(): string {
+    return this.#userName;
   }
 
   isConnected(): boolean {

@@ -54,6 +54,7 @@ class RabbitConsumer {
   readonly #prefetch: number;
   /** Aborts when this connection ends or the broker closes. */
   readonly #signal: AbortSignal;
+  readonly #session = randomUUID();
   #consumerTag = '';
 
   constructor(channel: Channel, lifetime: AbortController, consumer: Consumer, options: RabbitConsumerOptions) {
@@ -96,7 +97,7 @@ class RabbitConsumer {
 
   async #deliver(raw: ConsumeMessage): Promise<void> {
     const { retry, log, topology, publishDeadLetter, sendReply } = this.#options;
-    const message = toMessage(raw);
+    const message = { ...toMessage(raw), session: this.#session, signal: this.#signal };
     const settlement = await deliver({
       message,
       consumer: this.#consumer,
@@ -118,7 +119,7 @@ class RabbitConsumer {
   }
 }
 
-function toMessage({ properties, fields, content }: ConsumeMessage): IncomingMessage {
+function toMessage({ properties, fields, content }: ConsumeMessage): Omit<IncomingMessage, 'session' | 'signal'> {
   // A replayed dead letter is routed by its queue name. A header carries its original routing key.
   const routingKey = properties.headers?.[deadLetterHeaders.routingKey];
   return {
@@ -127,6 +128,7 @@ function toMessage({ properties, fields, content }: ConsumeMessage): IncomingMes
     routingKey: typeof routingKey === 'string' ? routingKey : fields.routingKey,
     body: content.toString(),
     redelivered: fields.redelivered,
+    userId: typeof properties.userId === 'string' ? properties.userId : undefined,
   };
 }
 

@@ -81,8 +81,8 @@ export class ConfirmSender {
 export interface RabbitPublisher {
   /** See `ConfirmSender.send`. */
   send(frame: OutgoingFrame, abort: AbortSignal): Promise<PublishOutcome>;
-  /** Sends the reply that a message was applied. It is not confirmed, because a lost reply does no harm. */
-  sendReply(replyTo: string, messageId: string): void;
+  /** Sends the reply that the consumer of `queue` has applied a message. Not confirmed: a lost reply does no harm. */
+  sendReply(replyTo: string, messageId: string, queue: string): void;
   /** This connection's own queue for replies. */
   replyAddress: string;
   /** RabbitMQ accepts no messages now, because of a memory or disk alarm. It says when the alarm ends. */
@@ -94,7 +94,7 @@ export async function openRabbitPublisher(
   connection: ChannelModel,
   lifetime: AbortController,
   topology: Topology,
-  onReply: (messageId: string) => void,
+  onReply: (messageId: string, queue: string) => void,
 ): Promise<RabbitPublisher> {
   let blocked = false;
   connection.on('blocked', () => {
@@ -110,10 +110,10 @@ export async function openRabbitPublisher(
   const sender = new ConfirmSender(channel, lifetime.signal);
   return {
     send: (frame, abort) => sender.send(frame, abort),
-    sendReply: (replyTo, messageId) => {
+    sendReply: (replyTo, messageId, queue) => {
       if (blocked || lifetime.signal.aborted) return;
       try {
-        replies.publish('', replyTo, Buffer.alloc(0), { correlationId: messageId });
+        replies.publish('', replyTo, Buffer.alloc(0), { correlationId: messageId, type: queue });
       } catch {
         // The channel is closing; its 'close' event aborts the lifetime.
       }
@@ -126,12 +126,12 @@ export async function openRabbitPublisher(
 async function openReplyQueue(
   channel: Channel,
   lifetime: AbortController,
-  onReply: (messageId: string) => void,
+  onReply: (messageId: string, queue: string) => void,
 ): Promise<string> {
   const { queue } = await channel.assertQueue('', { exclusive: true, durable: false, autoDelete: true });
-  const onDelivery = (raw: { properties: { correlationId?: unknown } } | null): void => {
+  const onDelivery = (raw: { properties: { correlationId?: unknown; type?: unknown } } | null): void => {
     if (raw === null) lifetime.abort(new Error('reply queue was deleted'));
-    else onReply(String(raw.properties.correlationId));
+    else onReply(String(raw.properties.correlationId), String(raw.properties.type));
   };
   await channel.consume(queue, onDelivery, { noAck: true, exclusive: true });
   return queue;

@@ -1,0 +1,40 @@
+// How a service reads the state of another one, in its internal routes (decision 0015). The owner's answer is the
+// authority: it outranks every event.
+import { z } from 'zod';
+import { utcTime } from './envelope.ts';
+
+/** Which database answers, and how far it is. All members are read in the statement that reads the rows. */
+export const ownerPosition = z.object({
+  /** Changes when the owner's database is restored or replaced. */
+  epoch: z.string(),
+  /** The last id that the outbox has given. */
+  position: z.int().nonnegative(),
+  /** The clock of the owner's database. Whatever was committed a minute or more before it is in the answer. */
+  read_at: utcTime,
+});
+
+export type OwnerPosition = z.infer<typeof ownerPosition>;
+
+/** Rows in the order of their ids. Each row is parsed by its reader, so that one unknown row does not spoil a page. */
+export const snapshotPage = ownerPosition.extend({ items: z.array(z.unknown()) });
+
+/** Number of ids in a bucket: bucket 0 has the ids 0 to 9,999. */
+export const bucketSize = 10_000;
+
+/** What one bucket holds, as `digestSql` computes it. A bucket without rows is left out. */
+export const bucketDigest = z.object({
+  bucket: z.int().nonnegative(),
+  count: z.int().positive(),
+  digest: z.string(),
+});
+
+export type BucketDigest = z.infer<typeof bucketDigest>;
+
+/** The digests of consecutive buckets. `last_bucket` is the highest that has a row, -1 when there is none. */
+export const snapshotDigests = ownerPosition.extend({
+  last_bucket: z.int().min(-1),
+  items: z.array(bucketDigest),
+});
+
+/** Number of buckets in one answer of digests, and its maximum. */
+export const digestsPerPage = 100;

@@ -61,7 +61,8 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     const sent = message({ id: 'an-id', body });
     await publishUntilConfirmed(broker, [sent]);
     await until(() => got.length > 0, 'delivered');
-    expect(got[0]).toEqual({ id: 'an-id', routingKey: 'promotion.created', body, redelivered: false });
+    expect(got[0]).toMatchObject({ id: 'an-id', routingKey: 'promotion.created', body, redelivered: false });
+    expect(got[0]?.userId).toBe(broker.userName());
   });
 
   test('reports an unroutable message only when it was mandatory', async () => {
@@ -218,8 +219,8 @@ describe.each(transports)('a broker over $name', ({ start }) => {
         applied = true;
       }),
     );
-    const replies: { id: string; applied: boolean }[] = [];
-    sender.onReply((id) => void replies.push({ id, applied }));
+    const replies: { id: string; from: string; applied: boolean }[] = [];
+    sender.onReply((id, from) => void replies.push({ id, from, applied }));
     await connected(sender, receiver);
     const replyTo = sender.replyAddress();
     expect(replyTo).toEqual(expect.any(String));
@@ -231,7 +232,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await publishing;
     await until(() => replies.length > 0, 'replied');
     await sleep(100);
-    expect(replies).toEqual([{ id: withReply.id, applied: true }]);
+    expect(replies).toEqual([{ id: withReply.id, from: queue, applied: true }]);
   });
 
   test('handles no more messages at once than the prefetch allows', async () => {

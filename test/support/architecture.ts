@@ -101,7 +101,7 @@ export function repeatedFileNames(tree: Tree): string[] {
 
 const sqlHomes = [
   /^services\/[^/]+\/src\/queries\.ts$/,
-  /^services\/[^/]+\/src\/[^/]+\/store\.ts$/,
+  /^services\/[^/]+\/src\/[^/]+\/([\w-]+-)?store\.ts$/,
   /\/migrations\//,
   /^packages\/shared\/src\/(outbox|database)\//,
 ];

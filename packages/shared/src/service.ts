@@ -48,6 +48,8 @@ export interface ServiceParts {
   consumers?: readonly Consumer[];
   /** More members of `/health`. */
   health?(): Promise<object>;
+  /** Runs before anything is consumed or served. */
+  prepare?(): Promise<void>;
   /** Starts background work. @returns the function that stops it */
   start?(): () => Promise<void>;
 }
@@ -117,6 +119,7 @@ export async function startService(
     stops.add((remainingMs) => broker.close(remainingMs));
 
     const parts = definition.parts({ config, database, broker, log });
+    await parts.prepare?.();
     const relay = startRelay({ database, broker, log, retentionSeconds: config.OUTBOX_RETENTION_SECONDS });
     stops.add((remainingMs) => relay.stop(Math.min(relayStopMs, remainingMs)));
     for (const consumer of parts.consumers ?? []) broker.consume(consumer);

@@ -13,9 +13,27 @@ const offline = offlineEntityManager('subscriptions', entities);
 const columns = columnsOf(Subscription);
 const columnList = columns.join(', ');
 
-/** Whether the status of promotion `p` was confirmed within the lease ($3, seconds): by a heartbeat or by its owner. */
-const fresh = `greatest(p.verified_at, s.watermark) > now() - make_interval(secs => $3)`;
-const projection = `left join projection_sources s on s.service = 'promotions' and s.reconciled_at is not null`;
+/** A time within the lease ($3, seconds). A time ahead by more than a second comes from a clock that is not believed. */
+const withinLease = (time: string) =>
+  `${time} > now() - make_interval(secs => $3) and ${time} < now() + interval '1 second'`;
+
+/** The owner was asked about the row within the lease, and after its source was last invalidated. */
+const verified = (row: string, source: string) =>
+  `(${withinLease(`${row}.verified_at`)} and ${row}.verified_at >= coalesce(${source}.invalidated_at, '-infinity'))`;
+
+/** Neither an event nor a reading contradicts the row. */
+const undisputed = (row: string) => `${row}.doubted_at is null and ${row}.lost_at is null`;
+
+/** Whether the row can be relied on: its source is reconciled, or its owner was asked (decision 0015). */
+const believed = (row: string, source: string) =>
+  `coalesce(${undisputed(row)} and (${source}.reconciled_at is not null or ${verified(row, source)}), false)`;
+
+/** Whether the status of promotion `p` was confirmed within the lease: by a heartbeat or by its owner. */
+const fresh = `(${undisputed('p')} and (${verified('p', 'ps')}
+      or ps.reconciled_at is not null and ${withinLease('ps.watermark')}))`;
+
+const sources = `left join projection_sources us on us.service = 'users'
+           left join projection_sources ps on ps.service = 'promotions'`;
 
 const insert = {
   parameters: ['user_id', 'promotion_id', 'lease_seconds', 'metadata'],
@@ -23,8 +41,8 @@ const insert = {
       select u.user_id, p.promotion_id, $4::json
       from known_users u
       join cached_promotions p on p.promotion_id = $2 and p.status = 'active'
-      ${projection}
-      where u.user_id = $1 and not u.deleted and ${fresh}
+      ${sources}
+      where u.user_id = $1 and not u.deleted and ${believed('u', 'us')} and ${fresh}
       on conflict (user_id, promotion_id) do nothing
       returning ${columnList}`,
 };
@@ -68,15 +86,16 @@ export const statements = {
   }),
   decisionState: {
     name: 'subscription_decision_state',
-    text: `select coalesce((select case when deleted then 'deleted' else 'known' end
-                            from known_users where user_id = $1), 'unknown') as "user",
-                  coalesce(p.status, 'unknown') as promotion,
+    text: `select case when u.user_id is null or not ${believed('u', 'us')} then 'unknown'
+                       when u.deleted then 'deleted' else 'known' end as "user",
+                  coalesce(case when ${believed('p', 'ps')} then p.status end, 'unknown') as promotion,
                   coalesce(${fresh}, false) as fresh,
                   exists (select from subscriptions where user_id = $1 and promotion_id = $2) as subscribed,
                   now() as read_at
            from (select) as always
+           left join known_users u on u.user_id = $1
            left join cached_promotions p on p.promotion_id = $2
-           ${projection}`,
+           ${sources}`,
   },
   exists: compileStatement('subscription_exists', ['id'], ({ id }) =>
     offline.createQueryBuilder(Subscription).select('id').where({ id }),

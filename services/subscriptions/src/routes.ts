@@ -1,13 +1,17 @@
 // The routes of subscriptions.
 import type { Database } from '@promopulse/shared/database/database';
+import { notFound } from '@promopulse/shared/errors';
 import { type Route, route } from '@promopulse/shared/http/routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
+import { ownerNames, summarize } from './projections/store.ts';
 import { listSubscriptions } from './queries.ts';
 import {
   listFilterOf,
   newSubscription,
   newSubscriptionExample,
+  ownerParams,
   presentedSubscription,
+  projectionSummary,
   subscriptionCursor,
   subscriptionId,
   subscriptionList,
@@ -72,6 +76,26 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
         status: 200,
         body: presentRow(presentedSubscription, await deactivate(database, params.id, requestId)),
       }),
+    }),
+  ];
+}
+
+/** For `npm run after-restore`: what this service has seen of another one. */
+export function internalProjectionRoutes(database: Database): Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/internal/projections/{owner}',
+      operationId: 'getProjectionSummary',
+      summary: 'The highest id seen of an owner, and what it has lost',
+      params: ownerParams,
+      success: { status: 200, description: 'The summary', schema: projectionSummary },
+      errors: { 404: 'this service keeps nothing of that owner' },
+      handle: async ({ params }) => {
+        const owner = ownerNames.find((each) => each === params.owner);
+        if (!owner) throw notFound('Projection not found');
+        return { status: 200, body: await summarize(database, owner) };
+      },
     }),
   ];
 }

@@ -2,18 +2,20 @@
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import { conflict, type DomainError, notFound, ruleViolation, unavailable } from '@promopulse/shared/errors';
 
+/** `unknown`: not in the projection, or what it says cannot be relied on at the moment. */
 export interface SubscriptionFacts {
   user: 'known' | 'deleted' | 'unknown';
-  promotion: PromotionStatus | 'unknown';
+  /** A status that this release does not know is text too: it is not "active". */
+  promotion: PromotionStatus | 'unknown' | (string & {});
   /** Whether the promotion's status was confirmed recently enough to be relied on. */
   fresh: boolean;
   subscribed: boolean;
 }
 
-/** The owners that this request has already asked: their answers are final. */
+/** What the owners that this request has asked have answered: that there is none, or a state. */
 export interface Consulted {
-  users: boolean;
-  promotions: boolean;
+  users?: 'none' | 'state';
+  promotions?: 'none' | 'state';
 }
 
 export type Decision = { reject: DomainError } | { consult: keyof Consulted } | 'retry';
@@ -27,11 +29,16 @@ interface Wanted {
 export function decide(facts: SubscriptionFacts, consulted: Consulted, wanted: Wanted): Decision {
   const { user, promotion, fresh, subscribed } = facts;
   if (user === 'deleted') return { reject: userNotFound(wanted) };
-  if (user === 'unknown') return consulted.users ? { reject: userNotFound(wanted) } : { consult: 'users' };
+  if (user === 'unknown') {
+    if (!consulted.users) return { consult: 'users' };
+    // The owner's answer may be outdated already, when an event came meanwhile. Unknown is never answered as "no".
+    return { reject: consulted.users === 'none' ? userNotFound(wanted) : factsUnknown() };
+  }
 
   if (promotion === 'ended') return { reject: promotionNotActive(wanted, promotion) }; // final, so the owner is not asked
   const isActive = promotion === 'active' && fresh;
   if (!isActive && !consulted.promotions) return { consult: 'promotions' };
+  if (promotion === 'unknown' && consulted.promotions === 'state') return { reject: factsUnknown() };
   if (promotion !== 'active') return { reject: promotionNotActive(wanted, promotion) };
   if (!fresh) return { reject: factsUnknown() }; // the lease ended after the owner's answer
 

@@ -101,3 +101,12 @@ export function listFilterOf({ user_id, promotion_id, ...rest }: z.infer<typeof 
     { field: 'user_id', rule: 'is required unless promotion_id is given' },
   ]);
 }
+
+export const ownerParams = z.strictObject({ owner: z.string() });
+
+/** What this service has seen of another one. */
+export const projectionSummary = z.object({
+  highest_id: z.int(),
+  lost: z.int(),
+  subscriptions_of_lost: z.int(),
+});

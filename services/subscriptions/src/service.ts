@@ -6,9 +6,8 @@ import packageJson from '../package.json' with { type: 'json' };
 import { entities } from './entities.ts';
 import { projectionConsumer } from './projections/consumer.ts';
 import { promotionsClient, usersClient } from './projections/owner-client.ts';
-import { startReconciliation } from './projections/reconciliation.ts';
-import { projectionStates } from './projections/store.ts';
-import { subscriptionRoutes } from './routes.ts';
+import { describeProjections, invalidateAll, Reconciliation } from './projections/reconciliation.ts';
+import { internalProjectionRoutes, subscriptionRoutes } from './routes.ts';
 
 const milliseconds = (min: number, max: number, fallback: number) =>
   z.coerce.number().int().min(min).max(max).default(fallback);
@@ -30,17 +29,21 @@ export const subscriptions = defineService({
   },
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),
-  parts: ({ config, database, log }) => {
+  parts: ({ config, database, broker, log }) => {
     const options = { timeoutMs: config.OWNER_TIMEOUT_MS, resetMs: config.BREAKER_RESET_MS };
     const owners = {
       users: usersClient({ ...options, url: config.USERS_URL }),
       promotions: promotionsClient({ ...options, url: config.PROMOTIONS_URL }),
     };
+    const reconciliation = new Reconciliation({ database, owners, intervalMs: config.RECONCILE_INTERVAL_MS, log });
+    const onInvalidated = (): void => reconciliation.wake();
     return {
       routes: subscriptionRoutes(database, { owners, leaseSeconds: config.FRESHNESS_LEASE_MS / 1000 }),
-      consumers: [projectionConsumer(database)],
-      health: async () => ({ projections: Object.fromEntries(await projectionStates(database)) }),
-      start: () => startReconciliation({ database, owners, intervalMs: config.RECONCILE_INTERVAL_MS, log }),
+      internalRoutes: internalProjectionRoutes(database),
+      consumers: [projectionConsumer({ database, broker, log, onInvalidated })],
+      health: async () => ({ projections: await describeProjections(database) }),
+      prepare: () => invalidateAll(database),
+      start: () => reconciliation.start(),
     };
   },
 });

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Database } from '@promopulse/shared/database/database';
 import { notFound, ruleViolation } from '@promopulse/shared/errors';
 import type { Owners } from './projections/owner-client.ts';
-import { applyPromotions, applyUsers } from './projections/store.ts';
+import { applyAnswer, markLost, type OwnerName } from './projections/store.ts';
 import {
   deactivateIfActive,
   insertIfAllowed,
@@ -34,7 +34,7 @@ export async function subscribe(
   requestId: string,
 ): Promise<SubscriptionRow> {
   const cause = { eventId: randomUUID(), requestId };
-  const consulted: Consulted = { users: false, promotions: false };
+  const consulted: Consulted = {};
   for (let round = 0; round < maxRounds; round += 1) {
     const created = await insertIfAllowed(database, wanted, leaseSeconds, cause);
     if (created) return created;
@@ -42,26 +42,24 @@ export async function subscribe(
     const decision = decide(facts, consulted, wanted);
     if (decision === 'retry') continue;
     if ('reject' in decision) throw decision.reject;
-    consulted[decision.consult] = true;
-    if (decision.consult === 'users') await refreshUser(database, owners, wanted.user_id, requestId);
-    else await refreshPromotion(database, owners, { id: wanted.promotion_id, readAt }, requestId);
+    const owner = decision.consult;
+    const id = owner === 'users' ? wanted.user_id : wanted.promotion_id;
+    consulted[owner] = await refresh(database, owners, { owner, id, readAt }, requestId);
   }
   throw factsUnknown();
 }
 
-async function refreshUser(database: Database, owners: Owners, id: number, requestId: string): Promise<void> {
-  const user = await owners.users.get(id, requestId);
-  if (user) await applyUsers(database, [user]);
-}
-
-async function refreshPromotion(
+/** Asks the owner, and applies its answer. @returns what it answered */
+async function refresh(
   database: Database,
   owners: Owners,
-  { id, readAt }: { id: number; readAt: Date },
+  { owner, id, readAt }: { owner: OwnerName; id: number; readAt: Date },
   requestId: string,
-): Promise<void> {
-  const promotion = await owners.promotions.get(id, requestId);
-  if (promotion) await applyPromotions(database, [promotion], readAt);
+): Promise<'none' | 'state'> {
+  const state = await owners[owner].get(id, requestId);
+  if (state) await applyAnswer(database, owner, state, readAt);
+  else await markLost(database, owner, { from: id, to: id, present: [] }, readAt);
+  return state ? 'state' : 'none';
 }
 
 /** Exactly one of several concurrent calls succeeds. @throws notFound, or ruleViolation when it is inactive already */

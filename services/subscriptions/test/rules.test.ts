@@ -2,8 +2,11 @@ import { describe, expect, test } from '@jest/globals';
 import { type Consulted, decide, type SubscriptionFacts } from '../src/rules.ts';
 
 const wanted = { user_id: 7, promotion_id: 9 };
-const noneConsulted: Consulted = { users: false, promotions: false };
-const allConsulted: Consulted = { users: true, promotions: true };
+const noneConsulted: Consulted = {};
+/** Both owners have answered that there is none. */
+const noneFound: Consulted = { users: 'none', promotions: 'none' };
+/** Both owners have answered a state. */
+const found: Consulted = { users: 'state', promotions: 'state' };
 const good: SubscriptionFacts = { user: 'known', promotion: 'active', fresh: true, subscribed: false };
 
 function rejection(facts: Partial<SubscriptionFacts>, consulted: Consulted): string {
@@ -21,7 +24,10 @@ describe('the user', () => {
     });
   });
   test('is not found when the owner does not know it either', () => {
-    expect(rejection({ user: 'unknown' }, allConsulted)).toBe('not_found: User 7 not found');
+    expect(rejection({ user: 'unknown' }, noneFound)).toBe('not_found: User 7 not found');
+  });
+  test('is neither found nor missing when the answer of its owner was outdated at once', () => {
+    expect(rejection({ user: 'unknown' }, found)).toMatch(/^unavailable: /);
   });
   test('is not found when deleted, without a look-up', () => {
     expect(rejection({ user: 'deleted' }, noneConsulted)).toBe('not_found: User 7 not found');
@@ -40,13 +46,19 @@ describe('the promotion', () => {
     expect(decide({ ...good, promotion, fresh }, noneConsulted, wanted)).toEqual({ consult: 'promotions' });
   });
   test('that the owner does not know is rejected as not_found', () => {
-    expect(rejection({ promotion: 'unknown' }, allConsulted)).toBe(notActive('not_found'));
+    expect(rejection({ promotion: 'unknown' }, noneFound)).toBe(notActive('not_found'));
+  });
+  test('whose owner has answered a state that was outdated at once is neither accepted nor rejected', () => {
+    expect(rejection({ promotion: 'unknown' }, found)).toMatch(/^unavailable: /);
+  });
+  test('with a status that this release does not know is rejected with that status', () => {
+    expect(rejection({ promotion: 'paused' }, found)).toBe(notActive('paused'));
   });
   test('that is a draft at its owner is rejected as a draft', () => {
-    expect(rejection({ promotion: 'draft' }, allConsulted)).toBe(notActive('draft'));
+    expect(rejection({ promotion: 'draft' }, found)).toBe(notActive('draft'));
   });
   test('whose owner answered too long ago is neither accepted nor rejected', () => {
-    expect(rejection({ fresh: false }, allConsulted)).toMatch(/^unavailable: /);
+    expect(rejection({ fresh: false }, found)).toMatch(/^unavailable: /);
   });
 });
 

@@ -1,83 +1,196 @@
-// Consumes the events of other services. Versions make every handler idempotent and independent of the order. A heartbeat
-// depends on the order: it is applied only after the messages before it.
-import { type EventName, eventData, parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/index';
+// Consumes the events of other services. Versions make every handler idempotent. A heartbeat depends on the order: it is
+// applied only after the messages before it, and only while none of them is missing (decision 0015).
+import { randomUUID } from 'node:crypto';
 import { queues } from '@promopulse/shared/contracts/queues';
 import type { Database } from '@promopulse/shared/database/database';
-import { type Consumer, type IncomingMessage, Unprocessable } from '@promopulse/shared/messaging/broker';
-import {
-  applyHeartbeat,
-  applyPromotions,
-  applyUsers,
-  invalidate,
-  type OwnerName,
-  ownerNames,
-  projectedPromotion,
-  projectedUser,
-} from './store.ts';
+import type { Broker, Consumer, IncomingMessage } from '@promopulse/shared/messaging/broker';
+import type { Logger } from '@promopulse/shared/telemetry/logger';
+import { type ProjectedMessage, readMessage } from './events.ts';
+import { InFlight } from './in-flight.ts';
+import { LossDetector } from './loss-detector.ts';
+import { applyHeartbeat, type HeartbeatOutcome, invalidate } from './source-store.ts';
+import { applyEvent, doubt, type OwnerName, ownerNames } from './store.ts';
 
 const queue = 'subscriptions.projections';
-/** After this time assume that another replica got the message. */
-const disposeAfterMs = 60_000;
 
-/** The events that the queue is bound to. */
-const used = {
-  'promotion.created': projectedPromotion,
-  'promotion.updated': projectedPromotion,
-  'promotion.status_changed': projectedPromotion,
-  'user.created': projectedUser,
-  'user.deleted': projectedUser,
-  'relay.heartbeat': eventData['relay.heartbeat'],
-} satisfies Record<Extract<EventName, `${'promotion' | 'user' | 'relay'}.${string}`>, unknown>;
-type ProjectedEvent = ReceivedEvent<typeof used>;
+interface ProjectionOptions {
+  database: Database;
+  broker: Pick<Broker, 'userName'>;
+  log: Logger;
+  /** Called when an owner must be read. */
+  onInvalidated(): void;
+}
 
-export function projectionConsumer(database: Database): Consumer {
-  const inFlight = trackInFlight();
+export function projectionConsumer(options: ProjectionOptions): Consumer {
+  const consumer = new ProjectionConsumer(options);
   return {
     queue,
     bindings: queues[queue],
-    handle: async (message) => {
-      const event = read(message);
-      if (event.name === 'relay.heartbeat') {
-        const owner = ownerNames.find((each) => each === event.data.service);
-        if (!owner) return; // the relays of all services send heartbeats, this one's too
-        await inFlight.whenIdle();
-        await applyHeartbeat(database, owner, new Date(event.data.watermark));
-        return;
-      }
-      inFlight.add(message.id);
-      await apply(database, event);
-      inFlight.remove(message.id);
-    },
-    onDeadLetter: async (message) => {
-      for (const owner of ownersOf(message)) await invalidate(database, owner);
-      inFlight.remove(message.id);
-    },
+    handle: (message) => consumer.handle(message),
+    onDeadLetter: (message) => consumer.onDeadLetter(message),
   };
 }
 
-async function apply(database: Database, event: Exclude<ProjectedEvent, { name: 'relay.heartbeat' }>): Promise<void> {
-  switch (event.name) {
-    case 'promotion.created':
-    case 'promotion.updated':
-    case 'promotion.status_changed':
-      await applyPromotions(database, [event.data]);
-      return;
-    case 'user.created':
-      await applyUsers(database, [event.data]);
-      return;
-    case 'user.deleted':
-      await applyUsers(database, [{ ...event.data, deleted: true }]);
-      return;
-    default:
-      throw new Unprocessable(`there is no handler for ${(event satisfies never as ProjectedEvent).name}`);
-  }
+/** A message from its receipt until it is settled. */
+interface Received {
+  read(): ProjectedMessage;
+  /** Why its owner must be invalidated before it is applied; undefined when nothing is missing, or when that is done. */
+  loss: { owner: OwnerName; reason: string; session?: string | undefined } | undefined;
+  /** A heartbeat of a lead that has ended says nothing. */
+  outdated: boolean;
+  /** The session of heartbeats that it belongs to. */
+  session: string | undefined;
+  /** Resolves when the messages before it are settled. */
+  idle: Promise<void>;
+  settle(): void;
 }
 
-function read(message: IncomingMessage): ProjectedEvent {
-  try {
-    return parseEvent(message.body, used);
-  } catch (cause) {
-    throw new Unprocessable('not an event of these services', { cause });
+/** Per owner: whose heartbeats are applied, how many were, and why the last one was not. */
+interface Heartbeats {
+  session: string;
+  applied: number;
+  refused: HeartbeatOutcome | undefined;
+}
+
+class ProjectionConsumer {
+  readonly #options: ProjectionOptions;
+  readonly #inFlight = new InFlight();
+  readonly #losses = new LossDetector();
+  readonly #heartbeats = new Map<OwnerName, Heartbeats>();
+  readonly #received = new WeakMap<IncomingMessage, Received>();
+  /** Epochs for which their owner was invalidated. The reading that follows decides which is the current one. */
+  readonly #announcedEpochs = new Set<string>();
+
+  constructor(options: ProjectionOptions) {
+    this.#options = options;
+  }
+
+  /** Its first call for a message happens in the order of the queue: until `await`, nothing may come in between. */
+  async handle(message: IncomingMessage): Promise<'ignored' | undefined> {
+    const received = this.#received.get(message) ?? this.#receive(message);
+    const read = received.read();
+    if (received.loss) {
+      await this.#invalidate(received.loss.owner, received.loss);
+      received.loss = undefined;
+    }
+    const applied = await this.#apply(message, received, read);
+    received.settle();
+    return applied ? undefined : 'ignored';
+  }
+
+  async onDeadLetter(message: IncomingMessage): Promise<void> {
+    for (const owner of ownersOf(message)) await this.#invalidate(owner, { reason: 'dead letter' });
+    this.#received.get(message)?.settle();
+  }
+
+  #receive(message: IncomingMessage): Received {
+    const idle = this.#inFlight.whenIdle(message);
+    const received: Received = {
+      read: () => readMessage(message, this.#options.broker.userName()),
+      loss: undefined,
+      outdated: false,
+      session: undefined,
+      idle,
+      settle: this.#inFlight.add(message),
+    };
+    this.#received.set(message, received);
+    const read = received.read(); // throws for a message that will be dead-lettered
+    received.read = () => read;
+    if (read.kind !== 'other' && read.publication) this.#detectLoss(message, received, read);
+    return received;
+  }
+
+  #detectLoss(
+    { session }: IncomingMessage,
+    received: Received,
+    { owner, publication, kind }: Exclude<ProjectedMessage, { kind: 'other' }>,
+  ): void {
+    if (!publication) return;
+    const { lead, sequencenumber: number } = publication;
+    const receipt = this.#losses.receive(owner, { session, lead, number, isHeartbeat: kind === 'heartbeat' });
+    received.outdated = receipt === 'outdated';
+    if (receipt && !received.outdated) {
+      const newSession = receipt === 'session' ? this.#beginHeartbeats(owner) : undefined;
+      received.loss = { owner, reason: receipt, session: newSession };
+    }
+    received.session = this.#heartbeats.get(owner)?.session;
+  }
+
+  #beginHeartbeats(owner: OwnerName): string {
+    const session = randomUUID();
+    this.#heartbeats.set(owner, { session, applied: 0, refused: undefined });
+    return session;
+  }
+
+  async #invalidate(
+    owner: OwnerName,
+    { reason, session, complete = false }: { reason: string; session?: string | undefined; complete?: boolean },
+  ): Promise<void> {
+    await invalidate(this.#options.database, owner, { complete, session });
+    // A new session is normal: this process or the broker has started, or another replica has consumed before.
+    this.#options.log[reason === 'session' ? 'info' : 'warn']({ source: owner, reason }, 'projection invalidated');
+    this.#options.onInvalidated();
+  }
+
+  /** @returns whether the projection now equals what the message says */
+  async #apply(message: IncomingMessage, received: Received, read: ProjectedMessage): Promise<boolean> {
+    const { database } = this.#options;
+    switch (read.kind) {
+      case 'state': {
+        const outcome = await applyEvent(database, read.owner, read.state, read.publication.epoch);
+        if (outcome === 'other_epoch') await this.#announceEpoch(read.owner, read.publication.epoch);
+        if (outcome === 'superseded') this.#options.onInvalidated();
+        return outcome === 'applied';
+      }
+      case 'doubt':
+        this.#warn(message, read.reason, 'reading a row from its owner instead of the event');
+        await doubt(database, read.owner, read.id);
+        this.#options.onInvalidated();
+        return false;
+      case 'heartbeat':
+        await received.idle;
+        if (!message.signal.aborted && !received.outdated) await this.#applyHeartbeat(received, read);
+        return false;
+      case 'other':
+        if (read.reason) this.#warn(message, read.reason, 'ignoring a heartbeat');
+        return false;
+    }
+  }
+
+  async #applyHeartbeat(
+    { session }: Received,
+    { owner, publication, watermark, position }: Extract<ProjectedMessage, { kind: 'heartbeat' }>,
+  ): Promise<void> {
+    const heartbeats = this.#heartbeats.get(owner);
+    if (!heartbeats || heartbeats.session !== session) return; // a later message has begun a new session
+    const { epoch } = publication;
+    const heartbeat = { watermark, epoch, position, session: heartbeats.session, beats: heartbeats.applied };
+    const outcome = await applyHeartbeat(this.#options.database, owner, heartbeat);
+    if (outcome === 'applied') {
+      heartbeats.applied += 1;
+      heartbeats.refused = undefined;
+      return;
+    }
+    // Once, when this state begins: the owner is then read, and the lease runs out if that does not end it.
+    if (heartbeats.refused === outcome) return;
+    if (outcome === 'session') {
+      await this.#invalidate(owner, { reason: 'projection set back', session: this.#beginHeartbeats(owner) });
+      return;
+    }
+    if (outcome === 'epoch') await this.#announceEpoch(owner, epoch);
+    else if (outcome === 'set_back') await this.#invalidate(owner, { reason: 'owner set back', complete: true });
+    else await this.#invalidate(owner, { reason: 'clock ahead' });
+    heartbeats.refused = outcome;
+  }
+
+  async #announceEpoch(owner: OwnerName, epoch: string): Promise<void> {
+    if (this.#announcedEpochs.has(epoch)) return;
+    await this.#invalidate(owner, { reason: 'epoch', complete: true });
+    this.#announcedEpochs.add(epoch);
+  }
+
+  #warn({ id, routingKey, userId }: IncomingMessage, reason: string, text: string): void {
+    this.#options.log.warn({ queue, message_id: id, routing_key: routingKey, user_id: userId, reason }, text);
   }
 }
 
@@ -86,32 +199,4 @@ function ownersOf({ routingKey }: IncomingMessage): readonly OwnerName[] {
   if (routingKey === 'relay.heartbeat') return [];
   const owners = ownerNames.filter((owner) => `${routingKey.split('.')[0]}s` === owner);
   return owners.length > 0 ? owners : ownerNames;
-}
-
-/** The ids of the messages that have been received and not applied yet. */
-function trackInFlight() {
-  const pending = new Map<string, { settled: Promise<void>; settle(): void }>();
-  const remove = (id: string): void => {
-    pending.get(id)?.settle();
-    pending.delete(id);
-  };
-  return {
-    add: (id: string): void => {
-      if (pending.has(id)) return; // a redelivery
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(() => remove(id), disposeAfterMs).unref();
-      pending.set(id, {
-        settled: promise,
-        settle: () => {
-          clearTimeout(timer);
-          resolve();
-        },
-      });
-    },
-    remove,
-    /** Resolves when every message that is in flight now has been applied, dead-lettered or disposed of. */
-    whenIdle: async (): Promise<void> => {
-      await Promise.all([...pending.values()].map(({ settled }) => settled));
-    },
-  };
 }

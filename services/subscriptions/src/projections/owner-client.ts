@@ -1,10 +1,11 @@
 // Asks an owner for its current state when the projection is not sufficient, with one call per id at a time. A caller
 // never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
 // a circuit breaker).
+import { type OwnerPosition, snapshotDigests, snapshotPage } from '@promopulse/shared/contracts/snapshot';
 import { dependencyUnavailable } from '@promopulse/shared/errors';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
-import { type OwnerName, type PromotionState, projectedPromotion, projectedUser, type UserState } from './store.ts';
+import { type Digest, type OwnerName, type ProjectedState, projectedPromotion, projectedUser } from './store.ts';
 
 interface OwnerOptions {
   url: string;
@@ -14,37 +15,59 @@ interface OwnerOptions {
   resetMs: number;
 }
 
-export interface Owners {
-  users: OwnerClient<UserState>;
-  promotions: OwnerClient<PromotionState>;
-}
+export type Owners = Record<OwnerName, OwnerClient>;
 
-export function promotionsClient(options: OwnerOptions): OwnerClient<PromotionState> {
+export function promotionsClient(options: OwnerOptions): OwnerClient {
   return new OwnerClient('promotions', projectedPromotion, options);
 }
 
-export function usersClient(options: OwnerOptions): OwnerClient<UserState> {
+export function usersClient(options: OwnerOptions): OwnerClient {
   return new OwnerClient('users', projectedUser, options);
 }
 
-interface CallsPerId<State> {
-  running: Promise<State | null>;
+interface CallsPerId {
+  running: Promise<ProjectedState | null>;
   /** The call after `running`, shared by all callers that asked meanwhile. */
-  next?: Promise<State | null>;
+  next?: Promise<ProjectedState | null>;
+}
+
+/** Which rows a page has: of an id range, those changed since a time of the owner's clock, or single ones. */
+export interface PageQuery {
+  after_id?: number;
+  up_to_id?: number;
+  changed_since?: string;
+  ids?: readonly number[];
+  limit: number;
+}
+
+export interface Page {
+  read: OwnerPosition;
+  states: ProjectedState[];
+  /** The ids of rows that this release does not understand. They exist. */
+  unknownIds: number[];
+  /** The highest id of the page, and how many rows it has. */
+  lastId: number;
+  length: number;
+}
+
+export interface DigestPage {
+  read: OwnerPosition;
+  lastBucket: number;
+  digests: Digest[];
 }
 
 /**
  * Per id: no call, one running call, or one running and one planned. The breaker is closed, open (calls fail at once)
  * or half-open (one call decides).
  */
-export class OwnerClient<State> {
+export class OwnerClient {
   readonly #owner: OwnerName;
-  readonly #schema: z.ZodType<State>;
+  readonly #schema: z.ZodType<ProjectedState>;
   readonly #options: OwnerOptions;
-  readonly #callsById = new Map<number, CallsPerId<State>>();
-  readonly #breaker: CircuitBreaker<[id: number, requestId: string], State | null>;
+  readonly #callsById = new Map<number, CallsPerId>();
+  readonly #breaker: CircuitBreaker<[id: number, requestId: string], ProjectedState | null>;
 
-  constructor(owner: OwnerName, schema: z.ZodType<State>, options: OwnerOptions) {
+  constructor(owner: OwnerName, schema: z.ZodType<ProjectedState>, options: OwnerOptions) {
     this.#owner = owner;
     this.#schema = schema;
     this.#options = options;
@@ -58,7 +81,7 @@ export class OwnerClient<State> {
   }
 
   /** @returns null when the owner answers that there is none @throws dependencyUnavailable when it does not answer */
-  get(id: number, requestId: string): Promise<State | null> {
+  get(id: number, requestId: string): Promise<ProjectedState | null> {
     const calls = this.#callsById.get(id);
     if (!calls) return this.#call(id, requestId);
     // The owner may have read the state for the running call before this caller asked, so this one shares the next call.
@@ -69,14 +92,28 @@ export class OwnerClient<State> {
     return calls.next;
   }
 
-  /** States with ids above `afterId`, ascending. @throws when the owner does not answer, or `stop` aborts */
-  async page(afterId: number, limit: number, stop: AbortSignal): Promise<State[]> {
-    const signal = AbortSignal.any([stop, AbortSignal.timeout(this.#options.timeoutMs * 10)]);
-    const body = await this.#fetchJson(`?after_id=${afterId}&limit=${limit}`, 'reconciliation', signal);
-    return z.object({ items: z.array(this.#schema) }).parse(body).items;
+  /** Rows in the order of their ids, each parsed by itself. @throws when the owner does not answer, or `stop` aborts */
+  async page(query: PageQuery, stop: AbortSignal): Promise<Page> {
+    const { items, ...read } = snapshotPage.parse(await this.#fetchSnapshot('', query, stop));
+    const states: ProjectedState[] = [];
+    const unknownIds: number[] = [];
+    for (const item of items) {
+      const state = this.#schema.safeParse(item);
+      if (state.success) states.push(state.data);
+      else unknownIds.push(z.object({ id: z.int() }).parse(item).id);
+    }
+    const lastId = Math.max(0, ...unknownIds, states.at(-1)?.id ?? 0);
+    return { read, states, unknownIds, lastId, length: items.length };
   }
 
-  #call(id: number, requestId: string): Promise<State | null> {
+  /** The digests of at most `limit` buckets. @throws when the owner does not answer, or `stop` aborts */
+  async digests(fromBucket: number, limit: number, stop: AbortSignal): Promise<DigestPage> {
+    const answer = await this.#fetchSnapshot('/digests', { from_bucket: fromBucket, limit }, stop);
+    const { items: digests, last_bucket: lastBucket, ...read } = snapshotDigests.parse(answer);
+    return { read, lastBucket, digests };
+  }
+
+  #call(id: number, requestId: string): Promise<ProjectedState | null> {
     const running = this.#breaker
       .fire(id, requestId)
       .catch((error: unknown) => {
@@ -86,22 +123,45 @@ export class OwnerClient<State> {
       .finally(() => {
         if (!calls.next) this.#callsById.delete(id);
       });
-    const calls: CallsPerId<State> = { running };
+    const calls: CallsPerId = { running };
     this.#callsById.set(id, calls);
     return running;
   }
 
-  async #fetchState(id: number, requestId: string): Promise<State | null> {
-    const body = await this.#fetchJson(`/${id}`, requestId, AbortSignal.timeout(this.#options.timeoutMs));
-    return body === null ? null : this.#schema.parse(body);
+  async #fetchState(id: number, requestId: string): Promise<ProjectedState | null> {
+    const signal = AbortSignal.timeout(this.#options.timeoutMs);
+    const response = await this.#fetch(`/${id}`, requestId, signal);
+    if (response.status === 404 && (await isOwnNotFound(response))) return null;
+    const state = this.#schema.parse(await this.#readJson(response));
+    if (state.id !== id) throw new Error(`${this.#owner} answered about another id`);
+    return state;
   }
 
-  /** @returns null for a 404; every other status but 2xx is a failure */
-  async #fetchJson(path: string, requestId: string, signal: AbortSignal): Promise<unknown> {
+  async #fetchSnapshot(path: string, query: object, stop: AbortSignal): Promise<unknown> {
+    const search = new URLSearchParams(
+      Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]),
+    );
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(this.#options.timeoutMs * 10)]);
+    return await this.#readJson(await this.#fetch(`${path}?${search}`, 'reconciliation', signal));
+  }
+
+  #fetch(path: string, requestId: string, signal: AbortSignal): Promise<Response> {
     const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.#owner}${path}`;
-    const response = await fetch(url, { headers: { 'x-request-id': requestId }, signal });
-    if (response.status === 404) return null;
+    return fetch(url, { headers: { 'x-request-id': requestId }, redirect: 'error', signal });
+  }
+
+  async #readJson(response: Response): Promise<unknown> {
     if (!response.ok) throw new Error(`${this.#owner} answered ${response.status}`);
     return await response.json();
   }
+}
+
+/**
+ * Whether a 404 is the owner's own "there is no such row": a problem document with the code of its route. The page of a
+ * load balancer, of another program or of a release without the route (`no_such_path`) says nothing about the row.
+ */
+async function isOwnNotFound(response: Response): Promise<boolean> {
+  if (!/^application\/problem\+json\b/.test(response.headers.get('content-type') ?? '')) return false;
+  const problem: unknown = await response.json().catch(() => undefined);
+  return z.object({ status: z.literal(404), code: z.literal('not_found') }).safeParse(problem).success;
 }

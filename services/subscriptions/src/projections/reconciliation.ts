@@ -1,87 +1,143 @@
-// Reads each owner's snapshot page by page through the upserts of events: at the start, soon after an event was
-// dead-lettered, and at an interval. The queue need not be bound before: without a queue an event stays in its owner's
-// outbox, so no event is lost between the snapshot and the first delivery.
+// Keeps each projection equal to its owner. It reads an owner after an invalidation (what has changed since the last
+// reading, or every row when that is not enough), compares every row at an interval, and reads rows in doubt. Each owner has
+// a loop of its own, in one replica at a time.
 import { sleep } from '@promopulse/shared/backoff';
 import { tryLock } from '@promopulse/shared/database/advisory-lock';
 import type { Database } from '@promopulse/shared/database/database';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { OwnerClient, Owners } from './owner-client.ts';
-import { applyPromotions, applyUsers, markReconciled, type OwnerName, ownerNames, projectionStates } from './store.ts';
+import {
+  readChanges,
+  readCompletely,
+  readDoubted,
+  type SnapshotOptions,
+  type SnapshotReading,
+} from './snapshot-reader.ts';
+import { invalidate, markReconciled, type SourceState, sourceStates } from './source-store.ts';
+import { type OwnerName, ownerNames, summarize } from './store.ts';
 
-const pageSize = 500;
 const checkEveryMs = 1_000;
+const maxLoggedIds = 20;
 
 interface ReconciliationOptions {
   database: Database;
   owners: Owners;
-  /** Milliseconds from one complete reading of a snapshot to the next. */
+  /** Milliseconds from one comparison of every row to the next. */
   intervalMs: number;
   log: Logger;
 }
 
-/** @returns a function that stops it at once, also in the middle of a snapshot */
-export function startReconciliation(options: ReconciliationOptions): () => Promise<void> {
-  const stop = new AbortController();
-  const running = (async () => {
-    while (!stop.signal.aborted) {
-      await reconcileDueOwners(options, stop.signal).catch((error: unknown) => {
-        if (!stop.signal.aborted) options.log.warn({ err: error }, 'cannot reconcile yet');
-      });
-      await sleep(checkEveryMs, stop.signal);
-    }
-  })();
-  return async () => {
-    stop.abort();
-    await running;
-  };
-}
-
-async function reconcileDueOwners(options: ReconciliationOptions, stop: AbortSignal): Promise<void> {
-  const { database, intervalMs, log } = options;
-  const states = await projectionStates(database);
-  const due = ownerNames.filter((owner) => {
-    const state = states.get(owner);
-    return !state?.reconciled || (state.reconciled_seconds_ago ?? 0) * 1000 > intervalMs;
+/** The projections as `/health` shows them, by the name of their owner. */
+export async function describeProjections(database: Database): Promise<Record<string, object>> {
+  const states = [...(await sourceStates(database)).values()];
+  const described = states.map(async ({ service, epoch, position, read_to, complete_needed, ...shown }) => {
+    const { lost, subscriptions_of_lost } = await summarize(database, service);
+    return [service, { service, ...shown, lost, subscriptions_of_lost }] as const;
   });
-  if (due.length === 0) return;
-  const lock = await tryLock(database, 'reconciliation');
-  if (!lock) return; // another replica reconciles
-  try {
-    for (const owner of due) {
-      const before = states.get(owner);
-      const advanced = await readOwner(options, owner, stop);
-      await markReconciled(database, owner, before?.invalidations ?? 0);
-      report(log, owner, advanced, before?.reconciled ?? false);
+  return Object.fromEntries(await Promise.all(described));
+}
+
+/** Nothing is relied on from before a start: this database may have been set back, and the queue may have been lost. */
+export async function invalidateAll(database: Database): Promise<void> {
+  for (const owner of ownerNames) await invalidate(database, owner);
+}
+
+/**
+ * States, per owner: waiting (until `wake`, at most a second), or reading. An error ends a reading; the next one begins
+ * after the wait.
+ */
+export class Reconciliation {
+  readonly #options: ReconciliationOptions;
+  readonly #stop = new AbortController();
+  #running: Promise<unknown> = Promise.resolve();
+  #wakeUp = new AbortController();
+
+  constructor(options: ReconciliationOptions) {
+    this.#options = options;
+  }
+
+  /** @returns a function that stops it at once, also in the middle of a reading */
+  start(): () => Promise<void> {
+    this.#running = Promise.all(ownerNames.map((owner) => this.#loop(owner)));
+    return async () => {
+      this.#stop.abort();
+      await this.#running;
+    };
+  }
+
+  /** Ends the wait of all owners. */
+  wake(): void {
+    const waiting = this.#wakeUp;
+    this.#wakeUp = new AbortController();
+    waiting.abort();
+  }
+
+  async #loop(owner: OwnerName): Promise<void> {
+    const { signal } = this.#stop;
+    let nextWake = this.#wakeUp.signal;
+    while (!signal.aborted) {
+      await this.#reconcileIfDue(owner).catch((error: unknown) => {
+        if (!signal.aborted) this.#options.log.warn({ source: owner, err: error }, 'cannot reconcile yet');
+        nextWake = this.#wakeUp.signal; // after an error a wake-up does not shorten the wait
+      });
+      await sleep(checkEveryMs, AbortSignal.any([signal, nextWake]));
+      nextWake = this.#wakeUp.signal;
     }
-  } finally {
-    lock.end();
+  }
+
+  async #reconcileIfDue(owner: OwnerName): Promise<void> {
+    const { database, intervalMs, owners, log } = this.#options;
+    const client: OwnerClient = owners[owner];
+    const options: SnapshotOptions = { database, owner, client, stop: this.#stop.signal };
+    const state = (await sourceStates(database)).get(owner);
+    const isComparisonDue = (state?.compared_seconds_ago ?? Number.POSITIVE_INFINITY) * 1000 > intervalMs;
+    if (!state?.reconciled || isComparisonDue) {
+      const lock = await tryLock(database, `reconciliation.${owner}`);
+      if (!lock) return; // another replica reconciles
+      try {
+        await this.#reconcile(options, state, isComparisonDue);
+      } finally {
+        lock.end();
+      }
+    }
+    const doubted = await readDoubted(options);
+    if (doubted) report(log, owner, doubted, true);
+  }
+
+  async #reconcile(options: SnapshotOptions, state: SourceState | undefined, isComparisonDue: boolean): Promise<void> {
+    const { database, owner } = options;
+    const { log } = this.#options;
+    if (!state) await invalidate(database, owner); // creates the row
+    const invalidations = state?.invalidations ?? 1;
+    const { reading, complete } = await readOwner(options, state, isComparisonDue);
+    const wasFilled = state?.epoch !== null && state?.epoch !== undefined;
+    const corrected = wasFilled ? reading.corrected + reading.lost.length : 0;
+    const counts = await markReconciled(database, owner, { invalidations, read: reading.read, complete, corrected });
+    report(log, owner, reading, wasFilled);
+    if (!counts) this.wake(); // it was invalidated meanwhile
   }
 }
 
-function readOwner({ database, owners }: ReconciliationOptions, owner: OwnerName, stop: AbortSignal): Promise<number> {
-  return owner === 'promotions'
-    ? readSnapshot(owners.promotions, (states) => applyPromotions(database, states), stop)
-    : readSnapshot(owners.users, (states) => applyUsers(database, states), stop);
-}
-
-/** @returns how many rows were inserted or got a higher version */
-async function readSnapshot<State extends { id: number }>(
-  client: OwnerClient<State>,
-  apply: (states: State[]) => Promise<number>,
-  stop: AbortSignal,
-): Promise<number> {
-  let advanced = 0;
-  let afterId = 0;
-  for (;;) {
-    const page = await client.page(afterId, pageSize, stop);
-    if (page.length > 0) advanced += await apply(page);
-    if (page.length < pageSize) return advanced;
-    afterId = page.at(-1)?.id ?? afterId;
+/** Reads the changes only, when that is enough: the owner's database is the same, and further on than before. */
+async function readOwner(
+  options: SnapshotOptions,
+  state: SourceState | undefined,
+  isComparisonDue: boolean,
+): Promise<{ reading: SnapshotReading; complete: boolean }> {
+  if (state?.read_to && !state.complete_needed && !isComparisonDue) {
+    const reading = await readChanges(options, state.read_to);
+    const isSameDatabase = reading.read.epoch === state.epoch && reading.read.position >= state.position;
+    if (isSameDatabase) return { reading, complete: false };
   }
+  return { reading: await readCompletely(options), complete: true };
 }
 
-/** A repeated reconciliation should change no row. A changed row means that its event was late or lost. */
-function report(log: Logger, owner: OwnerName, advanced: number, repeated: boolean): void {
-  if (!repeated) log.info({ source: owner, rows: advanced }, 'projection filled from its owner');
-  else if (advanced > 0) log.warn({ source: owner, rows: advanced }, 'reconciliation advanced rows');
+/** A repeated reading should change no row. A changed row means that its event was late or lost. */
+function report(log: Logger, owner: OwnerName, { corrected, lost }: SnapshotReading, repeated: boolean): void {
+  if (!repeated) log.info({ source: owner, rows: corrected }, 'projection filled from its owner');
+  else if (corrected > 0) log.warn({ source: owner, rows: corrected }, 'reconciliation corrected rows');
+  if (lost.length > 0) {
+    const ids = lost.slice(0, maxLoggedIds);
+    log.error({ source: owner, rows: lost.length, ids }, 'the owner has lost rows that this service has seen');
+  }
 }

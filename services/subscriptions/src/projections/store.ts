@@ -1,112 +1,222 @@
-// The projections: the state of other services that this one keeps. Events, owners' answers and snapshots go through the
-// same two upserts. A row changes only to a higher version, so any order of them converges on the owner's last state.
+// The projections: the state of other services that this one keeps. Events change a row only to a higher version, so any
+// order of them converges. An owner's answer is the authority: it also replaces a higher version, unless the row has
+// changed since the owner was asked (decision 0015).
 import { promotionState } from '@promopulse/shared/contracts/promotions';
+import { bucketSize } from '@promopulse/shared/contracts/snapshot';
 import { userState } from '@promopulse/shared/contracts/users';
 import type { Database } from '@promopulse/shared/database/database';
-import type { z } from 'zod';
+import { digestSql } from '@promopulse/shared/database/digest';
+import { z } from 'zod';
 
 export const ownerNames = ['promotions', 'users'] as const;
 /** An owner of projected state. */
 export type OwnerName = (typeof ownerNames)[number];
 
 /** The fields used here, of events and of owners' answers. Nothing else is parsed, so all else may change. */
-export const projectedPromotion = promotionState.pick({ id: true, status: true, version: true });
+export const projectedPromotion = promotionState
+  .pick({ id: true, version: true })
+  .extend({ status: z.string().min(1) });
 export const projectedUser = userState.pick({ id: true, version: true });
 
-export type PromotionState = z.infer<typeof projectedPromotion>;
-export type UserState = z.infer<typeof projectedUser> & { deleted?: boolean };
+/** What one row holds: of a promotion its status, of a user whether it is deleted. */
+export interface ProjectedState {
+  id: number;
+  version: number;
+  status?: string;
+  deleted?: boolean;
+}
 
-const statements = {
+const tables = {
   promotions: {
-    name: 'projection_promotions',
-    text: `insert into cached_promotions as cached (promotion_id, status, version, verified_at)
-      select *, $4::timestamptz from unnest($1::int[], $2::text[], $3::int[])
-      on conflict (promotion_id) do update set
-        status = excluded.status, version = excluded.version,
-        verified_at = greatest(cached.verified_at, excluded.verified_at)
-      where cached.version < excluded.version
-         or (cached.version = excluded.version and excluded.verified_at is not null)
-      returning promotion_id`,
+    table: 'cached_promotions',
+    id: 'promotion_id',
+    content: 'status',
+    type: 'text',
+    digested: ['promotion_id', 'version', 'status'],
+    present: 'lost_at is null',
   },
   users: {
-    name: 'projection_users',
-    text: `insert into known_users as known (user_id, version, deleted)
-      select * from unnest($1::int[], $2::int[], $3::boolean[])
-      on conflict (user_id) do update set version = excluded.version, deleted = excluded.deleted
-      where known.version < excluded.version
-      returning user_id`,
+    table: 'known_users',
+    id: 'user_id',
+    content: 'deleted',
+    type: 'boolean',
+    digested: ['user_id', 'version'],
+    present: 'lost_at is null and not deleted',
   },
-  heartbeat: {
-    name: 'projection_heartbeat',
-    text: `insert into projection_sources as source (service, watermark) values ($1, $2)
-      on conflict (service) do update set watermark = greatest(source.watermark, excluded.watermark)`,
-  },
-  invalidate: {
-    name: 'projection_invalidate',
-    text: `insert into projection_sources as source (service, invalidations) values ($1, 1)
-      on conflict (service) do update set reconciled_at = null, invalidations = source.invalidations + 1`,
-  },
-  reconciled: {
-    name: 'projection_reconciled',
-    text: `insert into projection_sources as source (service, reconciled_at) values ($1, now())
-      on conflict (service) do update set reconciled_at = excluded.reconciled_at where source.invalidations = $2`,
-  },
-  states: {
-    name: 'projection_states',
-    text: `select service, invalidations, reconciled_at is not null as reconciled,
-                  extract(epoch from now() - watermark)::float as behind_seconds,
-                  extract(epoch from now() - reconciled_at)::float as reconciled_seconds_ago
-           from projection_sources`,
-  },
-};
+} as const;
 
-export interface ProjectionState {
-  service: OwnerName;
-  invalidations: number;
-  reconciled: boolean;
-  /** Age in seconds of the last moment up to which the projection is complete; null before the first heartbeat. */
-  behind_seconds: number | null;
-  reconciled_seconds_ago: number | null;
+const statements = { promotions: statementsOf('promotions'), users: statementsOf('users') };
+
+function statementsOf(owner: OwnerName) {
+  const { table, id, content, type, digested, present } = tables[owner];
+  const given = `unnest($1::int[], $2::${type}[], $3::int[])`;
+  const same = `(held.${content}, held.version) = (excluded.${content}, excluded.version)`;
+  /** $4: when the owner was asked, by this database's clock. */
+  const outranked = 'held.version < excluded.version or held.changed_at < $4';
+  const replace = `on conflict (${id}) do update set
+      ${content} = excluded.${content}, version = excluded.version,
+      changed_at = case when ${same} and held.lost_at is null then held.changed_at else now() end,
+      verified_at = greatest(held.verified_at, excluded.verified_at),
+      doubted_at = case when held.doubted_at > $4 then held.doubted_at end,
+      lost_at = null`;
+  return {
+    /** $4: epoch. A version that contradicts the row makes it doubtful: the order of an owner's versions never turns. */
+    event: {
+      name: `projection_${owner}_event`,
+      text: `with source as (
+          select coalesce((select epoch from projection_sources where service = '${owner}'), $4) = $4 as current
+        ), changed as (
+          insert into ${table} as held (${id}, ${content}, version)
+          select given.* from ${given} as given, source where source.current
+          on conflict (${id}) do update set
+            ${content} = case when held.version < excluded.version then excluded.${content} else held.${content} end,
+            version = greatest(held.version, excluded.version),
+            changed_at = case when held.version < excluded.version then now() else held.changed_at end,
+            doubted_at = case when held.version < excluded.version and held.lost_at is null
+                              then held.doubted_at else now() end
+          where held.lost_at is not null or not (${same})
+          returning doubted_at is null as applied
+        )
+        select source.current, coalesce(changed.applied, true) as applied from source left join changed on true`,
+    },
+    answer: {
+      name: `projection_${owner}_answer`,
+      text: `insert into ${table} as held (${id}, ${content}, version, verified_at)
+        select *, $4::timestamptz from ${given} ${replace}
+        where ${outranked} or ${same}`,
+    },
+    /** Writes no row that is the same. */
+    page: {
+      name: `projection_${owner}_page`,
+      text: `insert into ${table} as held (${id}, ${content}, version)
+        select * from ${given} ${replace}
+        where case when ${same} then held.lost_at is not null or held.doubted_at <= $4 else ${outranked} end
+        returning changed_at = now() as corrected`,
+    },
+    doubt: {
+      name: `projection_${owner}_doubt`,
+      text: `update ${table} set doubted_at = now() where ${id} = $1`,
+    },
+    doubted: {
+      name: `projection_${owner}_doubted`,
+      text: `select ${id} as id from ${table} where doubted_at is not null order by ${id} limit 500`,
+    },
+    /** $1 to $2: ids, inclusive. $3: those that the owner has. $4: when it was asked. */
+    lost: {
+      name: `projection_${owner}_lost`,
+      text: `update ${table} set lost_at = now(), changed_at = now(), doubted_at = null
+        where ${id} between $1 and $2 and ${id} not in (select unnest($3::int[])) and changed_at < $4 and ${present}
+        returning ${id} as id`,
+    },
+    /** $1, $2: buckets, inclusive. */
+    digests: {
+      name: `projection_${owner}_digests`,
+      text: `select ${id} / ${bucketSize} as bucket, ${digestSql(digested)} from ${table}
+        where ${id} between $1::int * ${bucketSize} and $2::int * ${bucketSize} + ${bucketSize - 1} and ${present}
+        group by 1 order by 1`,
+    },
+    summary: {
+      name: `projection_${owner}_summary`,
+      text: `select
+          greatest((select max(${id}) from ${table}), (select max(${id}) from subscriptions), 0) as highest_id,
+          (select count(*)::int from ${table} where lost_at is not null) as lost,
+          (select count(*)::int from ${table} join subscriptions using (${id}) where lost_at is not null)
+            as subscriptions_of_lost`,
+    },
+  };
+}
+
+const clock = { name: 'projection_clock', text: 'select now()' };
+
+/** The clock of this service's database. */
+export async function readClock(database: Database): Promise<Date> {
+  return ((await database.run<{ now: Date }>(clock, []))[0] as { now: Date }).now;
 }
 
 /**
- * @param readAt the database's clock before the owner was asked; undefined for the state of an event
- * @returns how many rows were inserted or got a higher version
+ * `applied`: the row now equals the event. `superseded`: it does not, and the owner will be asked. `other_epoch`: the
+ * event is from another life of the owner's database; nothing was changed.
  */
-export async function applyPromotions(
+export type EventOutcome = 'applied' | 'superseded' | 'other_epoch';
+
+export async function applyEvent(
   database: Database,
-  states: readonly PromotionState[],
-  readAt?: Date,
+  owner: OwnerName,
+  state: ProjectedState,
+  epoch: string,
+): Promise<EventOutcome> {
+  const values = [...columnsOf(owner, [state]), epoch];
+  const [row] = await database.run<{ current: boolean; applied: boolean }>(statements[owner].event, values);
+  if (!row?.current) return 'other_epoch';
+  return row.applied ? 'applied' : 'superseded';
+}
+
+/** @param readAt this database's clock before the owner was asked */
+export async function applyAnswer(
+  database: Database,
+  owner: OwnerName,
+  state: ProjectedState,
+  readAt: Date,
+): Promise<void> {
+  await database.run(statements[owner].answer, [...columnsOf(owner, [state]), readAt]);
+}
+
+/** @returns how many rows were inserted or had another content */
+export async function applyPage(
+  database: Database,
+  owner: OwnerName,
+  states: readonly ProjectedState[],
+  readAt: Date,
 ): Promise<number> {
-  const ids = states.map(({ id }) => id);
-  const statuses = states.map(({ status }) => status);
-  const versions = states.map(({ version }) => version);
-  return (await database.run(statements.promotions, [ids, statuses, versions, readAt ?? null])).length;
+  const values = [...columnsOf(owner, states), readAt];
+  const rows = await database.run<{ corrected: boolean }>(statements[owner].page, values);
+  return rows.filter(({ corrected }) => corrected).length;
 }
 
-/** @returns how many rows were inserted or got a higher version */
-export async function applyUsers(database: Database, states: readonly UserState[]): Promise<number> {
-  const ids = states.map(({ id }) => id);
-  const versions = states.map(({ version }) => version);
-  const deleted = states.map((state) => state.deleted ?? false);
-  return (await database.run(statements.users, [ids, versions, deleted])).length;
+function columnsOf(owner: OwnerName, states: readonly ProjectedState[]): unknown[][] {
+  const contents = states.map(({ status, deleted }) => (owner === 'promotions' ? status : (deleted ?? false)));
+  return [states.map(({ id }) => id), contents, states.map(({ version }) => version)];
 }
 
-export async function applyHeartbeat(database: Database, owner: OwnerName, watermark: Date): Promise<void> {
-  await database.run(statements.heartbeat, [owner, watermark]);
+/** Marks rows that the owner does not have, unless they have changed since it was asked. @returns their ids */
+export async function markLost(
+  database: Database,
+  owner: OwnerName,
+  { from, to, present }: { from: number; to: number; present: readonly number[] },
+  readAt: Date,
+): Promise<number[]> {
+  const rows = await database.run<{ id: number }>(statements[owner].lost, [from, to, present, readAt]);
+  return rows.map(({ id }) => id);
 }
 
-/** After an event was dead-lettered: the projection of its owner is incomplete until the next reconciliation. */
-export async function invalidate(database: Database, owner: OwnerName): Promise<void> {
-  await database.run(statements.invalidate, [owner]);
+/** Until the owner has answered, nobody relies on the row. */
+export async function doubt(database: Database, owner: OwnerName, id: number): Promise<void> {
+  await database.run(statements[owner].doubt, [id]);
 }
 
-/** @param invalidations their number before the snapshot was read; if it has grown, the projection stays unreconciled */
-export async function markReconciled(database: Database, owner: OwnerName, invalidations: number): Promise<void> {
-  await database.run(statements.reconciled, [owner, invalidations]);
+/** @returns the ids of at most 500 doubtful rows */
+export async function listDoubted(database: Database, owner: OwnerName): Promise<number[]> {
+  return (await database.run<{ id: number }>(statements[owner].doubted, [])).map(({ id }) => id);
 }
 
-export async function projectionStates(database: Database): Promise<Map<OwnerName, ProjectionState>> {
-  const rows = await database.run<ProjectionState>(statements.states, []);
-  return new Map(rows.map((row) => [row.service, row]));
+export interface Digest {
+  bucket: number;
+  count: number;
+  digest: string;
+}
+
+export async function listDigests(database: Database, owner: OwnerName, from: number, to: number): Promise<Digest[]> {
+  return await database.run<Digest>(statements[owner].digests, [from, to]);
+}
+
+export interface ProjectionSummary {
+  /** The highest id that this service has seen; 0 when it has seen none. */
+  highest_id: number;
+  /** Number of rows that the owner has lost. */
+  lost: number;
+  subscriptions_of_lost: number;
+}
+
+export async function summarize(database: Database, owner: OwnerName): Promise<ProjectionSummary> {
+  return (await database.run<ProjectionSummary>(statements[owner].summary, []))[0] as ProjectionSummary;
 }

@@ -1,0 +1,141 @@
+// Reads an owner into its projection. A complete reading compares the digests of buckets of ids and reads only buckets that
+// differ, so it costs little when nothing is wrong, and it continues where an error has stopped it. A delta reads only
+// what has changed since the last reading.
+import { bucketSize, digestsPerPage, type OwnerPosition } from '@promopulse/shared/contracts/snapshot';
+import type { Database } from '@promopulse/shared/database/database';
+import type { OwnerClient, PageQuery } from './owner-client.ts';
+import { applyPage, doubt, listDigests, listDoubted, markLost, type OwnerName, readClock } from './store.ts';
+
+/** Rows of a page: those of a user are small. */
+const pageSize = { promotions: 1_000, users: 10_000 } as const;
+
+/** How many buckets are read at once. */
+const parallelReads = 4;
+
+/** How far a delta goes back beyond the last reading: longer than a transaction of the owner can last. */
+const slackMs = 60_000;
+
+export interface SnapshotOptions {
+  database: Database;
+  owner: OwnerName;
+  client: OwnerClient;
+  stop: AbortSignal;
+}
+
+export interface SnapshotReading {
+  /** Where the owner was when the reading began. */
+  read: OwnerPosition;
+  /** Number of rows that were inserted or had another content. */
+  corrected: number;
+  /** Ids that the owner no longer has. */
+  lost: number[];
+}
+
+/** Thrown when the owner's database was replaced during a reading. */
+export class EpochChanged extends Error {
+  override readonly name = 'EpochChanged';
+}
+
+/** What one reading has found so far. Every answer must be from the same life of the owner's database. */
+class Progress {
+  #first: OwnerPosition | undefined;
+  corrected = 0;
+  readonly lost: number[] = [];
+
+  check(read: OwnerPosition): void {
+    this.#first ??= read;
+    if (read.epoch !== this.#first.epoch) throw new EpochChanged('the database of the owner was replaced');
+  }
+
+  result(): SnapshotReading {
+    return { read: this.#first as OwnerPosition, corrected: this.corrected, lost: this.lost };
+  }
+}
+
+/** Compares every row. @throws EpochChanged, or when the owner or the database does not answer */
+export async function readCompletely(options: SnapshotOptions): Promise<SnapshotReading> {
+  const { database, owner, client, stop } = options;
+  const progress = new Progress();
+  for (let from = 0; ; from += digestsPerPage) {
+    const { read, lastBucket, digests } = await client.digests(from, digestsPerPage, stop);
+    progress.check(read);
+    // In the last page, also what this service has above the owner's last bucket.
+    const isLast = from + digestsPerPage > lastBucket;
+    const own = await listDigests(database, owner, from, isLast ? maxBucket : from + digestsPerPage - 1);
+    const different = differingBuckets(digests, own);
+    while (different.length > 0) {
+      await Promise.all(different.splice(0, parallelReads).map((bucket) => readBucket(options, bucket, progress)));
+    }
+    if (isLast) return progress.result();
+  }
+}
+
+const maxBucket = Math.floor(2_147_483_647 / bucketSize) - 1;
+
+interface ComparedDigest {
+  bucket: number;
+  count: number;
+  digest: string;
+}
+
+function differingBuckets(theirs: readonly ComparedDigest[], own: readonly ComparedDigest[]): number[] {
+  const text = ({ count, digest }: ComparedDigest): string => `${count} ${digest}`;
+  const ownByBucket = new Map(own.map((each) => [each.bucket, text(each)]));
+  const different = theirs.filter((each) => ownByBucket.get(each.bucket) !== text(each)).map(({ bucket }) => bucket);
+  const theirBuckets = new Set(theirs.map(({ bucket }) => bucket));
+  return [...different, ...own.map(({ bucket }) => bucket).filter((bucket) => !theirBuckets.has(bucket))];
+}
+
+async function readBucket(options: SnapshotOptions, bucket: number, progress: Progress): Promise<void> {
+  const { database, owner } = options;
+  const readAt = await readClock(database);
+  const from = bucket * bucketSize;
+  const to = from + bucketSize - 1;
+  const present = await readPages(options, { after_id: from - 1, up_to_id: to }, readAt, progress);
+  progress.lost.push(...(await markLost(database, owner, { from, to, present }, readAt)));
+}
+
+/** Reads what has changed since `read_to`, the owner's clock of the last reading. @throws as `readCompletely` */
+export async function readChanges(options: SnapshotOptions, readTo: Date): Promise<SnapshotReading> {
+  const progress = new Progress();
+  const changed_since = new Date(readTo.getTime() - slackMs).toISOString();
+  await readPages(options, { after_id: 0, changed_since }, await readClock(options.database), progress);
+  return progress.result();
+}
+
+/** Reads the rows that an event has contradicted, at most 500. @throws as `readCompletely` */
+export async function readDoubted(options: SnapshotOptions): Promise<SnapshotReading | undefined> {
+  const { database, owner } = options;
+  const ids = await listDoubted(database, owner);
+  if (ids.length === 0) return undefined;
+  const progress = new Progress();
+  const readAt = await readClock(database);
+  const present = new Set(await readPages(options, { ids }, readAt, progress));
+  for (const id of ids.filter((each) => !present.has(each))) {
+    progress.lost.push(...(await markLost(database, owner, { from: id, to: id, present: [] }, readAt)));
+  }
+  return progress.result();
+}
+
+/** @returns the ids that the owner has */
+async function readPages(
+  { database, owner, client, stop }: SnapshotOptions,
+  query: Omit<PageQuery, 'limit'>,
+  readAt: Date,
+  progress: Progress,
+): Promise<number[]> {
+  const present: number[] = [];
+  const limit = pageSize[owner];
+  let afterId = query.after_id ?? 0;
+  for (;;) {
+    const page = await client.page({ ...query, after_id: afterId, limit }, stop);
+    progress.check(page.read);
+    if (page.states.length > 0) progress.corrected += await applyPage(database, owner, page.states, readAt);
+    // A row that this release does not understand exists. Nobody relies on what is held of it.
+    for (const id of page.unknownIds) await doubt(database, owner, id);
+    for (const { id } of page.states) present.push(id);
+    present.push(...page.unknownIds);
+    if (page.length < limit) return present;
+    afterId = page.lastId;
+  }
+}

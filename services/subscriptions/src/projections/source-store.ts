@@ -1,0 +1,132 @@
+// How far each owner's projection can be relied on: one row per owner in `projection_sources`.
+import type { OwnerPosition } from '@promopulse/shared/contracts/snapshot';
+import type { Database } from '@promopulse/shared/database/database';
+import type { OwnerName } from './store.ts';
+
+const statements = {
+  /** $2: whether every row must be compared. $3: a new session of heartbeats, or null. */
+  invalidate: {
+    name: 'source_invalidate',
+    text: `insert into projection_sources as source (service, invalidations, invalidated_at, session)
+      values ($1, 1, now(), $3::text)
+      on conflict (service) do update set
+        reconciled_at = null, invalidations = source.invalidations + 1, invalidated_at = now(),
+        complete_needed = source.complete_needed or $2,
+        session = coalesce($3, source.session), beats = case when $3::text is null then source.beats else 0 end`,
+  },
+  /**
+   * One compare-and-set. It fails when another session has taken over, when this database was set back, when the epoch is
+   * not the current one, when the owner has been set back, or when the watermark is ahead of the clock.
+   */
+  heartbeat: {
+    name: 'source_heartbeat',
+    text: `with applied as (
+        update projection_sources set
+          watermark = case when watermark < now() + interval '1 second' then greatest(watermark, $4) else $4 end,
+          beats = beats + 1, position = $5
+        where service = $1 and session = $2 and beats = $3 and $4 <= now() + interval '1 second'
+          and coalesce(epoch, $6) = $6 and position <= $5
+        returning 1
+      )
+      select case when exists (select from applied) then 'applied'
+                  when $4 > now() + interval '1 second' then 'clock'
+                  when session is distinct from $2 or beats <> $3 then 'session'
+                  when epoch <> $6 then 'epoch'
+                  else 'set_back' end as outcome
+      from projection_sources where service = $1`,
+  },
+  /** $2: the invalidations before the reading. $3 to $5: where the owner was. $6: whether every row was compared. */
+  reconciled: {
+    name: 'source_reconciled',
+    text: `update projection_sources set
+        reconciled_at = now(), epoch = $3, read_to = $5, corrected = corrected + $7,
+        position = case when $6 then $4 else greatest(position, $4) end,
+        complete_needed = complete_needed and not $6,
+        compared_at = case when $6 then now() else compared_at end
+      where service = $1 and invalidations = $2
+      returning 1`,
+  },
+  states: {
+    name: 'source_states',
+    text: `select service, invalidations, reconciled_at is not null as reconciled, epoch, position, read_to, corrected,
+                  complete_needed,
+                  extract(epoch from now() - watermark)::float as behind_seconds,
+                  extract(epoch from now() - reconciled_at)::float as reconciled_seconds_ago,
+                  extract(epoch from now() - compared_at)::float as compared_seconds_ago
+           from projection_sources`,
+  },
+};
+
+export interface SourceState {
+  service: OwnerName;
+  invalidations: number;
+  reconciled: boolean;
+  /** The life of the owner's database that the rows are from; null before the first reading. */
+  epoch: string | null;
+  position: number;
+  /** The owner's clock when its last reading began. */
+  read_to: Date | null;
+  corrected: number;
+  /** Whether the next reading must compare every row. */
+  complete_needed: boolean;
+  /** Age in seconds of the last moment up to which the projection is complete; null before the first heartbeat. */
+  behind_seconds: number | null;
+  reconciled_seconds_ago: number | null;
+  compared_seconds_ago: number | null;
+}
+
+/** From here on nothing that is held of this owner is relied on, until it was read again. */
+export async function invalidate(
+  database: Database,
+  owner: OwnerName,
+  { complete = false, session }: { complete?: boolean; session?: string | undefined } = {},
+): Promise<void> {
+  await database.run(statements.invalidate, [owner, complete, session ?? null]);
+}
+
+export interface Heartbeat {
+  watermark: Date;
+  epoch: string;
+  position: number;
+  /** The session that applies heartbeats, and how many it has applied before this one. */
+  session: string;
+  beats: number;
+}
+
+export type HeartbeatOutcome = 'applied' | 'clock' | 'session' | 'epoch' | 'set_back';
+
+export async function applyHeartbeat(
+  database: Database,
+  owner: OwnerName,
+  { watermark, epoch, position, session, beats }: Heartbeat,
+): Promise<HeartbeatOutcome> {
+  const values = [owner, session, beats, watermark, position, epoch];
+  const [row] = await database.run<{ outcome: HeartbeatOutcome }>(statements.heartbeat, values);
+  return row?.outcome ?? 'session';
+}
+
+/**
+ * @param invalidations their number before the reading; if it has grown, the projection stays unreconciled
+ * @returns whether it counts
+ */
+export async function markReconciled(
+  database: Database,
+  owner: OwnerName,
+  { invalidations, read, complete, corrected }: Reading,
+): Promise<boolean> {
+  const values = [owner, invalidations, read.epoch, read.position, read.read_at, complete, corrected];
+  return (await database.run(statements.reconciled, values)).length === 1;
+}
+
+interface Reading {
+  invalidations: number;
+  read: OwnerPosition;
+  /** Whether every row was compared. */
+  complete: boolean;
+  corrected: number;
+}
+
+export async function sourceStates(database: Database): Promise<Map<OwnerName, SourceState>> {
+  const rows = await database.run<SourceState>(statements.states, []);
+  return new Map(rows.map((row) => [row.service, { ...row, position: Number(row.position) }]));
+}

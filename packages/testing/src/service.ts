@@ -20,6 +20,8 @@ export interface TestService {
   sql<Row = Wire>(text: string, values?: readonly unknown[]): Promise<Row[]>;
   /** The events in the outbox, in the order in which they were recorded. */
   events(): Promise<{ name: string; subject: string; data: Wire }[]>;
+  /** Stops the service and keeps its database and queues. */
+  stop(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -50,6 +52,7 @@ export async function startTestService(
     env: complete,
     sql,
     events: () => sql(`select name, subject, data from ${definition.name}.outbox order by id`),
+    stop: () => service.close(),
     close: async () => {
       await service.close();
       await admin.end();

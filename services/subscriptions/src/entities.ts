@@ -2,6 +2,7 @@
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
+import { Publication } from '@promopulse/shared/outbox/publication';
 
 export const Subscription = defineEntity({
   name: 'Subscription',
@@ -82,4 +83,12 @@ const ProjectionSource = defineEntity({
   },
 });
 
-export const entities = [Subscription, SubscriptionCount, CachedPromotion, KnownUser, ProjectionSource, OutboxMessage];
+export const entities = [
+  Subscription,
+  SubscriptionCount,
+  CachedPromotion,
+  KnownUser,
+  ProjectionSource,
+  OutboxMessage,
+  Publication,
+];

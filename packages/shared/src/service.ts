@@ -5,7 +5,7 @@ import type { DestinationStream } from 'pino';
 import { z } from 'zod';
 import { type Environment, loadConfig, processConfig } from './config.ts';
 import { type Database, type DatabaseOptions, databaseConfig, openDatabase } from './database/database.ts';
-import { migrate } from './database/migrations.ts';
+import { migrate, retryUntilAvailable } from './database/migrations.ts';
 import type { Entities } from './database/prepared.ts';
 import { isDatabaseUnavailable, translateDatabaseError } from './database/sqlstate.ts';
 import { createApp, errorHandler, notFoundRoute } from './http/app.ts';
@@ -16,6 +16,7 @@ import { addRoutes, type Route } from './http/routes.ts';
 import { type RunningServer, serve } from './http/server.ts';
 import type { Broker, BrokerOptions, Consumer, RetryPolicy } from './messaging/broker.ts';
 import { connectRabbit } from './messaging/rabbitmq/broker.ts';
+import { ensureEpoch } from './outbox/epoch.ts';
 import { startRelay } from './outbox/relay.ts';
 import { StopList } from './stop-list.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
@@ -177,7 +178,15 @@ async function openMigratedDatabase(
   };
   const applied = await migrate(options, log);
   if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
-  return await openDatabase(options);
+  const database = await openDatabase(options);
+  try {
+    // Before an id is given: on another server, the ids begin above those that this database may have given and lost.
+    await retryUntilAvailable(log, () => ensureEpoch(database, log));
+    return database;
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
 }
 
 /** Five attempts within 1.5 to 3 s. Transient errors are retried without a limit. */

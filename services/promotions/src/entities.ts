@@ -2,6 +2,7 @@
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
+import { Publication } from '@promopulse/shared/outbox/publication';
 
 export const Promotion = defineEntity({
   name: 'Promotion',
@@ -42,4 +43,4 @@ const PromotionCount = defineEntity({
   indexes: [{ name: 'promotion_counts_status_index', properties: ['status'] }],
 });
 
-export const entities = [Promotion, PromotionCount, OutboxMessage];
+export const entities = [Promotion, PromotionCount, OutboxMessage, Publication];

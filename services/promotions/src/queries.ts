@@ -52,14 +52,6 @@ const statements = {
   get: compileStatement('promotion_get', ['id'], ({ id }) =>
     offline.createQueryBuilder(Promotion).select(columns).where({ id }),
   ),
-  statePage: compileStatement('promotion_state_page', ['after_id', 'limit'], ({ after_id, limit }) =>
-    offline
-      .createQueryBuilder(Promotion)
-      .select(columns)
-      .where({ id: { $gt: after_id } })
-      .orderBy({ id: 'asc' })
-      .limit(limit),
-  ),
   list: { name: 'promotion_list', text: listText('true') },
   listByStatus: { name: 'promotion_list_by_status', text: listText('status = $4') },
 };
@@ -99,11 +91,6 @@ export async function transitionStatus(
 ): Promise<PromotionRow | undefined> {
   const values = [id, to, from, ...causeValues(cause), cause.replyTo ?? null];
   return (await database.write<PromotionRow>(statements.transition, values))[0];
-}
-
-/** Promotions with ids above `afterId`, by ascending id. */
-export async function listPromotionsAfter(database: Database, afterId: number, limit: number): Promise<PromotionRow[]> {
-  return await database.run<PromotionRow>(statements.statePage, [afterId, limit]);
 }
 
 export interface PromotionFilter {

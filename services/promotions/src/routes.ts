@@ -3,9 +3,10 @@ import { promotionState } from '@promopulse/shared/contracts/promotions';
 import type { Database } from '@promopulse/shared/database/database';
 import { type Route, route } from '@promopulse/shared/http/routes';
 import type { AppliedReply } from '@promopulse/shared/messaging/applied-reply';
+import { ownerRoutes } from '@promopulse/shared/outbox/owner-routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
 import { changeStatus, createPromotion, getPromotion, updatePromotion } from './promotions.ts';
-import { listPromotions, listPromotionsAfter } from './queries.ts';
+import { listPromotions } from './queries.ts';
 import { editableText } from './rules.ts';
 import {
   newPromotion,
@@ -16,8 +17,6 @@ import {
   promotionId,
   promotionList,
   promotionListQuery,
-  promotionStatePage,
-  statePageQuery,
   statusChange,
 } from './schemas.ts';
 
@@ -139,9 +138,15 @@ export function promotionRoutes(database: Database, expectReply: () => AppliedRe
   ];
 }
 
-/** For other services only: the whole state with its version. */
+/** For other services only: one promotion with its version, and what a projection needs of all. */
 export function internalPromotionRoutes(database: Database): Route[] {
   return [
+    ...ownerRoutes(database, {
+      owner: 'promotions',
+      table: 'promotions',
+      columns: ['id', 'status', 'version'],
+      maxLimit: 1_000,
+    }),
     route({
       method: 'get',
       path: '/internal/promotions/{id}',
@@ -154,19 +159,6 @@ export function internalPromotionRoutes(database: Database): Route[] {
         status: 200,
         body: presentRow(promotionState, await getPromotion(database, params.id)),
       }),
-    }),
-    route({
-      method: 'get',
-      path: '/internal/promotions',
-      operationId: 'listPromotionStates',
-      summary: 'Every promotion by ascending id',
-      query: statePageQuery,
-      success: { status: 200, description: 'A page', schema: promotionStatePage },
-      errors: {},
-      handle: async ({ query }) => {
-        const page = await listPromotionsAfter(database, query.after_id, query.limit);
-        return { status: 200, body: { items: page.map((promotion) => presentRow(promotionState, promotion)) } };
-      },
     }),
   ];
 }

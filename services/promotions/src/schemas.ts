@@ -1,16 +1,7 @@
 // The shapes of requests and responses about promotions.
 import { promotionState, promotionStatuses } from '@promopulse/shared/contracts/promotions';
 import { createCursor, pageQuery, pageSchema } from '@promopulse/shared/http/pagination';
-import {
-  bodyId,
-  filledText,
-  maxId,
-  moment,
-  required,
-  text,
-  textId,
-  textInteger,
-} from '@promopulse/shared/http/schemas';
+import { bodyId, filledText, moment, required, text, textId } from '@promopulse/shared/http/schemas';
 import { z } from 'zod';
 import type { Field } from './rules.ts';
 
@@ -49,7 +40,3 @@ export const promotionListQuery = pageQuery({ status: status.optional() }, promo
 export const presentedPromotion = promotionState.omit({ version: true }).meta({ id: 'Promotion' });
 
 export const promotionList = pageSchema(presentedPromotion).meta({ id: 'PromotionList' });
-
-export const statePageQuery = z.strictObject({ after_id: textInteger(0, maxId), limit: textInteger(1, 1000) });
-
-export const promotionStatePage = z.object({ items: z.array(promotionState) });

@@ -271,20 +271,6 @@ describe('for other services', () => {
     expect((await state()).body).toEqual({ ...(await getPromotion(api, promotion)), version: 3 });
   });
 
-  test('all promotions are listed by ascending id, a page after an id', async () => {
-    const first = await createPromotion(api);
-    const second = await createPromotion(api);
-    await createPromotion(api);
-    const page = await api.get(`/internal/promotions?after_id=${first.id - 1}&limit=2`);
-    expect(page.body).toEqual({
-      items: [
-        { ...first, version: 1 },
-        { ...second, version: 1 },
-      ],
-    });
-    expect((await api.get('/internal/promotions?after_id=2147483647&limit=1000')).body).toEqual({ items: [] });
-  });
-
   test('these routes are not in the document that callers read', async () => {
     const { body } = await api.get('/openapi.json');
     expect(Object.keys(body.paths)).toEqual(['/promotions', '/promotions/{id}', '/promotions/{id}/status']);

@@ -1,6 +1,7 @@
 // The tables of schema "subscriptions": its own, and the projections of other services' state.
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
+import { Publication } from '@promopulse/shared/outbox/publication';
 
 export const Subscription = defineEntity({
   name: 'Subscription',
@@ -116,4 +117,12 @@ const ProjectionSource = defineEntity({
   },
 });
 
-export const entities = [Subscription, SubscriptionCount, CachedPromotion, KnownUser, ProjectionSource, OutboxMessage];
+export const entities = [
+  Subscription,
+  SubscriptionCount,
+  CachedPromotion,
+  KnownUser,
+  ProjectionSource,
+  OutboxMessage,
+  Publication,
+];

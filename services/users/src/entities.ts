@@ -1,6 +1,7 @@
 // The tables of schema "users". No column holds an email or a phone unencrypted; names are unencrypted.
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
+import { Publication } from '@promopulse/shared/outbox/publication';
 
 export const User = defineEntity({
   name: 'User',
@@ -22,4 +23,4 @@ export const User = defineEntity({
   },
 });
 
-export const entities = [User, OutboxMessage];
+export const entities = [User, OutboxMessage, Publication];

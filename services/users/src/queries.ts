@@ -21,14 +21,6 @@ const statements = {
   findByEmail: compileStatement('user_find_by_email', ['email_index'], ({ email_index }) =>
     offline.createQueryBuilder(User).select(columns).where({ email_index }),
   ),
-  page: compileStatement('user_page', ['after_id', 'limit'], ({ after_id, limit }) =>
-    offline
-      .createQueryBuilder(User)
-      .select(columns)
-      .where({ id: { $gt: after_id } })
-      .orderBy({ id: 'asc' })
-      .limit(limit),
-  ),
 };
 
 /** What a caller decides of a new user, with the personal data encrypted. */
@@ -53,9 +45,4 @@ export async function findUser(database: Database, id: number): Promise<UserRow 
 
 export async function findUserByEmailIndex(database: Database, emailIndex: string): Promise<UserRow | undefined> {
   return (await database.run<UserRow>(statements.findByEmail, [emailIndex]))[0];
-}
-
-/** Users with ids above `afterId`, by ascending id. */
-export async function listUsersAfter(database: Database, afterId: number, limit: number): Promise<UserRow[]> {
-  return await database.run<UserRow>(statements.page, [afterId, limit]);
 }

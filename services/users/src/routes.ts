@@ -2,20 +2,18 @@
 import { userState } from '@promopulse/shared/contracts/users';
 import type { Database } from '@promopulse/shared/database/database';
 import { type Route, route } from '@promopulse/shared/http/routes';
+import { ownerRoutes } from '@promopulse/shared/outbox/owner-routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
 import type { PersonalData } from './personal-data/personal-data.ts';
-import { listUsersAfter } from './queries.ts';
 import {
   newUser,
   newUserExample,
   presentedUser,
   presentedUserList,
   presentUser,
-  statePageQuery,
   userChanges,
   userFilter,
   userId,
-  userStatePage,
 } from './schemas.ts';
 import { createUser, findUserByEmail, getUser, updateUser } from './users.ts';
 
@@ -104,6 +102,7 @@ export function userRoutes(database: Database, personalData: PersonalData): Rout
 /** For other services only: which users exist, and their versions. */
 export function internalUserRoutes(database: Database): Route[] {
   return [
+    ...ownerRoutes(database, { owner: 'users', table: 'users', columns: ['id', 'version'], maxLimit: 10_000 }),
     route({
       method: 'get',
       path: '/internal/users/{id}',
@@ -116,19 +115,6 @@ export function internalUserRoutes(database: Database): Route[] {
         status: 200,
         body: presentRow(userState, await getUser(database, params.id)),
       }),
-    }),
-    route({
-      method: 'get',
-      path: '/internal/users',
-      operationId: 'listUserStates',
-      summary: 'Every user by ascending id',
-      query: statePageQuery,
-      success: { status: 200, description: 'A page', schema: userStatePage },
-      errors: {},
-      handle: async ({ query }) => {
-        const page = await listUsersAfter(database, query.after_id, query.limit);
-        return { status: 200, body: { items: page.map((user) => presentRow(userState, user)) } };
-      },
     }),
   ];
 }

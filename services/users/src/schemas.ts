@@ -1,6 +1,5 @@
 // The shapes of requests and responses about users.
-import { userState } from '@promopulse/shared/contracts/users';
-import { filledText, isStorable, maxId, required, textId, textInteger } from '@promopulse/shared/http/schemas';
+import { filledText, isStorable, required, textId } from '@promopulse/shared/http/schemas';
 import { z } from 'zod';
 import { checkEmail } from './personal-data/email.ts';
 import type { PersonalData } from './personal-data/personal-data.ts';
@@ -46,10 +45,6 @@ export const presentedUser = z
   .meta({ id: 'User' });
 
 export const presentedUserList = z.object({ items: z.array(presentedUser), total: z.int() }).meta({ id: 'UserList' });
-
-export const statePageQuery = z.strictObject({ after_id: textInteger(0, maxId), limit: textInteger(1, 1000) });
-
-export const userStatePage = z.object({ items: z.array(userState) });
 
 /** The columns that callers see; names are unencrypted, email and phone are encrypted. */
 export interface EncryptedUser {

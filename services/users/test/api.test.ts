@@ -329,14 +329,6 @@ describe('for other services', () => {
     expect(bodyOf(await api.get('/internal/users/2147483647'))).toEqual(notFound);
   });
 
-  test('all users are listed by ascending id, a page after an id', async () => {
-    const made = [await createUser(api), await createUser(api), await createUser(api)];
-    const first = made[0]?.id ?? 0;
-    const page = await api.get(`/internal/users?after_id=${first - 1}&limit=2`);
-    expect(page.body).toEqual({ items: made.slice(0, 2).map(({ id }) => ({ id, version: 1 })) });
-    expect((await api.get('/internal/users?after_id=2147483647&limit=1000')).body).toEqual({ items: [] });
-  });
-
   test('these routes are not in the document that callers read', async () => {
     const { body } = await api.get('/openapi.json');
     expect(Object.keys(body.paths)).toEqual(['/users', '/users/{id}']);

@@ -1,10 +1,23 @@
-// A digest of rows, to compare tables of two services without reading them.
+// Digests of ranges of ids. Two databases compare large tables by them without sending the rows.
+import { bucketSize } from '../contracts/snapshot.ts';
+
+/** SQL expressions of the values that a digest covers. */
+interface DigestedColumns {
+  id: string;
+  version: string;
+  status?: string;
+}
 
 /**
- * SQL for two columns: `count`, and `digest`, which is equal for equal rows in any order. It depends only on the values, so
- * both sides must name the same columns in the same order.
+ * An aggregate of type bigint over the rows of a bucket. It depends only on the values, not on the names or the types
+ * of the columns. The hash takes its second value as its seed, which is one call for both.
  */
-export function digestSql(columns: readonly string[]): string {
-  const row = `concat_ws(' ', ${columns.join(', ')})`;
-  return `count(*)::int as count, coalesce(bit_xor(hashtextextended(${row}, 0)), 0)::text as digest`;
+export function digestSql({ id, version, status }: DigestedColumns): string {
+  const idAndVersion = `hashint8extended(${id}, ${version})`;
+  return `bit_xor(${status === undefined ? idAndVersion : `hashtextextended(${status}, ${idAndVersion})`})`;
+}
+
+/** The bucket of an id. */
+export function bucketSql(id: string): string {
+  return `${id} / ${bucketSize}`;
 }

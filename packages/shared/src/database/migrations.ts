@@ -127,9 +127,9 @@ async function withMigrationLock<Result>(
 }
 
 /**
- * Repeats `work` while the database is unavailable. `work` must be repeatable: a failed attempt may have taken effect.
+ * Repeats `work` while the database is unavailable, for up to 30 s. `work` must be repeatable: a failed attempt may have taken effect.
  */
-async function retryUntilAvailable<Result>(log: Logger, work: () => Promise<Result>): Promise<Result> {
+export async function retryUntilAvailable<Result>(log: Logger, work: () => Promise<Result>): Promise<Result> {
   const deadline = Date.now() + databaseWaitMs;
   for (;;) {
     try {

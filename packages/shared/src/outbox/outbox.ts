@@ -6,7 +6,10 @@ import { type EventDataOf, type EventName, eventData } from '../contracts/index.
 import type { CompiledStatement, Table } from '../database/prepared.ts';
 import { payloadSql, type RowFor } from './payload.ts';
 
-/** Part of every service's entities. A row waits while `published_at` is null. */
+/**
+ * Part of every service's entities. A row without `published_at` waits, or is parked: no queue took it, so it is tried
+ * apart from the others (parked.ts).
+ */
 export const OutboxMessage = defineEntity({
   name: 'OutboxMessage',
   tableName: 'outbox',
@@ -20,9 +23,17 @@ export const OutboxMessage = defineEntity({
     reply_to: p.string().length(255).nullable(),
     created_at: p.datetime().defaultRaw('now()'),
     published_at: p.datetime().nullable(),
+    parked_at: p.datetime().nullable(),
   },
-  // One index only: every event pays for each index twice, when it is inserted and when it is marked.
-  indexes: [{ name: 'outbox_waiting_index', properties: ['id'], where: 'published_at is null' }],
+  // An event is in one of these only until it is published: every event pays for each index that it enters.
+  indexes: [
+    { name: 'outbox_waiting_index', properties: ['id'], where: 'published_at is null and parked_at is null' },
+    {
+      name: 'outbox_parked_index',
+      properties: ['name', 'id'],
+      where: 'published_at is null and parked_at is not null',
+    },
+  ],
 });
 
 /** The events of aggregates: the id in their data is also the subject. A heartbeat belongs to no aggregate. */

@@ -3,14 +3,17 @@
 // crash in between publishes it a second time and never loses it.
 // One relay leads per schema (a session advisory lock). It publishes rows in id order, which for one aggregate is the
 // order of its versions. During a change of leader a row may be published twice or late; consumers compare versions.
-import { randomUUID } from 'node:crypto';
 import { settleWithin, sleep } from '../backoff.ts';
 import { tryLock } from '../database/advisory-lock.ts';
 import type { Connection, Database } from '../database/database.ts';
 import { isDatabaseUnavailable } from '../database/sqlstate.ts';
 import type { Broker } from '../messaging/broker.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { BatchPublisher, toMessage } from './batch.ts';
+import { BatchPublisher } from './batch.ts';
+import { ensureEpoch } from './epoch.ts';
+import { Lead, type Leading } from './lead.ts';
+import { ParkedRows } from './parked.ts';
+import { pruneUntil } from './prune.ts';
 import { statements } from './statements.ts';
 
 interface RelayOptions {
@@ -21,7 +24,7 @@ interface RelayOptions {
   batchSize?: number;
   /** Milliseconds between two reads without a wake-up. They find what other replicas wrote. Default 100. */
   pollMs?: number;
-  /** Minimum milliseconds between two heartbeats. Default 1,000. */
+  /** Minimum milliseconds between two heartbeats, and between two attempts with parked rows. Default 1,000. */
   heartbeatMs?: number;
   /** How long published rows are kept for inspection, in seconds. Default one day. */
   retentionSeconds?: number;
@@ -34,6 +37,8 @@ export interface Backlog {
   waiting: number;
   /** Age of the oldest of these in seconds, 0 when there is none. */
   oldest_seconds: number;
+  /** Number of rows that no queue has taken, at most 10,000. They are not among `waiting`. */
+  parked: number;
 }
 
 const leaderRetryMs = 500;
@@ -63,9 +68,10 @@ export function startRelay({
 /**
  * States:
  * - competing: tries to get the lock of the schema every half second. Another replica leads meanwhile.
- * - leading: publishes batches. After a batch it sends a heartbeat and prunes if these are due. After a full batch the
- *   next one follows at once, otherwise after a commit of this process or `pollMs`. While nothing is confirmed, the
- *   pause doubles up to 2 s and a commit does not end it. An error of the database ends the lead: it competes again.
+ * - leading: publishes batches. After a batch it sends a heartbeat and tries parked rows if these are due. After a full
+ *   batch the next one follows at once, otherwise after a commit of this process or `pollMs`. While nothing is confirmed,
+ *   the pause doubles up to 2 s and a commit does not end it. An error of the database ends the lead, and so does another
+ *   epoch: it competes again. Published rows are pruned meanwhile.
  * - stopping, from `stop` on: a leader publishes what is left until a batch is empty or the time is over, then releases
  *   the lock. A competitor stops at once.
  */
@@ -128,30 +134,39 @@ class Relay {
   }
 
   async #leadUntilStopped(leaderConnection: Connection): Promise<void> {
-    const { database, broker, batchSize, heartbeatMs, pruneEveryMs } = this.#options;
-    const source = `/promopulse/${database.schema}`;
-    const batches = new BatchPublisher({ leaderConnection, broker, source, batchSize });
+    const { database, broker, log } = this.#options;
+    const lead = new Lead(await ensureEpoch(database, log), database.schema);
+    const ended = new AbortController();
+    void pruneUntil(ended.signal, this.#options);
+    try {
+      await this.#publishUntilStopped({ leaderConnection, broker, lead });
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async #publishUntilStopped(leading: Leading): Promise<void> {
+    const { batchSize, heartbeatMs } = this.#options;
+    const batches = new BatchPublisher({ ...leading, batchSize });
+    const parked = new ParkedRows(leading);
     let failures = 0;
     let nextHeartbeat = 0;
-    let nextPrune = Date.now() + pruneEveryMs;
     for (;;) {
       const startedAt = performance.now();
-      const { found, confirmed } = await batches.publishNext();
-      failures = found > 0 && confirmed === 0 ? failures + 1 : 0;
+      const { found, failed } = await batches.publishNext();
+      failures = found > 0 && failed === found ? failures + 1 : 0;
       if (this.#stopping.signal.aborted && (found === 0 || Date.now() > this.#flushUntil)) {
         await batches.markConfirmed();
         return;
       }
       if (Date.now() >= nextHeartbeat) {
-        await sendHeartbeat(leaderConnection, broker, database.schema, source);
+        await leading.lead.sendHeartbeat(leading);
+        await parked.probe();
         nextHeartbeat = Date.now() + heartbeatMs;
       }
-      if (Date.now() >= nextPrune) {
-        await this.#prune();
-        nextPrune = Date.now() + pruneEveryMs;
-      }
+      await parked.publishNext();
       if (failures > 0) await sleep(this.#pauseMs(failures), this.#stopping.signal);
-      else if (found < batchSize) await this.#pauseAfterBatch(found, startedAt);
+      else if (found < batchSize && !parked.isRoutable) await this.#pauseAfterBatch(found, startedAt);
     }
   }
 
@@ -182,43 +197,4 @@ class Relay {
     this.#woken = false;
     this.#endPause = undefined;
   }
-
-  /** Runs on the pool, not on the leader's connection: an error here must not end the lead. */
-  async #prune(): Promise<void> {
-    const { database, log, retentionSeconds } = this.#options;
-    try {
-      let pruned: unknown[];
-      do pruned = await database.run(statements.prune, [retentionSeconds]);
-      while (pruned.length > 0 && !this.#stopping.signal.aborted);
-    } catch (error) {
-      log.warn({ err: error }, 'published events could not be pruned');
-    }
-  }
-}
-
-/**
- * Publishes a heartbeat through the same exchange and queue as the events. Everything this service committed before the
- * watermark was published before this heartbeat. No heartbeat is sent while more rows wait than are inspected, because
- * the age of the oldest is then unknown.
- */
-async function sendHeartbeat(
-  leaderConnection: Connection,
-  broker: Pick<Broker, 'publish'>,
-  schema: string,
-  source: string,
-): Promise<void> {
-  const [row] = await leaderConnection.query<{ now: Date; watermark: Date; complete: boolean }>(statements.watermark);
-  const { now, watermark, complete } = row as { now: Date; watermark: Date; complete: boolean };
-  if (!complete) return;
-  const heartbeat = {
-    event_id: randomUUID(),
-    name: 'relay.heartbeat' as const,
-    subject: schema,
-    data: { service: schema, watermark: watermark.toISOString() },
-    request_id: null,
-    reply_to: null,
-    created_at: now,
-  };
-  // Not mandatory: without a consumer a heartbeat has no purpose.
-  await broker.publish([{ ...toMessage(heartbeat, source), mandatory: false }]);
 }

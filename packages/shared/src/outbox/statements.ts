@@ -1,40 +1,106 @@
-// The SQL of the relay.
+// The SQL of the relay and of the epoch.
+import type { Statement } from '../database/prepared.ts';
+import { isSameServerSql, positionSql, setServerSql } from './publication.ts';
 
-/** How many waiting rows a statement inspects for their number and age. A backlog can have millions. */
+/** How many rows a statement inspects for their number and age. A backlog can have millions. */
 const maxInspectedRows = 10_000;
 
+/** Rows in one statement of the pruning, which takes a few milliseconds. */
 const pruneBatchSize = 1_000;
 
-const waitingRows = `from (select created_at from outbox where published_at is null order by id limit ${maxInspectedRows}) as waiting_rows`;
+/** How far a new epoch raises the ids: more than a set-back database can have given unseen. */
+const idGap = 100_000;
+
+const maxId = 2_147_483_647;
+
+const waits = 'published_at is null and parked_at is null';
+const isParked = 'published_at is null and parked_at is not null';
+const waitingRows = `from (select created_at from outbox where ${waits} order by id limit ${maxInspectedRows}) as waiting_rows`;
+const eventColumns = 'id, event_id, name, subject, data, request_id, reply_to, created_at';
+
+const publicationColumns = `epoch, ${isSameServerSql} as "isSameServer", system_identifier is not null as "isServerKnown"`;
 
 export const statements = {
   /** $1: limit, $2: ids to leave out. */
   readBatch: {
     name: 'outbox_waiting',
-    text: `select id, event_id, name, subject, data, request_id, reply_to, created_at
-           from outbox where published_at is null and id not in (select unnest($2::bigint[])) order by id limit $1`,
+    text: `select ${eventColumns}
+           from outbox where ${waits} and id not in (select unnest($2::bigint[])) order by id limit $1`,
   },
   /** $1: ids. */
   mark: { name: 'outbox_mark', text: 'update outbox set published_at = now() where id = any($1::bigint[])' },
-  /** `complete` is false when more rows wait than are inspected. */
+  /** $1: ids. */
+  park: { name: 'outbox_park', text: 'update outbox set parked_at = now() where id = any($1::bigint[])' },
+  /** The oldest parked row of each name, each found by one look into the index. */
+  oldestParked: {
+    name: 'outbox_oldest_parked',
+    text: `with recursive names as (
+             (select name from outbox where ${isParked} order by name limit 1)
+             union all
+             select (select name from outbox where ${isParked} and name > names.name order by name limit 1)
+             from names where name is not null)
+           select oldest.* from names cross join lateral (
+             select ${eventColumns} from outbox where ${isParked} and outbox.name = names.name order by id limit 1
+           ) as oldest`,
+  },
+  /** $1: name, $2: limit. */
+  readParked: {
+    name: 'outbox_parked',
+    text: `select ${eventColumns} from outbox where ${isParked} and name = $1 order by id limit $2`,
+  },
+  /** `isComplete` is false when more rows wait than are inspected. */
   watermark: {
     name: 'outbox_watermark',
-    text: `select now() as now, coalesce(min(created_at), now()) as watermark, count(*) < ${maxInspectedRows} as complete ${waitingRows}`,
+    text: `select now() as now, coalesce(min(created_at), now()) as watermark,
+                  count(*) < ${maxInspectedRows} as "isComplete", ${positionSql} as position,
+                  (select ${isSameServerSql} and epoch = $1::uuid from publication) as "isSameEpoch" ${waitingRows}`,
   },
   backlog: {
     name: 'outbox_backlog',
     text: `select count(*)::int as waiting,
-                  coalesce(extract(epoch from now() - min(created_at)), 0)::float as oldest_seconds ${waitingRows}`,
+                  coalesce(extract(epoch from now() - min(created_at)), 0)::float as oldest_seconds,
+                  (select count(*)::int from (select 1 from outbox where ${isParked} limit ${maxInspectedRows}) as parked_rows)
+                    as parked ${waitingRows}`,
   },
   /**
-   * $1: how long published rows are kept, in seconds. Rows are published roughly in id order, so the rows to prune have
-   * the lowest ids. Behind a backlog longer than `maxInspectedRows` nothing is pruned, but little is published then.
+   * Deletes from the first rows above an id. $1: the id, $2: how long published rows are kept, in seconds. `last` is the
+   * id before the first row that will be old soon: a row that is a minute too late, or never, is passed.
    */
   prune: {
     name: 'outbox_prune',
-    text: `delete from outbox where id in (
-             select id from (select id, published_at from outbox order by id limit ${maxInspectedRows}) as first
-             where published_at < now() - make_interval(secs => $1) limit ${pruneBatchSize})
-           returning 1`,
+    text: `with read as materialized (
+             select id, created_at < now() - make_interval(secs => $2 + 60)
+                      or coalesce(published_at < now() - make_interval(secs => $2), false) as is_passed
+             from outbox where id > $1::bigint order by id limit ${pruneBatchSize}),
+           bounds as (
+             select coalesce(min(id) filter (where not is_passed) - 1, max(id)) as last,
+                    count(*) = ${pruneBatchSize} and bool_and(is_passed) as continues from read),
+           deleted as (
+             delete from outbox where id > $1::bigint and id <= (select last from bounds)
+               and published_at < now() - make_interval(secs => $2))
+           select last, coalesce(continues, false) as continues from bounds`,
   },
+  publication: { name: 'publication', text: `select ${publicationColumns} from publication` },
+  createPublication: { text: 'insert into publication (id) values (1) on conflict (id) do nothing' },
+  lockPublication: { text: `select ${publicationColumns} from publication for update` },
+  rememberServer: { text: `update publication set ${setServerSql}` },
+  beginEpoch: { text: `update publication set epoch = gen_random_uuid(), ${setServerSql} returning epoch` },
+  /** The sequences of ids that callers see: they are of type integer, those of the outbox and of counts are not. */
+  idSequences: {
+    text: `select sequences.oid::regclass::text as sequence, tables.oid::regclass::text as table,
+                  quote_ident(attname) as column
+           from pg_class as sequences
+             join pg_depend on objid = sequences.oid and deptype in ('a', 'i')
+               and classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass
+             join pg_class as tables on tables.oid = refobjid
+             join pg_attribute on attrelid = refobjid and attnum = refobjsubid
+           where sequences.relkind = 'S' and tables.relnamespace = current_schema()::regnamespace
+             and atttypid = 'integer'::regtype and tables.relname <> 'mikro_orm_migrations'
+           order by 2`,
+  },
+  /** $1: the sequence, $2: the highest id known elsewhere. The names are quoted already. */
+  raiseIds: (table: string, column: string): Statement => ({
+    text: `select setval($1::text::regclass, least(${maxId}, ${idGap} + greatest(
+             $2::bigint, pg_sequence_last_value($1::text::regclass), (select max(${column}) from ${table}))))::float as "lastId"`,
+  }),
 };

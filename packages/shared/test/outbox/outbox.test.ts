@@ -1,127 +1,45 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import { eventually } from '@promopulse/testing/eventually';
-import {
-  amqpUrl,
-  createTestDatabase,
-  deleteTopology,
-  type TestDatabase,
-  uniquePrefix,
-} from '@promopulse/testing/servers';
+import { amqpUrl, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
 import { startTcpProxy } from '@promopulse/testing/tcp-proxy';
-import pg from 'pg';
 import { parseEvent, type ReceivedEvent } from '../../src/contracts/index.ts';
 import { queues } from '../../src/contracts/queues.ts';
-import { type Database, openDatabase } from '../../src/database/database.ts';
-import type { Broker, OutgoingMessage, PublishOutcome } from '../../src/messaging/broker.ts';
+import type { Database } from '../../src/database/database.ts';
+import type { Broker, PublishOutcome } from '../../src/messaging/broker.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
-import { OutboxMessage, recordEvent } from '../../src/outbox/outbox.ts';
-import { type Relay, startRelay } from '../../src/outbox/relay.ts';
+import { recordEvent } from '../../src/outbox/outbox.ts';
 import { brokerOptions } from '../../src/service.ts';
-import { createLogger } from '../../src/telemetry/logger.ts';
+import {
+  cause,
+  cleanUp,
+  created as createdOn,
+  fakeBroker,
+  idsOf,
+  killLeaders,
+  leaders,
+  open,
+  relayOn,
+  silent,
+  sql,
+  useOutbox,
+  versionsOf,
+  waiting,
+} from './outbox-fixture.ts';
 
-const silent = createLogger({ service: 'test', level: 'silent' });
-const cause = { requestId: 'request-1' };
-
-let testDatabase: TestDatabase;
-let admin: pg.Pool;
+const outbox = useOutbox();
 let database: Database;
-const cleanUp: (() => Promise<unknown>)[] = [];
-
-const open = async (): Promise<Database> => {
-  const opened = await openDatabase({
-    url: testDatabase.urlFor('users'),
-    schema: 'users',
-    entities: [OutboxMessage],
-    migrations: import.meta.dirname,
-  });
-  cleanUp.push(() => opened.close());
-  return opened;
-};
-// biome-ignore lint/suspicious/noExplicitAny: rows of any statement
-const sql = async (text: string, values: unknown[] = []): Promise<any[]> => (await admin.query(text, values)).rows;
-
-beforeAll(async () => {
-  testDatabase = await createTestDatabase(['users']);
-  admin = new pg.Pool({ connectionString: testDatabase.adminUrl, max: 4 });
-  admin.on('error', () => undefined);
-  const first = await open();
-  const em = first.em();
-  const tables = await em.getPlatform().getSchemaGenerator(em.getDriver(), em).getCreateSchemaSQL({ wrap: false });
-  await first.run({ text: tables.replace(/create schema[^;]*;/, '') }, []);
-  await first.run({ text: 'create table users.things (id int)' }, []);
-  await cleanUp.pop()?.();
-});
-afterAll(async () => {
-  await admin.end();
-  await testDatabase.drop();
-});
-beforeEach(async () => {
-  await sql('truncate users.outbox restart identity; truncate users.things');
-  database = await open();
-});
-afterEach(async () => {
-  for (const end of cleanUp.splice(0).reverse()) await end();
+beforeEach(() => {
+  database = outbox.database;
 });
 
-/** A broker whose outcomes the test decides. Heartbeats are confirmed and collected separately. */
-function fakeBroker(
-  publish: (messages: readonly OutgoingMessage[]) => Promise<PublishOutcome[]> | PublishOutcome[] = (messages) =>
-    messages.map(() => 'confirmed'),
-) {
-  const published: ReceivedEvent[] = [];
-  const heartbeats: ReceivedEvent[] = [];
-  const broker: Broker = {
-    publish: async (messages) => {
-      const events = messages.map(({ body }) => parseEvent(body));
-      if (events[0]?.name === 'relay.heartbeat') {
-        heartbeats.push(...events);
-        return messages.map(() => 'confirmed');
-      }
-      const outcomes = await publish(messages);
-      published.push(...events.filter((_, index) => outcomes[index] === 'confirmed'));
-      return outcomes;
-    },
-    consume: () => undefined,
-    replyAddress: () => undefined,
-    onReply: () => undefined,
-    userName: () => 'test',
-    isConnected: () => true,
-    close: async () => undefined,
-  };
-  return { broker, published, heartbeats };
-}
-
-function relayOn(on: Database, broker: Broker, options: Partial<Parameters<typeof startRelay>[0]> = {}): Relay {
-  const relay = startRelay({ database: on, broker, log: silent, ...options });
-  cleanUp.push(() => relay.stop(0));
-  return relay;
-}
-
-const created = (id: number, version = 1) =>
-  database.transaction((em) => recordEvent(em, 'user.created', { id, version }, cause));
-const versionsOf = (events: readonly ReceivedEvent[]) =>
-  events.map(({ data }) => (data as { version: number }).version);
-const idsOf = (events: readonly ReceivedEvent[]) => events.map(({ data }) => (data as { id: number }).id);
-const waiting = async () => (await sql('select id from users.outbox where published_at is null')).length;
-
-/** The pids of the backends that lead (hold an advisory lock) in this file's database. */
-const leaders = async (): Promise<number[]> =>
-  (
-    await sql(
-      `select pid from pg_locks join pg_database on pg_database.oid = database
-       where datname = current_database() and locktype = 'advisory' and granted`,
-    )
-  ).map(({ pid }) => Number(pid));
-async function killLeaders(): Promise<void> {
-  for (const pid of await leaders()) await sql('select pg_terminate_backend($1)', [pid]);
-}
+const created = (id: number, version = 1) => createdOn(database, id, version);
 
 describe('recording an event', () => {
   test('commits with the change it is about', async () => {
     await database.transaction(async (em) => {
-      await em.getConnection().execute('insert into things values (1)', [], 'all', em.getTransactionContext());
+      await em.getConnection().execute('insert into things (id) values (1)', [], 'all', em.getTransactionContext());
       await recordEvent(
         em,
         'user.created',
@@ -130,7 +48,7 @@ describe('recording an event', () => {
       );
       expect(await sql('select id from users.outbox')).toEqual([]);
     });
-    expect(await sql('select * from users.things')).toEqual([{ id: 1 }]);
+    expect(await sql('select id from users.things')).toEqual([{ id: 1 }]);
     expect(await sql('select name, subject, data, request_id, reply_to, published_at from users.outbox')).toEqual([
       {
         name: 'user.created',
@@ -158,11 +76,11 @@ describe('recording an event', () => {
     ['text for a number', { id: '1', version: 1 }],
   ])('with data that break the contract (%s) fails, and its change is rolled back', async (_what, data) => {
     const work = database.transaction(async (em) => {
-      await em.getConnection().execute('insert into things values (1)', [], 'all', em.getTransactionContext());
+      await em.getConnection().execute('insert into things (id) values (1)', [], 'all', em.getTransactionContext());
       await recordEvent(em, 'user.created', data as never, cause);
     });
     await expect(work).rejects.toMatchObject({ name: 'ZodError' });
-    expect(await sql('select * from users.things')).toEqual([]);
+    expect(await sql('select id from users.things')).toEqual([]);
     expect(await sql('select id from users.outbox')).toEqual([]);
   });
 
@@ -193,6 +111,9 @@ describe('the relay', () => {
           time: row.created_at.toISOString(),
           datacontenttype: 'application/json',
           requestid: 'request-1',
+          epoch: expect.any(String),
+          lead: expect.any(String),
+          sequencenumber: 1,
           data: { id: 7, version: 1 },
         },
       },
@@ -229,29 +150,26 @@ describe('the relay', () => {
     expect(versionsOf(fake.published)).toEqual(Array.from({ length: 25 }, (_, n) => n + 1));
   });
 
-  test.each(['failed', 'unroutable'] as const)(
-    'publishes what was %s again later, and the rest of the batch once',
-    async (outcome) => {
-      let fails = true;
-      const fake = fakeBroker((messages) =>
-        messages.map(({ body }) => (fails && parseEvent(body).envelope.subject === '2' ? outcome : 'confirmed')),
-      );
-      const relay = relayOn(database, fake.broker);
-      await database.transaction(async (em) => {
-        for (const id of [1, 2, 3]) await recordEvent(em, 'user.created', { id, version: 1 }, cause);
-      });
-      await eventually(async () => expect(await waiting()).toBe(1));
-      await sleep(500);
-      expect(idsOf(fake.published)).toEqual([1, 3]);
-      const backlog = await relay.backlog();
-      expect(backlog.waiting).toBe(1);
-      expect(backlog.oldest_seconds).toBeGreaterThan(0.4);
-      fails = false;
-      await eventually(async () => expect(await waiting()).toBe(0));
-      expect(idsOf(fake.published)).toEqual([1, 3, 2]);
-      expect(await relay.backlog()).toEqual({ waiting: 0, oldest_seconds: 0 });
-    },
-  );
+  test('publishes what was failed again later, and the rest of the batch once', async () => {
+    let fails = true;
+    const fake = fakeBroker((messages) =>
+      messages.map(({ body }) => (fails && parseEvent(body).envelope.subject === '2' ? 'failed' : 'confirmed')),
+    );
+    const relay = relayOn(database, fake.broker);
+    await database.transaction(async (em) => {
+      for (const id of [1, 2, 3]) await recordEvent(em, 'user.created', { id, version: 1 }, cause);
+    });
+    await eventually(async () => expect(await waiting()).toBe(1));
+    await sleep(500);
+    expect(idsOf(fake.published)).toEqual([1, 3]);
+    const backlog = await relay.backlog();
+    expect(backlog.waiting).toBe(1);
+    expect(backlog.oldest_seconds).toBeGreaterThan(0.4);
+    fails = false;
+    await eventually(async () => expect(await waiting()).toBe(0));
+    expect(idsOf(fake.published)).toEqual([1, 3, 2]);
+    expect(await relay.backlog()).toEqual({ waiting: 0, oldest_seconds: 0, parked: 0 });
+  });
 
   test('prefetches while a batch is being confirmed, and publishes what failed before the rows that follow it', async () => {
     for (let version = 1; version <= 12; version += 1) await created(1, version);
@@ -297,33 +215,6 @@ describe('the relay', () => {
     await eventually(async () => expect(await waiting()).toBe(0));
     expect(idsOf(fake.published)).toEqual([1, 1]);
     expect(new Set(fake.published.map(({ envelope }) => envelope.id)).size).toBe(1);
-  });
-
-  test('prunes rows after the retention time, and none that wait', async () => {
-    await sql(
-      `insert into users.outbox (event_id, name, subject, data, created_at, published_at)
-       select gen_random_uuid(), 'user.created', '1', '{"id":1,"version":1}', now() - interval '2 hours', published_at
-       from (values (now() - interval '2 hours'), (now() - interval '30 minutes'), (null)) as row (published_at)`,
-    );
-    const fake = fakeBroker((messages) => messages.map(() => 'failed'));
-    relayOn(database, fake.broker, { retentionSeconds: 3_600, pruneEveryMs: 50 });
-    await eventually(async () => expect(await sql('select id from users.outbox')).toHaveLength(2));
-    await sleep(300);
-    expect(await sql('select published_at is null as waits from users.outbox order by id')).toEqual([
-      { waits: false },
-      { waits: true },
-    ]);
-  });
-});
-
-test('prunes thousands of rows at a time, also around a row that was published long after the following ones', async () => {
-  await sql(`insert into users.outbox (event_id, name, subject, data, published_at)
-    select gen_random_uuid(), 'user.created', n::text, '{"id":1,"version":1}',
-           case n when 1 then now() else now() - interval '2 hours' end from generate_series(1, 3500) as n`);
-  const fake = fakeBroker();
-  relayOn(database, fake.broker, { retentionSeconds: 3_600, pruneEveryMs: 1_000 });
-  await eventually(async () => expect(await sql('select subject from users.outbox')).toEqual([{ subject: '1' }]), {
-    timeoutMs: 2_500,
   });
 });
 

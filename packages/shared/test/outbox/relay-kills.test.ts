@@ -19,6 +19,7 @@ import { queues } from '../../src/contracts/queues.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { OutboxMessage, recordEvent } from '../../src/outbox/outbox.ts';
+import { Publication } from '../../src/outbox/publication.ts';
 import { brokerOptions } from '../../src/service.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
@@ -37,7 +38,7 @@ beforeAll(async () => {
   database = await openDatabase({
     url: testDatabase.urlFor('users'),
     schema: 'users',
-    entities: [OutboxMessage],
+    entities: [OutboxMessage, Publication],
     migrations: import.meta.dirname,
   });
   const em = database.em();

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openDatabase } from '../../src/database/database.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
+import { Publication } from '../../src/outbox/publication.ts';
 import { startRelay } from '../../src/outbox/relay.ts';
 import { brokerOptions } from '../../src/service.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
@@ -14,7 +15,7 @@ const log = createLogger({ service: 'relay', level: 'warn' });
 const database = await openDatabase({
   url: DATABASE_URL,
   schema: 'users',
-  entities: [OutboxMessage],
+  entities: [OutboxMessage, Publication],
   migrations: import.meta.dirname,
 });
 const broker = connectRabbit(AMQP_URL, brokerOptions(AMQP_PREFIX, log));

@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261125121908_epochs_and_reliance extends Migration {
+export class Migration20261125123628_reliance extends Migration {
 
-  override name = 'Migration20261125121908_epochs_and_reliance';
+  override name = 'Migration20261125123628_reliance';
 
   override up(): void | Promise<void> {
     this.addSql(`alter table "subscriptions"."cached_promotions" drop constraint "cached_promotions_status_check";`);

@@ -1,0 +1,95 @@
+// One lead of a relay: from the moment it takes the lock of the schema until it loses or releases it. It gives every
+// event a number, without a gap from 1, when the event is handed to the transport. So a consumer notices a lost event.
+// Numbers are not stored: a consumer that sees another lead reads the owner's snapshot.
+import { randomUUID } from 'node:crypto';
+import { eventType } from '../contracts/index.ts';
+import { isConsumed } from '../contracts/queues.ts';
+import type { Connection } from '../database/database.ts';
+import type { Broker, OutgoingMessage } from '../messaging/broker.ts';
+import { statements } from './statements.ts';
+
+export interface OutboxRow {
+  id: string;
+  event_id: string;
+  name: string;
+  subject: string;
+  data: unknown;
+  request_id: string | null;
+  reply_to: string | null;
+  created_at: Date;
+}
+
+/** What the parts of a leading relay have in common. */
+export interface Leading {
+  /** The connection that holds the leader's lock. */
+  leaderConnection: Connection;
+  broker: Pick<Broker, 'publish'>;
+  lead: Lead;
+}
+
+interface Watermark {
+  now: Date;
+  watermark: Date;
+  isComplete: boolean;
+  isSameEpoch: boolean | null;
+  position: number;
+}
+
+export class Lead {
+  readonly #id = randomUUID();
+  readonly #epoch: string;
+  readonly #schema: string;
+  #lastNumber = 0;
+
+  constructor(epoch: string, schema: string) {
+    this.#epoch = epoch;
+    this.#schema = schema;
+  }
+
+  /** To be called in the order in which the messages are published, and again when one is published again. */
+  toMessage(row: Omit<OutboxRow, 'id'>): OutgoingMessage {
+    this.#lastNumber += 1;
+    return { ...this.#message(row), mandatory: isConsumed(row.name), replyTo: row.reply_to ?? undefined };
+  }
+
+  /**
+   * Publishes a heartbeat through the same exchange and queue as the events. Everything this service committed before
+   * the watermark was published before this heartbeat, except what no queue takes. No heartbeat is sent while more rows
+   * wait than are inspected, because the age of the oldest is then unknown.
+   * @throws Error when the database is on another server, or its epoch was changed: the lead must end
+   */
+  async sendHeartbeat({ leaderConnection, broker }: Omit<Leading, 'lead'>): Promise<void> {
+    const [row] = await leaderConnection.query<Watermark>(statements.watermark, [this.#epoch]);
+    const { now, watermark, position, isComplete, isSameEpoch } = row as Watermark;
+    if (!isSameEpoch) throw new Error('the epoch of the database has ended');
+    if (!isComplete) return;
+    const heartbeat = this.#message({
+      event_id: randomUUID(),
+      name: 'relay.heartbeat',
+      subject: this.#schema,
+      data: { service: this.#schema, watermark: watermark.toISOString(), position },
+      request_id: null,
+      created_at: now,
+    });
+    // Not mandatory: without a consumer a heartbeat has no purpose.
+    await broker.publish([{ ...heartbeat, mandatory: false }]);
+  }
+
+  #message(row: Omit<OutboxRow, 'id' | 'reply_to'>): Pick<OutgoingMessage, 'id' | 'routingKey' | 'body'> {
+    const event = {
+      specversion: '1.0',
+      id: row.event_id,
+      source: `/promopulse/${this.#schema}`,
+      type: eventType(row.name),
+      subject: row.subject,
+      time: row.created_at.toISOString(),
+      datacontenttype: 'application/json',
+      ...(row.request_id && { requestid: row.request_id }),
+      epoch: this.#epoch,
+      lead: this.#id,
+      sequencenumber: this.#lastNumber,
+      data: row.data,
+    };
+    return { id: row.event_id, routingKey: row.name, body: JSON.stringify(event) };
+  }
+}

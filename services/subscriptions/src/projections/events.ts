@@ -19,7 +19,7 @@ const usedData: Partial<Record<EventName, z.ZodType<ProjectedState>>> = {
   'user.deleted': projectedUser.transform((user) => ({ ...user, deleted: true })),
 };
 
-export interface Publication {
+interface Publication {
   epoch: string;
   lead: string;
   sequencenumber: number;
@@ -93,6 +93,6 @@ function trustedPublication(
  * Where each service has a user of its own, the names differ in the name of the service: `promopulse-subscriptions` and
  * `promopulse-users`. Otherwise all services share one user.
  */
-export function userOf(owner: OwnerName, ownUser: string): string {
+function userOf(owner: OwnerName, ownUser: string): string {
   return ownUser.replace('subscriptions', owner);
 }

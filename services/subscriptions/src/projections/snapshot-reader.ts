@@ -32,7 +32,7 @@ export interface SnapshotReading {
 }
 
 /** Thrown when the owner's database was replaced during a reading. */
-export class EpochChanged extends Error {
+class EpochChanged extends Error {
   override readonly name = 'EpochChanged';
 }
 

@@ -5,7 +5,7 @@ import { promotionState } from '@promopulse/shared/contracts/promotions';
 import { bucketSize } from '@promopulse/shared/contracts/snapshot';
 import { userState } from '@promopulse/shared/contracts/users';
 import type { Database } from '@promopulse/shared/database/database';
-import { digestSql } from '@promopulse/shared/database/digest';
+import { bucketSql, digestSql } from '@promopulse/shared/database/digest';
 import { z } from 'zod';
 
 export const ownerNames = ['promotions', 'users'] as const;
@@ -32,7 +32,7 @@ const tables = {
     id: 'promotion_id',
     content: 'status',
     type: 'text',
-    digested: ['promotion_id', 'version', 'status'],
+    digested: { id: 'promotion_id', version: 'version', status: 'status' },
     present: 'lost_at is null',
   },
   users: {
@@ -40,7 +40,7 @@ const tables = {
     id: 'user_id',
     content: 'deleted',
     type: 'boolean',
-    digested: ['user_id', 'version'],
+    digested: { id: 'user_id', version: 'version' },
     present: 'lost_at is null and not deleted',
   },
 } as const;
@@ -111,7 +111,8 @@ function statementsOf(owner: OwnerName) {
     /** $1, $2: buckets, inclusive. */
     digests: {
       name: `projection_${owner}_digests`,
-      text: `select ${id} / ${bucketSize} as bucket, ${digestSql(digested)} from ${table}
+      text: `select ${bucketSql(id)} as bucket, count(*)::int as count, (${digestSql(digested)})::text as digest
+        from ${table}
         where ${id} between $1::int * ${bucketSize} and $2::int * ${bucketSize} + ${bucketSize - 1} and ${present}
         group by 1 order by 1`,
     },

@@ -36,8 +36,6 @@ interface Received {
   read(): ProjectedMessage;
   /** Why its owner must be invalidated before it is applied; undefined when nothing is missing, or when that is done. */
   loss: { owner: OwnerName; reason: string; session?: string | undefined } | undefined;
-  /** A heartbeat of a lead that has ended says nothing. */
-  outdated: boolean;
   /** The session of heartbeats that it belongs to. */
   session: string | undefined;
   /** Resolves when the messages before it are settled. */
@@ -88,7 +86,6 @@ class ProjectionConsumer {
     const received: Received = {
       read: () => readMessage(message, this.#options.broker.userName()),
       loss: undefined,
-      outdated: false,
       session: undefined,
       idle,
       settle: this.#inFlight.add(message),
@@ -107,11 +104,10 @@ class ProjectionConsumer {
   ): void {
     if (!publication) return;
     const { lead, sequencenumber: number } = publication;
-    const receipt = this.#losses.receive(owner, { session, lead, number, isHeartbeat: kind === 'heartbeat' });
-    received.outdated = receipt === 'outdated';
-    if (receipt && !received.outdated) {
-      const newSession = receipt === 'session' ? this.#beginHeartbeats(owner) : undefined;
-      received.loss = { owner, reason: receipt, session: newSession };
+    const reason = this.#losses.receive(owner, { session, lead, number, isHeartbeat: kind === 'heartbeat' });
+    if (reason) {
+      const newSession = reason === 'session' ? this.#beginHeartbeats(owner) : undefined;
+      received.loss = { owner, reason, session: newSession };
     }
     received.session = this.#heartbeats.get(owner)?.session;
   }
@@ -149,7 +145,7 @@ class ProjectionConsumer {
         return false;
       case 'heartbeat':
         await received.idle;
-        if (!message.signal.aborted && !received.outdated) await this.#applyHeartbeat(received, read);
+        if (!message.signal.aborted) await this.#applyHeartbeat(received, read);
         return false;
       case 'other':
         if (read.reason) this.#warn(message, read.reason, 'ignoring a heartbeat');

@@ -11,8 +11,7 @@ export interface Numbered {
   isHeartbeat: boolean;
 }
 
-/** `outdated`: a message of a lead that another has replaced. It says nothing about a loss. */
-export type Receipt = 'session' | 'lead' | 'gap' | 'outdated' | undefined;
+export type Loss = 'session' | 'lead' | 'gap';
 
 interface Position {
   session: string;
@@ -20,33 +19,22 @@ interface Position {
   number: number;
 }
 
-const maxEndedLeads = 100;
-
 /** Per owner: no position before the first message, then the highest number received in the current session and lead. */
 export class LossDetector {
   readonly #positions = new Map<OwnerName, Position>();
-  readonly #endedLeads = new Set<string>();
 
-  /** Call it for every message once, in the order of the queue. */
-  receive(owner: OwnerName, { session, lead, number, isHeartbeat }: Numbered): Receipt {
+  /**
+   * Call it for every message once, in the order of the queue.
+   * @returns what may have lost messages, undefined when nothing is missing
+   */
+  receive(owner: OwnerName, { session, lead, number, isHeartbeat }: Numbered): Loss | undefined {
     const position = this.#positions.get(owner);
-    if (position?.session !== session) {
+    if (position?.session !== session || position.lead !== lead) {
       this.#positions.set(owner, { session, lead, number });
-      return 'session';
-    }
-    if (position.lead !== lead) {
-      if (this.#endedLeads.has(lead)) return 'outdated';
-      this.#endLead(position.lead);
-      this.#positions.set(owner, { session, lead, number });
-      return 'lead';
+      return position?.session === session ? 'lead' : 'session';
     }
     const expected = isHeartbeat ? position.number : position.number + 1;
     position.number = Math.max(position.number, number);
     return number > expected ? 'gap' : undefined;
-  }
-
-  #endLead(lead: string): void {
-    this.#endedLeads.add(lead);
-    for (const oldest of this.#endedLeads) if (this.#endedLeads.size > maxEndedLeads) this.#endedLeads.delete(oldest);
   }
 }

@@ -1,22 +1,24 @@
-// Consuming over one connection. The promise: a message is acknowledged only after its handler has applied it or its
-// dead letter is confirmed. In every other case it goes back to its queue.
+// Consuming over one connection. The promise: a message is acknowledged only after its handler has applied it, or its
+// dead letter or a copy in its queue is confirmed. In every other case it goes back to its queue.
 import { randomUUID } from 'node:crypto';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { contentType } from '../../contracts/envelope.ts';
 import type { BrokerOptions, Consumer, IncomingMessage } from '../broker.ts';
-import { deliver } from '../delivery.ts';
+import { deliver, deliveryLog } from '../delivery.ts';
 import { guard } from './connection.ts';
 import type { OutgoingFrame } from './publisher.ts';
-import { deadLetterHeaders, declareExchanges, declareQueue, type Topology } from './topology.ts';
+import { declareExchanges, declareQueue, messageHeaders, type Topology } from './topology.ts';
 
 interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
   topology: Topology;
-  /** Aborts when the broker closes: messages that wait for their next attempt go back to the queue. */
+  /** Aborts when the broker closes: messages that wait for their next attempt are put back into their queue. */
   closing: AbortSignal;
   /** Running deliveries of all connections. A closing broker waits for them. */
   inFlight: Set<Promise<void>>;
-  /** Publishes a dead letter. Rejects unless it is confirmed. */
-  publishDeadLetter(frame: OutgoingFrame): Promise<void>;
+  /** Publishes a dead letter or an interrupted message. Rejects unless it is confirmed. */
+  publish(frame: OutgoingFrame): Promise<void>;
+  /** The user that this process publishes as. */
+  userName: string;
   sendReply(replyTo: string, messageId: string): void;
 }
 
@@ -96,7 +98,7 @@ class RabbitConsumer {
   }
 
   async #deliver(raw: ConsumeMessage): Promise<void> {
-    const { retry, log, topology, publishDeadLetter, sendReply } = this.#options;
+    const { retry, log, topology, publish, sendReply } = this.#options;
     const message = { ...toMessage(raw), session: this.#session, signal: this.#signal };
     const settlement = await deliver({
       message,
@@ -106,22 +108,42 @@ class RabbitConsumer {
       signal: this.#signal,
       deadLetter: (reason, attempts) => {
         const queue = topology.queue(this.#consumer.queue);
-        return publishDeadLetter(deadLetterFrame(topology.deadLetters, queue, message, { reason, attempts }));
+        return publish(deadLetterFrame(topology.deadLetters, queue, message, { reason, attempts }));
       },
     });
+    const isKept = settlement !== 'interrupted' || (await this.#putBack(message));
     if (!this.#lifetime.signal.aborted) {
-      // `reject`, not `nack`: only `reject` counts toward a delivery limit in every version of RabbitMQ.
-      if (settlement === 'interrupted') this.#channel.reject(raw, true);
-      else this.#channel.ack(raw);
+      if (isKept) this.#channel.ack(raw);
+      else this.#channel.reject(raw, true);
     }
     const replyTo = raw.properties.replyTo;
     if (settlement === 'applied' && typeof replyTo === 'string') sendReply(replyTo, message.id);
   }
+
+  /**
+   * Publishes an interrupted message to its own queue. A message that RabbitMQ requeues counts toward the delivery limit
+   * of the queue, a published one does not: otherwise some restarts would dead-letter a message that is only waiting.
+   * @returns whether RabbitMQ has the copy
+   */
+  async #putBack(message: IncomingMessage): Promise<boolean> {
+    if (this.#lifetime.signal.aborted) return false; // RabbitMQ has requeued it
+    const { topology, publish, userName, log } = this.#options;
+    try {
+      await publish(copyFrame(topology.queue(this.#consumer.queue), message, userName));
+      return true;
+    } catch (error) {
+      deliveryLog(log, this.#consumer, message).warn(
+        { err: error },
+        'requeueing the message, which counts as a delivery',
+      );
+      return false;
+    }
+  }
 }
 
 function toMessage({ properties, fields, content }: ConsumeMessage): Omit<IncomingMessage, 'session' | 'signal'> {
-  // A replayed dead letter is routed by its queue name. A header carries its original routing key.
-  const routingKey = properties.headers?.[deadLetterHeaders.routingKey];
+  // A replayed dead letter and a copy are routed by the queue's name. A header carries the original routing key.
+  const routingKey = properties.headers?.[messageHeaders.routingKey];
   return {
     // A message that another program has published may have no id.
     id: typeof properties.messageId === 'string' ? properties.messageId : randomUUID(),
@@ -139,10 +161,21 @@ function deadLetterFrame(
   { reason, attempts }: { reason: string; attempts: number },
 ): OutgoingFrame {
   const headers = {
-    [deadLetterHeaders.reason]: reason,
-    [deadLetterHeaders.attempts]: attempts,
-    [deadLetterHeaders.failedAt]: new Date().toISOString(),
-    [deadLetterHeaders.routingKey]: routingKey,
+    [messageHeaders.reason]: reason,
+    [messageHeaders.attempts]: attempts,
+    [messageHeaders.failedAt]: new Date().toISOString(),
+    [messageHeaders.routingKey]: routingKey,
   };
   return { exchange, routingKey: queue, body, options: { messageId: id, contentType, mandatory: true, headers } };
+}
+
+/** Without `replyTo`: by the time the copy is applied, its sender has stopped waiting. */
+function copyFrame(queue: string, { id, routingKey, body }: IncomingMessage, userId: string): OutgoingFrame {
+  const headers = { [messageHeaders.routingKey]: routingKey };
+  return {
+    exchange: '',
+    routingKey: queue,
+    body,
+    options: { messageId: id, contentType, mandatory: true, userId, headers },
+  };
 }

@@ -9,7 +9,7 @@ import { queues } from '../../contracts/queues.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 import { guard, openConnection } from './connection.ts';
 import { ConfirmSender, type OutgoingFrame } from './publisher.ts';
-import { deadLetterHeaders, declareDeadQueue, declareExchanges, type Topology, topologyOf } from './topology.ts';
+import { declareDeadQueue, declareExchanges, messageHeaders, type Topology, topologyOf } from './topology.ts';
 
 /** What to do with a dead letter. */
 type Action = 'keep' | 'replay' | 'discard';
@@ -99,7 +99,7 @@ class RabbitDeadLetters implements DeadLetterStore {
 
 /** A message for the queue it came from, addressed by the queue's name. */
 function replayFrame(queue: string, { id: messageId, body, routingKey }: DeadLetter): OutgoingFrame {
-  const headers = { [deadLetterHeaders.routingKey]: routingKey };
+  const headers = { [messageHeaders.routingKey]: routingKey };
   return { exchange: '', routingKey: queue, body, options: { messageId, contentType, mandatory: true, headers } };
 }
 
@@ -109,9 +109,9 @@ function deadLetterFrame(queue: string, deadLetter: DeadLetter): OutgoingFrame {
   const { reason, attempts, failedAt } = deadLetter;
   const headers = {
     ...frame.options.headers,
-    [deadLetterHeaders.reason]: reason,
-    [deadLetterHeaders.attempts]: attempts,
-    [deadLetterHeaders.failedAt]: failedAt,
+    [messageHeaders.reason]: reason,
+    [messageHeaders.attempts]: attempts,
+    [messageHeaders.failedAt]: failedAt,
   };
   return { ...frame, options: { ...frame.options, headers } };
 }
@@ -125,10 +125,10 @@ function toDeadLetter({ properties, fields, content }: GetMessage, queue: string
   return {
     id: text(properties.messageId, randomUUID()),
     queue,
-    routingKey: text(headers[deadLetterHeaders.routingKey], death?.['routing-keys'][0] ?? fields.routingKey),
-    reason: text(headers[deadLetterHeaders.reason], `RabbitMQ: ${death?.reason ?? 'unknown'}`),
-    attempts: Number(headers[deadLetterHeaders.attempts] ?? headers['x-delivery-count'] ?? death?.count ?? 0),
-    failedAt: text(headers[deadLetterHeaders.failedAt], diedAt.toISOString()),
+    routingKey: text(headers[messageHeaders.routingKey], death?.['routing-keys'][0] ?? fields.routingKey),
+    reason: text(headers[messageHeaders.reason], `RabbitMQ: ${death?.reason ?? 'unknown'}`),
+    attempts: Number(headers[messageHeaders.attempts] ?? headers['x-delivery-count'] ?? death?.count ?? 0),
+    failedAt: text(headers[messageHeaders.failedAt], diedAt.toISOString()),
     body: content.toString(),
   };
 }

@@ -2,8 +2,8 @@
 // with others fails with 406. So limits on length, age or deliveries belong in policies, which an operator can change.
 import type { Channel } from 'amqplib';
 
-/** Headers of a dead letter. A replayed message has only `routingKey`. */
-export const deadLetterHeaders = {
+/** Headers of a dead letter. A replayed or interrupted message, which is addressed to its queue, has only `routingKey`. */
+export const messageHeaders = {
   reason: 'x-reason',
   attempts: 'x-attempts',
   failedAt: 'x-failed-at',

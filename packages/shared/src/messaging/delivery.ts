@@ -131,14 +131,18 @@ function isUnprocessable(error: unknown): boolean {
   return (error as Partial<Error> | null | undefined)?.name === 'Unprocessable';
 }
 
-/** Class and code of the error and its causes. Never a message, because that may quote the content of the delivery. */
+/**
+ * Class, code and broken rules of the error and its causes, such as `Unprocessable <- ZodError data.status invalid_value`.
+ * Never a message, because that may quote the content of the delivery.
+ */
 function reasonOf(error: unknown): string {
   const parts: string[] = [];
   let current: unknown = describeError(error);
   for (let depth = 0; current !== undefined && depth < 3; depth += 1) {
-    const { type, code, constraint, cause } = current as Record<string, unknown>;
+    const { type, code, constraint, issues, cause } = current as Record<string, unknown>;
     const words = [type, code, constraint].filter((word) => typeof word === 'string' || typeof word === 'number');
-    parts.push(words.map(safeWord).join(' '));
+    const rules = Array.isArray(issues) ? [issues.join(', ')] : []; // describeError has made them safe and short
+    parts.push([...words.map(safeWord), ...rules].join(' '));
     current = cause;
   }
   return parts.join(' <- ');

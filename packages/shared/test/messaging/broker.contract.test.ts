@@ -2,6 +2,7 @@
 // outcomes nowhere.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { z } from 'zod';
 import { type Consumer, type IncomingMessage, Unprocessable } from '../../src/messaging/broker.ts';
 import {
   collectingLog,
@@ -173,6 +174,47 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     expect(list).toMatchObject([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', attempts: 1, body: bad.body }]);
     expect(attempts).toBe(1);
     expect(notified).toEqual([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', deadLetters: 0 }]);
+    await deadLetters.close();
+  });
+
+  test('a dead letter names the first three fields that break a rule, and the rules, but no value', async () => {
+    const broker = transport.connect();
+    const event = z.object({
+      data: z.object({
+        status: z.enum(['active', 'ended']),
+        prices: z.array(z.number()),
+        to: z.record(z.email(), z.int()),
+      }),
+    });
+    const handle = async ({ body }: IncomingMessage): Promise<void> => {
+      try {
+        event.parse(JSON.parse(body));
+      } catch (cause) {
+        throw new Unprocessable('not an event', { cause });
+      }
+    };
+    broker.consume(consumer(handle));
+    await connected(broker);
+    const bodies = {
+      one: { data: { status: 'alice@example.com', prices: [1], to: {} } },
+      many: { data: { status: 1, prices: ['x', 2, null, 'alice'], to: {} } },
+      key: { data: { status: 'ended', prices: [], to: { 'alice@example.com': 'alice' } } },
+      root: 'alice@example.com',
+    };
+    await publishUntilConfirmed(
+      broker,
+      Object.entries(bodies).map(([id, body]) => message({ id, body: JSON.stringify(body) })),
+    );
+    const deadLetters = await transport.openDeadLetters();
+    const list = await waitForDeadLetters(deadLetters, 4);
+    expect(Object.fromEntries(list.map(({ id, reason }) => [id, reason]))).toEqual({
+      one: 'Unprocessable <- ZodError data.status invalid_value',
+      many:
+        'Unprocessable <- ZodError ' +
+        'data.status invalid_value, data.prices.0 invalid_type, data.prices.2 invalid_type',
+      key: 'Unprocessable <- ZodError data.to.(not shown) invalid_type',
+      root: 'Unprocessable <- ZodError (root) invalid_type',
+    });
     await deadLetters.close();
   });
 

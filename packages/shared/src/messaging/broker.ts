@@ -117,6 +117,8 @@ export interface DeadLetter {
   attempts: number;
   /** ISO 8601. */
   failedAt: string;
+  /** `IncomingMessage.userId`. */
+  publishedBy?: string | undefined;
   body: string;
 }
 

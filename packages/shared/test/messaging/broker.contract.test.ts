@@ -139,6 +139,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
         reason: 'Error E_BAD',
         attempts: 3,
         failedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+        publishedBy: broker.userName(),
         body: '{}',
       },
     ]);

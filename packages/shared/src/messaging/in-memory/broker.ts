@@ -74,8 +74,10 @@ class Hub {
     if (known) return known;
     const queue = new MemoryQueue({
       sendReply: (replyTo, messageId) => this.#repliers.get(replyTo)?.(messageId, name),
-      deadLetter: ({ id, routingKey, body }, reason, attempts) =>
-        this.#files.store({ id, queue: name, routingKey, reason, attempts, failedAt: new Date().toISOString(), body }),
+      deadLetter: ({ id, routingKey, userId: publishedBy, body }, reason, attempts) => {
+        const failedAt = new Date().toISOString();
+        return this.#files.store({ id, queue: name, routingKey, reason, attempts, failedAt, publishedBy, body });
+      },
     });
     this.#queues.set(name, queue);
     return queue;

@@ -21,6 +21,7 @@ const deadLetterShape = z.object({
   reason: z.string(),
   attempts: z.number(),
   failedAt: z.string(),
+  publishedBy: z.string().optional(),
   body: z.string(),
 });
 

@@ -157,7 +157,7 @@ function toMessage({ properties, fields, content }: ConsumeMessage): Omit<Incomi
 function deadLetterFrame(
   exchange: string,
   queue: string,
-  { id, routingKey, body }: IncomingMessage,
+  { id, routingKey, body, userId }: IncomingMessage,
   { reason, attempts }: { reason: string; attempts: number },
 ): OutgoingFrame {
   const headers = {
@@ -165,6 +165,7 @@ function deadLetterFrame(
     [messageHeaders.attempts]: attempts,
     [messageHeaders.failedAt]: new Date().toISOString(),
     [messageHeaders.routingKey]: routingKey,
+    [messageHeaders.publishedBy]: userId,
   };
   return { exchange, routingKey: queue, body, options: { messageId: id, contentType, mandatory: true, headers } };
 }

@@ -106,12 +106,13 @@ function replayFrame(queue: string, { id: messageId, body, routingKey }: DeadLet
 /** The dead letter itself, for its own queue. */
 function deadLetterFrame(queue: string, deadLetter: DeadLetter): OutgoingFrame {
   const frame = replayFrame(queue, deadLetter);
-  const { reason, attempts, failedAt } = deadLetter;
+  const { reason, attempts, failedAt, publishedBy } = deadLetter;
   const headers = {
     ...frame.options.headers,
     [messageHeaders.reason]: reason,
     [messageHeaders.attempts]: attempts,
     [messageHeaders.failedAt]: failedAt,
+    [messageHeaders.publishedBy]: publishedBy,
   };
   return { ...frame, options: { ...frame.options, headers } };
 }
@@ -121,6 +122,7 @@ function toDeadLetter({ properties, fields, content }: GetMessage, queue: string
   const headers = properties.headers ?? {};
   const death = headers['x-death']?.[0];
   const text = (value: unknown, fallback: string): string => (typeof value === 'string' ? value : fallback);
+  const publishedBy = headers[messageHeaders.publishedBy] ?? properties.userId;
   const diedAt = death ? new Date(death.time.value * 1_000) : new Date();
   return {
     id: text(properties.messageId, randomUUID()),
@@ -129,6 +131,7 @@ function toDeadLetter({ properties, fields, content }: GetMessage, queue: string
     reason: text(headers[messageHeaders.reason], `RabbitMQ: ${death?.reason ?? 'unknown'}`),
     attempts: Number(headers[messageHeaders.attempts] ?? headers['x-delivery-count'] ?? death?.count ?? 0),
     failedAt: text(headers[messageHeaders.failedAt], diedAt.toISOString()),
+    ...(typeof publishedBy === 'string' && { publishedBy }),
     body: content.toString(),
   };
 }

@@ -7,6 +7,7 @@ export const messageHeaders = {
   reason: 'x-reason',
   attempts: 'x-attempts',
   failedAt: 'x-failed-at',
+  publishedBy: 'x-published-by',
   routingKey: 'x-original-routing-key',
 } as const;
 

@@ -2,8 +2,9 @@
 // outcomes nowhere.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { eventually } from '@promopulse/testing/eventually';
 import { z } from 'zod';
-import { type Consumer, type IncomingMessage, Unprocessable } from '../../src/messaging/broker.ts';
+import { type Broker, type Consumer, type IncomingMessage, Unprocessable } from '../../src/messaging/broker.ts';
 import {
   collectingLog,
   connected,
@@ -498,6 +499,39 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     expect(new Set(applied.map(({ id }) => id))).toEqual(new Set([replayed, ...rest]));
     expect(await deadLetters.discard()).toBe(0);
     await deadLetters.close();
+  });
+
+  test('counts the dead letters of the queues that it consumes', async () => {
+    const [first, second, both, neither] = [0, 1, 2, 3].map(() => transport.connect()) as [
+      Broker,
+      Broker,
+      Broker,
+      Broker,
+    ];
+    const fail = async (): Promise<void> => {
+      throw new Unprocessable('no');
+    };
+    const ofFirst = consumer(fail);
+    const ofSecond = consumer(fail, { queue: secondQueue, bindings: ['second.*'] });
+    first.consume(ofFirst);
+    second.consume(ofSecond);
+    for (const each of [ofFirst, ofSecond]) both.consume(each);
+    await connected(first, second, both, neither);
+    const counts = () => Promise.all([first, second, both, neither].map((broker) => broker.countDeadLetters()));
+    expect(await counts()).toEqual([0, 0, 0, 0]);
+    const batch = ['promotion.created', 'promotion.updated', 'second.created'].map((key) =>
+      message({ routingKey: key }),
+    );
+    await publishUntilConfirmed(first, batch);
+    await eventually(async () => expect(await counts()).toEqual([2, 1, 3, 0]));
+    expect(await Promise.all(Array.from({ length: 100 }, () => both.countDeadLetters()))).toEqual(Array(100).fill(3));
+    const deadLetters = await transport.openDeadLetters();
+    expect(await deadLetters.discard([batch[0]?.id ?? ''])).toBe(1);
+    await deadLetters.close();
+    await eventually(async () => expect(await counts()).toEqual([1, 1, 2, 0]));
+    await first.close();
+    expect(await first.countDeadLetters()).toBeNull();
+    expect(await both.countDeadLetters()).toBe(2);
   });
 
   test('dead-letters a replayed message again when it still fails', async () => {

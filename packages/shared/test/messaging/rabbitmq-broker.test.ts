@@ -468,6 +468,32 @@ describe('a queue in RabbitMQ', () => {
     60_000,
   );
 
+  test('the count of dead letters is unknown without a connection or a queue, and the consumer goes on', async () => {
+    const network = await startTcpProxy(amqpUrl());
+    const broker = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();
+    const handled: string[] = [];
+    broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
+    expect(await broker.countDeadLetters()).toBeNull();
+    await connected(broker);
+    expect(await broker.countDeadLetters()).toBe(0);
+    const accepted = network.accepted();
+    await withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}.dead`));
+    expect(await broker.countDeadLetters()).toBeNull();
+    const sent = message();
+    await publishUntilConfirmed(broker, [sent]);
+    await until(() => handled.includes(sent.id), 'handled on the same connection');
+    expect(network.accepted()).toBe(accepted);
+    network.stall();
+    const counting = broker.countDeadLetters();
+    network.cut();
+    expect(await counting).toBeNull();
+    network.resume();
+    await connected(broker);
+    expect(await broker.countDeadLetters()).toBe(0); // the new connection has declared it again
+    await broker.close();
+    await network.close();
+  });
+
   test('a dead letter without an id gets one and keeps it', async () => {
     const broker = transport.connect();
     const handle = async (): Promise<void> => {

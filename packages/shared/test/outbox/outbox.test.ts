@@ -88,6 +88,7 @@ function fakeBroker(
     onReply: () => undefined,
     userName: () => 'test',
     isConnected: () => true,
+    countDeadLetters: async () => 0,
     close: async () => undefined,
   };
   return { broker, published, heartbeats };

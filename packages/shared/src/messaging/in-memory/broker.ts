@@ -69,6 +69,10 @@ class Hub {
     return unsubscribe;
   }
 
+  countDeadLetters(queues: ReadonlySet<string>): Promise<number> {
+    return this.#files.count(queues);
+  }
+
   #queue(name: string): MemoryQueue {
     const known = this.#queues.get(name);
     if (known) return known;
@@ -97,6 +101,7 @@ class MemoryBroker implements Broker {
   readonly #address: string;
   readonly #replyListeners: ((messageId: string, queue: string) => void)[] = [];
   readonly #unsubscribes: ((timeoutMs: number) => Promise<void>)[] = [];
+  readonly #consumed = new Set<string>();
   readonly #publishing = new Set<Promise<unknown>>();
   /** One per running publish; aborting it ends the wait. */
   readonly #waits = new Set<AbortController>();
@@ -117,7 +122,9 @@ class MemoryBroker implements Broker {
   }
 
   consume(consumer: Consumer): void {
-    if (!this.#closed) this.#unsubscribes.push(this.#hub.subscribe(consumer, this.#options));
+    if (this.#closed) return;
+    this.#consumed.add(consumer.queue);
+    this.#unsubscribes.push(this.#hub.subscribe(consumer, this.#options));
   }
 
   replyAddress(): string | undefined {
@@ -135,6 +142,11 @@ class MemoryBroker implements Broker {
 
   isConnected(): boolean {
     return !this.#closed;
+  }
+
+  async countDeadLetters(): Promise<number | null> {
+    if (this.#closed) return null;
+    return this.#hub.countDeadLetters(this.#consumed).catch(() => null);
   }
 
   close(timeoutMs = 5_000): Promise<void> {

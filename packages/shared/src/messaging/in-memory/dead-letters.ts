@@ -44,6 +44,13 @@ export class DeadLetterFiles {
     await syncFolder(this.#dir);
   }
 
+  /** How many dead letters these queues have. */
+  async count(queues: ReadonlySet<string>): Promise<number> {
+    const names = (await filesIn(this.#dir)).map((file) => /^(.+)\.[\w-]+\.json$/.exec(file)?.[1]);
+    const counted = new Set([...queues].map(encodeURIComponent));
+    return names.filter((name) => name !== undefined && counted.has(name)).length;
+  }
+
   /**
    * Passes every requested replay to `handle`, and again every second while `handle` resolves false.
    * @returns how to stop

@@ -123,6 +123,11 @@ class RabbitBroker implements Broker {
     return publisher !== undefined && !publisher.isBlocked() && this.#consumers.every((each) => each.session());
   }
 
+  async countDeadLetters(): Promise<number | null> {
+    const counts = await Promise.all(this.#consumers.map((each) => each.session()?.countDeadLetters() ?? null));
+    return counts.reduce((sum, count) => (sum === null || count === null ? null : sum + count), 0);
+  }
+
   close(timeoutMs = 5_000): Promise<void> {
     this.#closed ??= this.#close(timeoutMs);
     return this.#closed;

@@ -6,6 +6,7 @@ import { contentType } from '../../contracts/envelope.ts';
 import type { BrokerOptions, Consumer, IncomingMessage } from '../broker.ts';
 import { deliver, deliveryLog } from '../delivery.ts';
 import { guard } from './connection.ts';
+import { countDeadLetters } from './dead-letters.ts';
 import type { OutgoingFrame } from './publisher.ts';
 import { declareExchanges, declareQueue, messageHeaders, type Topology } from './topology.ts';
 
@@ -22,6 +23,13 @@ interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
   sendReply(replyTo: string, messageId: string): void;
 }
 
+/** A channel with its connection, and the lifetime of both. */
+interface Link {
+  connection: ChannelModel;
+  channel: Channel;
+  lifetime: AbortController;
+}
+
 const defaultPrefetch = 20;
 
 /** @throws when the channel, the queue or the subscription cannot be set up */
@@ -34,7 +42,7 @@ export async function openRabbitConsumer(
   const channel = guard(await connection.createChannel(), lifetime);
   await declareExchanges(channel, options.topology);
   await declareQueue(channel, options.topology, consumer.queue, consumer.bindings);
-  const opened = new RabbitConsumer(channel, lifetime, consumer, options);
+  const opened = new RabbitConsumer({ connection, channel, lifetime }, consumer, options);
   await opened.start();
   return opened;
 }
@@ -49,6 +57,7 @@ export type { RabbitConsumer };
  * - ended: the lifetime has aborted. Nothing is acknowledged, because RabbitMQ has already requeued the messages.
  */
 class RabbitConsumer {
+  readonly #connection: ChannelModel;
   readonly #channel: Channel;
   readonly #lifetime: AbortController;
   readonly #consumer: Consumer;
@@ -58,8 +67,10 @@ class RabbitConsumer {
   readonly #signal: AbortSignal;
   readonly #session = randomUUID();
   #consumerTag = '';
+  #counting: Promise<number | null> | undefined;
 
-  constructor(channel: Channel, lifetime: AbortController, consumer: Consumer, options: RabbitConsumerOptions) {
+  constructor({ connection, channel, lifetime }: Link, consumer: Consumer, options: RabbitConsumerOptions) {
+    this.#connection = connection;
     this.#channel = channel;
     this.#lifetime = lifetime;
     this.#consumer = consumer;
@@ -83,6 +94,16 @@ class RabbitConsumer {
   /** Resolves when RabbitMQ has processed the acknowledgements sent so far: it answers in the order of the frames. */
   flush(): Promise<unknown> {
     return this.#channel.prefetch(this.#prefetch);
+  }
+
+  /** One check at a time, however often it is called. @returns null when RabbitMQ does not say */
+  countDeadLetters(): Promise<number | null> {
+    this.#counting ??= countDeadLetters(this.#connection, this.#options.topology.deadQueue(this.#consumer.queue))
+      .catch(() => null)
+      .finally(() => {
+        this.#counting = undefined;
+      });
+    return this.#counting;
   }
 
   #onDelivery(raw: ConsumeMessage | null): void {

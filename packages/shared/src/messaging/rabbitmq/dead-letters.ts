@@ -2,7 +2,7 @@
 // toward the queue's delivery limit and is dropped at the limit. So each dead letter is read once, published again with
 // a confirm, and only then acknowledged. A crash in between leaves a duplicate, never a gap.
 import { randomUUID } from 'node:crypto';
-import type { ConfirmChannel, GetMessage } from 'amqplib';
+import type { ChannelModel, ConfirmChannel, GetMessage } from 'amqplib';
 import { settleWithin } from '../../backoff.ts';
 import { contentType } from '../../contracts/envelope.ts';
 import { queues } from '../../contracts/queues.ts';
@@ -95,6 +95,15 @@ class RabbitDeadLetters implements DeadLetterStore {
     if (outcome === 'confirmed') return;
     throw new Error(`${frame.routingKey} did not accept ${frame.options.messageId}: ${outcome}`);
   }
+}
+
+/** @param deadQueue its full name. @throws if it does not exist or the connection ends */
+export async function countDeadLetters(connection: ChannelModel, deadQueue: string): Promise<number> {
+  const channel = await connection.createChannel(); // one of its own, because a failed check closes its channel
+  channel.on('error', () => undefined); // the check rejects
+  const { messageCount } = await channel.checkQueue(deadQueue);
+  await channel.close();
+  return messageCount;
 }
 
 /** A message for the queue it came from, addressed by the queue's name. */

@@ -155,7 +155,8 @@ const healthPath: Json = {
     tags: ['Gateway'],
     responses: {
       200: {
-        description: 'Every service is ready. A degraded one serves requests, and says in `degraded` what is wrong',
+        description:
+          'Every service is ready. It is degraded with dead letters, or when its broker is away or an event waits for more than 30 seconds',
         content: healthReport('ok', 'degraded'),
       },
       503: { description: 'A service is not ready', headers: retryAfter, content: healthReport('degraded') },

@@ -1,7 +1,7 @@
 // What every transport does with one delivery. The promise: a delivery ends in one of three ways. The message is
-// applied (or ignored), or durably dead-lettered with a reason, or the delivery is interrupted and the queue keeps the message.
-// Nothing is dropped. Retries run in the process: a transport's own requeue has no pause between attempts and counts
-// toward its delivery limit.
+// applied (or ignored), or durably dead-lettered with a reason, or the delivery is interrupted and the queue keeps the
+// message. Nothing is dropped. Retries run in the process: a transport's own requeue has no pause between attempts and
+// counts toward its delivery limit.
 import { backOffMs, sleep } from '../backoff.ts';
 import { validRequestId } from '../contracts/envelope.ts';
 import { describeError } from '../telemetry/describe-error.ts';
@@ -132,8 +132,8 @@ function isUnprocessable(error: unknown): boolean {
 }
 
 /**
- * Class, code and broken rules of the error and its causes, such as `Unprocessable <- ZodError data.status invalid_value`.
- * Never a message, because that may quote the content of the delivery.
+ * Class, code and broken rules of the error and its causes, such as `Unprocessable <- ZodError data.status
+ * invalid_value`. Never a message, because that may quote the content of the delivery.
  */
 function reasonOf(error: unknown): string {
   const parts: string[] = [];

@@ -69,7 +69,7 @@ class HealthMonitor {
     return { status: degraded.length > 0 ? 'degraded' : 'ok', degraded, broker, dead_letters, outbox };
   }
 
-  /** Also between the calls of `/health`: how long the broker is away, and a line for dead letters that nobody asked for. */
+  /** Runs also between the calls of `/health`: it notices a lost broker, and logs a rise of the dead letters. */
   async #sample(): Promise<void> {
     this.#disconnectedSeconds();
     this.#samples += 1;

@@ -415,6 +415,29 @@ describe('a queue in RabbitMQ', () => {
     60_000,
   );
 
+  test('a message that is interrupted by stops without time for a confirm is still in its queue, once', async () => {
+    const sender = transport.connect();
+    const sent = message();
+    for (let stop = 0; stop < 5; stop += 1) {
+      const broker = transport.connect();
+      let attempts = 0;
+      const handle = async (): Promise<void> => {
+        attempts += 1;
+        throw new Unreachable('the database is down');
+      };
+      broker.consume({ queue, bindings: ['promotion.*'], handle });
+      await connected(broker, sender);
+      if (stop === 0) await publishUntilConfirmed(sender, [sent]);
+      await until(() => attempts > 1, 'waits for its next attempt');
+      await broker.close(0);
+    }
+    const handled: string[] = [];
+    sender.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
+    await until(() => handled.length > 0, 'delivered after the stops');
+    await sleep(300);
+    expect(handled).toEqual([sent.id]);
+  });
+
   test('a message that is interrupted while RabbitMQ accepts no messages goes back to its queue all the same', async () => {
     const network = await startTcpProxy(amqpUrl());
     const stopping = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();

@@ -142,8 +142,8 @@ class RabbitConsumer {
   }
 
   /**
-   * Publishes an interrupted message to its own queue. A message that RabbitMQ requeues counts toward the delivery limit
-   * of the queue, a published one does not: otherwise some restarts would dead-letter a message that is only waiting.
+   * Publishes an interrupted message to its own queue. A message that RabbitMQ requeues counts toward the delivery
+   * limit of the queue, a published one does not: some restarts would dead-letter a message that is only waiting.
    * @returns whether RabbitMQ has the copy
    */
   async #putBack(message: IncomingMessage): Promise<boolean> {

@@ -2,7 +2,7 @@
 // with others fails with 406. So limits on length, age or deliveries belong in policies, which an operator can change.
 import type { Channel } from 'amqplib';
 
-/** Headers of a dead letter. A replayed or interrupted message, which is addressed to its queue, has only `routingKey`. */
+/** Headers of a dead letter. A message addressed to its queue (replayed or interrupted) has only `routingKey`. */
 export const messageHeaders = {
   reason: 'x-reason',
   attempts: 'x-attempts',

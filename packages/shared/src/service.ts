@@ -19,6 +19,7 @@ import { connectRabbit } from './messaging/rabbitmq/broker.ts';
 import { ensureEpoch } from './outbox/epoch.ts';
 import { startRelay } from './outbox/relay.ts';
 import { StopList } from './stop-list.ts';
+import { startHealthMonitor } from './telemetry/health-monitor.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
 
 const serviceConfig = {
@@ -125,17 +126,15 @@ export async function startService(
     stops.add((remainingMs) => relay.stop(Math.min(relayStopMs, remainingMs)));
     for (const consumer of parts.consumers ?? []) broker.consume(consumer);
     if (parts.start) stops.add(parts.start());
+    const monitor = startHealthMonitor({ broker, log, backlog: () => relay.backlog() });
+    stops.add(async () => monitor.stop());
 
     const app = createServiceApp(definition, log, {
       routes: parts.routes.map(decorate.route),
       internalRoutes: parts.internalRoutes?.map(decorate.route) ?? [],
       environment: config.ENVIRONMENT,
       isReady: async () => !stops.begun && (await database.isReachable()),
-      health: async () => ({
-        broker: broker.isConnected() ? 'connected' : 'disconnected',
-        outbox: await relay.backlog(),
-        ...(await parts.health?.()),
-      }),
+      health: async () => ({ ...(await monitor.report()), ...(await parts.health?.()) }),
     });
     const server = await serveApp(app, config);
     stops.add((remainingMs) => server.close(Math.max(0, remainingMs - relayStopMs)));

@@ -378,6 +378,32 @@ describe('a service that is started', () => {
   });
 });
 
+test('is degraded, and still ready, when the broker is away and an event waits for longer than 30 seconds', async () => {
+  brokerProxy.limit(0);
+  const { get, post } = await run(environment()).listening();
+  expect(await post('/users', ada)).toMatchObject({ status: 201 });
+  expect(await get('/health')).toMatchObject({ status: 200, body: { status: 'ok', degraded: [], dead_letters: 0 } });
+  await sleep(29_000);
+  expect(await get('/health')).toMatchObject({ status: 200, body: { status: 'ok', degraded: [] } });
+  await sleep(3_000);
+  expect(await get('/health')).toMatchObject({
+    status: 200,
+    body: {
+      status: 'degraded',
+      degraded: [
+        expect.stringMatching(/^broker disconnected for 3[1-4] s$/),
+        expect.stringMatching(/^oldest event not published for 3[1-4] s$/),
+      ],
+    },
+  });
+  expect(await get('/health/ready')).toMatchObject({ status: 200 });
+  await listen();
+  brokerProxy.limit(undefined);
+  await eventually(async () => expect(await get('/health')).toMatchObject({ body: { status: 'ok', degraded: [] } }), {
+    timeoutMs: 15_000,
+  });
+}, 90_000);
+
 test('deletes a published event after OUTBOX_RETENTION_SECONDS', async () => {
   const { post } = await run({ ...environment(), OUTBOX_RETENTION_SECONDS: '1' }).listening();
   await listen();

@@ -52,6 +52,30 @@ describe('health', () => {
     expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
   });
 
+  test('is degraded, 200, while every service is ready and one of them says that it is degraded', async () => {
+    const answer = gateway.promotions.handler;
+    const report = { status: 'degraded', degraded: ['1 dead letter'], dead_letters: 1 };
+    gateway.promotions.handler = (request, response) => {
+      if (request.url === '/health') response.end(JSON.stringify(report));
+      else answer(request, response);
+    };
+    const response = await fetch(`${gateway.url}/health`);
+    expect(response.status).toBe(200);
+    expect(response.headers.has('retry-after')).toBe(false);
+    expect(await response.json()).toMatchObject({
+      status: 'degraded',
+      services: { users: { status: 'ok' }, promotions: report, subscriptions: { status: 'ok' } },
+    });
+    // Not ready is worse than degraded.
+    gateway.promotions.handler = (request, response) => {
+      if (request.url === '/health') response.end(JSON.stringify(report));
+      else response.writeHead(503).end('{}');
+    };
+    const later = await fetch(`${gateway.url}/health`);
+    expect(later.status).toBe(503);
+    expect(await later.json()).toMatchObject({ services: { promotions: { ...report, status: 'not_ready' } } });
+  });
+
   test('concurrent callers share one set of requests to the services', async () => {
     let requests = 0;
     const answer = gateway.users.handler;

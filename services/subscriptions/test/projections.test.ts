@@ -147,6 +147,12 @@ describe('a poison message', () => {
         });
         expect(deadLetter?.reason).toContain('Unprocessable');
       });
+      await eventually(async () =>
+        expect(await scene.api.get('/health')).toMatchObject({
+          status: 200,
+          body: { status: 'degraded', degraded: ['1 dead letter'], dead_letters: 1 },
+        }),
+      );
       await deadLetters.discard([id]);
     } finally {
       await deadLetters.close();

@@ -9,13 +9,14 @@ import { openFileDeadLetters } from '../messaging/in-memory/dead-letters.ts';
 import { openRabbitDeadLetters } from '../messaging/rabbitmq/dead-letters.ts';
 
 const usage = `Usage: dead-letters list [--json]
+       dead-letters show    <id …>            print all fields and the body
        dead-letters replay  <id …> | --all    put messages back into their queue
        dead-letters discard <id …> | --all    delete messages
 Reads AMQP_URL and AMQP_PREFIX. Without AMQP_URL: the files in DEAD_LETTER_DIR (default DATA_DIR/dead-letters;
 DATA_DIR is .data by default). Each variable may be given as NAME_FILE.`;
 
 interface Command {
-  verb: 'list' | 'replay' | 'discard';
+  verb: 'list' | 'show' | 'replay' | 'discard';
   ids: readonly string[];
   all: boolean;
   json: boolean;
@@ -32,6 +33,7 @@ function readCommand(args: string[]): Command | undefined {
     const [verb, ...ids] = positionals;
     const { all, json } = values;
     if (verb === 'list') return ids.length > 0 || all ? undefined : { verb, ids, all, json };
+    if (verb === 'show') return ids.length === 0 || all || json ? undefined : { verb, ids, all, json };
     if (verb !== 'replay' && verb !== 'discard') return undefined;
     return all === ids.length > 0 || json ? undefined : { verb, ids, all, json };
   } catch {
@@ -57,12 +59,39 @@ async function openStore(): Promise<{ store: DeadLetterStore; location: string }
   return { store: openFileDeadLetters(folder), location: folder };
 }
 
+/** Ids, keys and bodies may come from any publisher: a control character must not reach the terminal. */
+function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '?');
+}
+
+/** All that is stored of a dead letter. A body of JSON is indented. */
+function page({ id, queue, routingKey, reason, attempts, failedAt, publishedBy, body }: DeadLetter): string {
+  const fields = {
+    id,
+    queue,
+    'routing key': routingKey,
+    reason,
+    attempts: String(attempts),
+    'failed at': failedAt,
+    'published by': publishedBy ?? 'unknown',
+  };
+  const lines = Object.entries(fields).map(([name, value]) => `${`${name}:`.padEnd(15)}${value}`);
+  return [...lines, '', ...indented(body).split('\n')].map(printable).join('\n');
+}
+
+function indented(body: string): string {
+  try {
+    return JSON.stringify(JSON.parse(body), null, 2);
+  } catch {
+    return body;
+  }
+}
+
 function table(deadLetters: readonly DeadLetter[]): string {
   const rows = [
     ['ID', 'QUEUE', 'ROUTING KEY', 'REASON', 'ATTEMPTS', 'FAILED AT'],
     ...deadLetters.map(({ id, queue, routingKey, reason, attempts, failedAt }) =>
-      // Ids and keys may come from any publisher: a control character must not reach the terminal.
-      [id, queue, routingKey, reason, String(attempts), failedAt].map((cell) => cell.replaceAll(/\p{Cc}/gu, '?')),
+      [id, queue, routingKey, reason, String(attempts), failedAt].map(printable),
     ),
   ];
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
@@ -78,6 +107,11 @@ async function run({ verb, ids, all, json }: Command): Promise<string> {
       const deadLetters = await store.list();
       if (json) return JSON.stringify(deadLetters, null, 2);
       return deadLetters.length > 0 ? table(deadLetters) : `No dead letters in ${location}.`;
+    }
+    if (verb === 'show') {
+      const found = (await store.list()).filter(({ id }) => ids.includes(id));
+      if (!ids.every((id) => found.some((deadLetter) => deadLetter.id === id))) process.exitCode = 1;
+      return found.length > 0 ? found.map(page).join('\n\n') : `None of these dead letters is in ${location}.`;
     }
     const count = await store[verb](all ? undefined : ids);
     if (count < ids.length) process.exitCode = 1; // some of the ids do not exist

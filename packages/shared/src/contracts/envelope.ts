@@ -35,4 +35,7 @@ export const envelope = z.object({
 
 export type CloudEvent = z.infer<typeof envelope>;
 
+/** A request id that the gateway accepts from a caller. */
+export const validRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
+
 export const contentType = 'application/cloudevents+json';

@@ -12,7 +12,7 @@ export interface HealthInfo {
 
 interface HealthRoutes {
   info: HealthInfo;
-  /** More members of `/health`, such as the size of the outbox. */
+  /** More members of `/health`, such as the size of the outbox, or another `status`. */
   details?(): Promise<object> | object;
   /** Throws, or returns false, while the service must get no requests. */
   isReady(): Promise<boolean> | boolean;

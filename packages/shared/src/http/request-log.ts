@@ -1,11 +1,10 @@
 // The id of a request, and its line in the access log.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { validRequestId } from '../contracts/envelope.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 export const requestIdHeader = 'x-request-id';
-
-const validRequestId = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /**
  * Keeps the caller's `X-Request-Id` if it is 1 to 128 characters of `A-Z a-z 0-9 . _ : -`, and replaces any other

@@ -1,6 +1,7 @@
 // Checks the input of a request against a zod schema, and names the broken rules.
 import type { z } from 'zod';
 import { type FieldError, invalidInput } from '../errors.ts';
+import { safeFieldName } from '../telemetry/describe-error.ts';
 
 /**
  * @param inputName field name in the error, for a rule that concerns no single field
@@ -31,11 +32,5 @@ function fieldErrorsOf(issue: z.core.$ZodIssue, inputName: string): FieldError[]
 }
 
 function fieldName(path: readonly PropertyKey[]): string {
-  return path.map(safeName).join('.');
-}
-
-/** Hides a name that may be an email or a phone number in the wrong place: errors must not contain personal data. */
-function safeName(name: PropertyKey): string {
-  const text = String(name);
-  return typeof name === 'number' || (/^[\w$.[\]-]{1,64}$/.test(text) && !/\d{5}/.test(text)) ? text : '(not shown)';
+  return path.map(safeFieldName).join('.');
 }

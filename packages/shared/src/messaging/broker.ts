@@ -91,6 +91,8 @@ export interface Broker {
   /** The user that the broker knows this process by. */
   userName(): string;
   isConnected(): boolean;
+  /** How many dead letters the queues have that this process consumes; null while that is not known. Never rejects. */
+  countDeadLetters(): Promise<number | null>;
   /** Stops consuming, waits for running handlers for at most `timeoutMs` milliseconds (default 5,000), disconnects. */
   close(timeoutMs?: number): Promise<void>;
 }
@@ -104,6 +106,7 @@ export function plainBroker(broker: Broker): Broker {
     onReply: (listener) => broker.onReply(listener),
     userName: () => broker.userName(),
     isConnected: () => broker.isConnected(),
+    countDeadLetters: () => broker.countDeadLetters(),
     close: (timeoutMs) => broker.close(timeoutMs),
   };
 }
@@ -117,6 +120,8 @@ export interface DeadLetter {
   attempts: number;
   /** ISO 8601. */
   failedAt: string;
+  /** `IncomingMessage.userId`. */
+  publishedBy?: string | undefined;
   body: string;
 }
 

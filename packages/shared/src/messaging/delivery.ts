@@ -1,8 +1,9 @@
 // What every transport does with one delivery. The promise: a delivery ends in one of three ways. The message is
-// applied (or ignored), or durably dead-lettered with a reason, or the delivery is interrupted and the queue keeps the message.
-// Nothing is dropped. Retries run in the process: a transport's own requeue has no pause between attempts and counts
-// toward its delivery limit.
+// applied (or ignored), or durably dead-lettered with a reason, or the delivery is interrupted and the queue keeps the
+// message. Nothing is dropped. Retries run in the process: a transport's own requeue has no pause between attempts and
+// counts toward its delivery limit.
 import { backOffMs, sleep } from '../backoff.ts';
+import { validRequestId } from '../contracts/envelope.ts';
 import { describeError } from '../telemetry/describe-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Consumer, IncomingMessage, RetryPolicy } from './broker.ts';
@@ -20,14 +21,18 @@ export interface Delivery {
   deadLetter(reason: string, attempts: number): Promise<void>;
 }
 
-/** Handles one message until it is settled. Never rejects. */
+/** Handles one message until it is settled. Never rejects. The first attempt begins before this function returns. */
 export async function deliver(delivery: Delivery): Promise<Settlement> {
   const { message, consumer, retry, signal } = delivery;
   let failures = 0;
   for (let attempt = 1; !signal.aborted; attempt += 1) {
     try {
-      return (await consumer.handle(message)) ?? 'applied';
+      const settlement = (await consumer.handle(message)) ?? 'applied';
+      logSettled(delivery, settlement, attempt);
+      return settlement;
     } catch (error) {
+      // A handler that stops because the session has ended says nothing about the message.
+      if (signal.aborted && !isUnprocessable(error)) break;
       const transient = isTransient(retry, error);
       if (!transient) failures += 1;
       const log = logOf(delivery);
@@ -43,7 +48,16 @@ export async function deliver(delivery: Delivery): Promise<Settlement> {
       await sleep(backOffMs(attempt, retry), signal);
     }
   }
+  logOf(delivery).info('handling the message was interrupted');
   return 'interrupted';
+}
+
+/** At level `info` a line for every event would be too much, but one that was retried gets its last line. */
+function logSettled(delivery: Delivery, settlement: 'applied' | 'ignored', attempts: number): void {
+  const level = attempts > 1 ? 'info' : 'debug';
+  if (!delivery.log.isLevelEnabled(level)) return; // do not parse the body for nothing
+  const text = settlement === 'ignored' ? 'ignored the message' : 'applied the message';
+  logOf(delivery)[level]({ attempts }, attempts > 1 ? `${text} after retries` : text);
 }
 
 /** Retries until the dead letter is stored: a requeue would run the handler again for a message that has failed. */
@@ -66,18 +80,43 @@ async function deadLetterUntilStored(
     try {
       if (onDeadLetterDone) {
         await deadLetter(reason, attempts);
+        log.warn({ reason, attempts }, 'stored the dead letter');
         return 'dead_lettered';
       }
     } catch (error) {
       log.warn({ err: error }, 'storing the dead letter failed, retrying');
     }
     await sleep(backOffMs(attempt, retry), signal);
-    if (signal.aborted) return 'interrupted';
+    if (signal.aborted) {
+      log.info('dead-lettering the message was interrupted');
+      return 'interrupted';
+    }
   }
 }
 
 function logOf({ log, consumer, message }: Delivery): Logger {
-  return log.child({ queue: consumer.queue, message_id: message.id, routing_key: message.routingKey });
+  return deliveryLog(log, consumer, message);
+}
+
+/** The logger for all lines about one message. Of the body, only the id of the request is ever logged. */
+export function deliveryLog(log: Logger, { queue }: Consumer, { id, routingKey, body }: IncomingMessage): Logger {
+  const requestId = requestIdOf(body);
+  return log.child({
+    queue,
+    message_id: id,
+    routing_key: routingKey,
+    ...(requestId !== undefined && { request_id: requestId }),
+  });
+}
+
+/** The extension attribute `requestid` of a CloudEvent, also of one that breaks its contract. */
+function requestIdOf(body: string): string | undefined {
+  try {
+    const requestId = (JSON.parse(body) as { requestid?: unknown } | null)?.requestid;
+    return typeof requestId === 'string' && validRequestId.test(requestId) ? requestId : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function isTransient(retry: RetryPolicy, error: unknown): boolean {
@@ -92,14 +131,18 @@ function isUnprocessable(error: unknown): boolean {
   return (error as Partial<Error> | null | undefined)?.name === 'Unprocessable';
 }
 
-/** Class and code of the error and its causes. Never a message, because that may quote the content of the delivery. */
+/**
+ * Class, code and broken rules of the error and its causes, such as `Unprocessable <- ZodError data.status
+ * invalid_value`. Never a message, because that may quote the content of the delivery.
+ */
 function reasonOf(error: unknown): string {
   const parts: string[] = [];
   let current: unknown = describeError(error);
   for (let depth = 0; current !== undefined && depth < 3; depth += 1) {
-    const { type, code, constraint, cause } = current as Record<string, unknown>;
+    const { type, code, constraint, issues, cause } = current as Record<string, unknown>;
     const words = [type, code, constraint].filter((word) => typeof word === 'string' || typeof word === 'number');
-    parts.push(words.map(safeWord).join(' '));
+    const rules = Array.isArray(issues) ? [issues.join(', ')] : []; // describeError has made them safe and short
+    parts.push([...words.map(safeWord), ...rules].join(' '));
     current = cause;
   }
   return parts.join(' <- ');

@@ -7,21 +7,45 @@ const errorsWithSafeMessage = new Set(['DomainError', 'ConfigError', 'TypeError'
 /** An error's causes can form a cycle. */
 const maxCauseDepth = 5;
 
-/** Fields of an error for a log line: class, code, constraint, stack frames, and the message if it is safe. */
+/** A ZodError has an issue for every field that breaks a rule. */
+const maxIssues = 3;
+const maxPathLength = 200;
+
+/**
+ * Fields of an error for a log line: class, code, constraint, broken rules, stack frames, and the message if it is safe.
+ */
 export function describeError(error: unknown, depth = 0, withFrames = true): Record<string, unknown> {
   if (typeof error !== 'object' || error === null) return { type: typeof error };
   const { name, code, kind, constraint, message, stack, syscall, cause } = error as Error & Record<string, unknown>;
   // An `unavailable` error: its stack frames are omitted, because it is thrown on purpose and often.
+  const issues = issuesOf(error);
   const frames = withFrames && kind !== ('unavailable' satisfies ErrorKind);
   const isSafe = (typeof name === 'string' && errorsWithSafeMessage.has(name)) || typeof syscall === 'string';
   return {
     type: name ?? 'Error',
     ...(code !== undefined && { code }),
     ...(constraint !== undefined && { constraint }),
+    ...(issues.length > 0 && { issues }),
     ...(isSafe && { message }),
     ...(frames && typeof stack === 'string' && { frames: framesOf(stack, message) }),
     ...(cause !== undefined && depth < maxCauseDepth && { cause: describeError(cause, depth + 1, frames) }),
   };
+}
+
+/** Field and rule of the first issues of a ZodError, such as `data.status invalid_value`. Never a value. */
+function issuesOf(error: object): string[] {
+  const { issues } = error as { issues?: unknown };
+  if (!Array.isArray(issues)) return [];
+  return issues.slice(0, maxIssues).map((issue: { path?: unknown; code?: unknown } | null) => {
+    const path = Array.isArray(issue?.path) ? issue.path.map(safeFieldName).join('.') : '';
+    return `${path.slice(0, maxPathLength) || '(root)'} ${safeFieldName(String(issue?.code))}`;
+  });
+}
+
+/** Hides a name that may be an email or a phone number in the wrong place: errors must not contain personal data. */
+export function safeFieldName(name: PropertyKey): string {
+  const text = String(name);
+  return typeof name === 'number' || (/^[\w$.[\]-]{1,64}$/.test(text) && !/\d{5}/.test(text)) ? text : '(not shown)';
 }
 
 /**

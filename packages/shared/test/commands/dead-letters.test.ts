@@ -55,7 +55,7 @@ describe.each(stores)('the dead letter command on $name', ({ start }) => {
     transport = undefined;
   });
 
-  test('lists dead letters as a table and as JSON, and discards and replays the given ones', async () => {
+  test('lists dead letters as a table and as JSON, shows, discards and replays the given ones', async () => {
     const started = await start();
     transport = started.transport;
     const { env } = started;
@@ -72,7 +72,9 @@ describe.each(stores)('the dead letter command on $name', ({ start }) => {
     });
     await publishUntilConfirmed(
       broker,
-      ['first', 'second', 'third', 'bad\u001b[2J'].map((id) => message({ id })),
+      ['first', 'second', 'third', 'bad\u001b[2J'].map((id) =>
+        message({ id, body: id === 'first' ? '{"requestid":"r1"}' : 'not JSON\u0007\nnext line' }),
+      ),
     );
     const store = await transport.openDeadLetters();
     const list = await waitForDeadLetters(store, 4);
@@ -89,6 +91,21 @@ describe.each(stores)('the dead letter command on $name', ({ start }) => {
     expect(stdout).not.toContain('\u001b');
     const json = JSON.parse((await run(['list', '--json'], env)).stdout);
     expect(json.find(({ id }: { id: string }) => id === 'first')).toEqual(list.find(({ id }) => id === 'first'));
+    expect(await run(['show', 'first', 'unknown'], env)).toEqual({
+      code: 1,
+      stdout: expect.stringMatching(
+        /^id: +first\nqueue: +subscriptions\.projections\nrouting key: +promotion\.created\nreason: +Unprocessable\nattempts: +1\nfailed at: +\d{4}-\S+Z\npublished by: +\w+\n\n\{\n {2}"requestid": "r1"\n\}\n$/,
+      ),
+      stderr: '',
+    });
+    expect(await run(['show', 'bad\u001b[2J'], env)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^id: +bad\?\[2J\n[\s\S]*\n\nnot JSON\?\nnext line\n$/),
+    });
+    expect(await run(['show', 'unknown'], env)).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^None of these dead letters is in \S+\.\n$/),
+    });
     expect(await run(['discard', 'first', 'second'], env)).toMatchObject({ code: 0, stdout: 'Discarded: 2 of 2.\n' });
     expect(await run(['replay', 'third'], env)).toMatchObject({ code: 0, stdout: 'Replayed: 1 of 1.\n' });
     expect(await run(['replay', 'unknown'], env)).toMatchObject({ code: 1, stdout: 'Replayed: 0 of 1.\n' });
@@ -97,7 +114,19 @@ describe.each(stores)('the dead letter command on $name', ({ start }) => {
   });
 });
 
-const invalidCommands = ['', 'show', 'replay', 'discard', 'discard --all id', 'list id', 'list --all', 'list --wrong'];
+const invalidCommands = [
+  '',
+  'look',
+  'show',
+  'show --all',
+  'show id --json',
+  'replay',
+  'discard',
+  'discard --all id',
+  'list id',
+  'list --all',
+  'list --wrong',
+];
 test.each(invalidCommands)('called with "%s" it shows its usage and exits with 2', async (line) => {
   const args = line.split(' ').filter((word) => word !== '');
   const { code, stdout, stderr } = await run(args, { DEAD_LETTER_DIR: 'nowhere' });

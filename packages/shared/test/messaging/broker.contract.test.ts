@@ -2,8 +2,11 @@
 // outcomes nowhere.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { type Consumer, type IncomingMessage, Unprocessable } from '../../src/messaging/broker.ts';
+import { eventually } from '@promopulse/testing/eventually';
+import { z } from 'zod';
+import { type Broker, type Consumer, type IncomingMessage, Unprocessable } from '../../src/messaging/broker.ts';
 import {
+  collectingLog,
   connected,
   memoryTransport,
   message,
@@ -137,6 +140,7 @@ describe.each(transports)('a broker over $name', ({ start }) => {
         reason: 'Error E_BAD',
         attempts: 3,
         failedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+        publishedBy: broker.userName(),
         body: '{}',
       },
     ]);
@@ -172,6 +176,47 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     expect(list).toMatchObject([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', attempts: 1, body: bad.body }]);
     expect(attempts).toBe(1);
     expect(notified).toEqual([{ id: bad.id, reason: 'Unprocessable <- SyntaxError', deadLetters: 0 }]);
+    await deadLetters.close();
+  });
+
+  test('a dead letter names the first three fields that break a rule, and the rules, but no value', async () => {
+    const broker = transport.connect();
+    const event = z.object({
+      data: z.object({
+        status: z.enum(['active', 'ended']),
+        prices: z.array(z.number()),
+        to: z.record(z.email(), z.int()),
+      }),
+    });
+    const handle = async ({ body }: IncomingMessage): Promise<void> => {
+      try {
+        event.parse(JSON.parse(body));
+      } catch (cause) {
+        throw new Unprocessable('not an event', { cause });
+      }
+    };
+    broker.consume(consumer(handle));
+    await connected(broker);
+    const bodies = {
+      one: { data: { status: 'alice@example.com', prices: [1], to: {} } },
+      many: { data: { status: 1, prices: ['x', 2, null, 'alice'], to: {} } },
+      key: { data: { status: 'ended', prices: [], to: { 'alice@example.com': 'alice' } } },
+      root: 'alice@example.com',
+    };
+    await publishUntilConfirmed(
+      broker,
+      Object.entries(bodies).map(([id, body]) => message({ id, body: JSON.stringify(body) })),
+    );
+    const deadLetters = await transport.openDeadLetters();
+    const list = await waitForDeadLetters(deadLetters, 4);
+    expect(Object.fromEntries(list.map(({ id, reason }) => [id, reason]))).toEqual({
+      one: 'Unprocessable <- ZodError data.status invalid_value',
+      many:
+        'Unprocessable <- ZodError ' +
+        'data.status invalid_value, data.prices.0 invalid_type, data.prices.2 invalid_type',
+      key: 'Unprocessable <- ZodError data.to.(not shown) invalid_type',
+      root: 'Unprocessable <- ZodError (root) invalid_type',
+    });
     await deadLetters.close();
   });
 
@@ -313,6 +358,114 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     await publishing;
   });
 
+  test('calls the handler for each message in the order of the queue, before an earlier one is handled', async () => {
+    const broker = transport.connect();
+    const entered: string[] = [];
+    const handle = async ({ id }: IncomingMessage): Promise<void> => {
+      entered.push(id);
+      await sleep(Math.random() * 20);
+    };
+    broker.consume(consumer(handle, { prefetch: 50 }));
+    await connected(broker);
+    const batch = messages(500);
+    await publishUntilConfirmed(broker, batch);
+    await until(() => entered.length >= 500, 'all are handled');
+    expect(entered).toEqual(batch.map(({ id }) => id));
+  });
+
+  test('aborts the signal of its messages when the session ends, and redelivers those whose handlers then give up', async () => {
+    const sender = transport.connect();
+    const stopping = transport.connect({ retry: { attempts: 1, delayMs: 1, maxDelayMs: 1, isTransient: () => false } });
+    const waiting: IncomingMessage[] = [];
+    const handle = async (incoming: IncomingMessage): Promise<void> => {
+      waiting.push(incoming);
+      await new Promise((resolve) => incoming.signal.addEventListener('abort', resolve));
+      throw new Error('gives up');
+    };
+    stopping.consume(consumer(handle));
+    await connected(sender, stopping);
+    const batch = messages(3);
+    const publishing = publishUntilConfirmed(sender, batch);
+    await until(() => waiting.length === 3, 'all handlers wait');
+    expect(waiting.map(({ signal }) => signal.aborted)).toEqual([false, false, false]);
+    expect(new Set(waiting.map(({ session }) => session)).size).toBe(1);
+    const again = new Map<string, IncomingMessage>();
+    const later = transport.connect();
+    later.consume(consumer(async (incoming) => void again.set(incoming.id, incoming)));
+    await connected(later);
+    await stopping.close();
+    await until(() => batch.every(({ id }) => again.has(id)), 'all are redelivered');
+    await publishing;
+    expect([...again.values()].filter(({ session }) => session === waiting[0]?.session)).toEqual([]);
+    const deadLetters = await transport.openDeadLetters();
+    expect(await deadLetters.list()).toEqual([]);
+    await deadLetters.close();
+  });
+
+  test('every line of the log about a message has the id of the request that caused it', async () => {
+    const { log, lines } = collectingLog('debug');
+    const broker = transport.connect({ log });
+    const attempts = new Map<string, number>();
+    broker.consume(
+      consumer(async ({ id }) => {
+        const attempt = (attempts.get(id) ?? 0) + 1;
+        attempts.set(id, attempt);
+        if (id === 'bad') throw new Unprocessable('no');
+        if (id === 'failing') throw new Error('no');
+        if (id === 'late' && attempt < 3) throw new Unreachable('later');
+        return id === 'unused' ? 'ignored' : undefined;
+      }),
+    );
+    await connected(broker);
+    const ids = ['plain', 'unused', 'late', 'bad', 'failing'];
+    const body = (id: string): string => JSON.stringify({ requestid: `request-${id}`, data: 'alice@example.com' });
+    await publishUntilConfirmed(
+      broker,
+      ids.map((id) => message({ id, body: body(id) })),
+    );
+    const deadLetters = await transport.openDeadLetters();
+    await waitForDeadLetters(deadLetters, 2);
+    await deadLetters.close();
+    const linesOf = (id: string): unknown[] =>
+      lines()
+        .filter((line) => line.message_id === id)
+        .map(({ request_id, level, msg }) => [request_id, level, msg]);
+    await until(() => linesOf('failing').length >= 4 && linesOf('late').length >= 3, 'all lines are written');
+    expect(linesOf('plain')).toEqual([['request-plain', 'debug', 'applied the message']]);
+    expect(linesOf('unused')).toEqual([['request-unused', 'debug', 'ignored the message']]);
+    expect(linesOf('late')).toEqual([
+      ['request-late', 'warn', 'handling the message failed, retrying'],
+      ['request-late', 'debug', 'handling the message failed, retrying'],
+      ['request-late', 'info', 'applied the message after retries'],
+    ]);
+    expect(linesOf('bad')).toEqual([
+      ['request-bad', 'error', 'dead-lettering the message'],
+      ['request-bad', 'warn', 'stored the dead letter'],
+    ]);
+    expect(linesOf('failing').slice(-2)).toEqual([
+      ['request-failing', 'error', 'dead-lettering the message'],
+      ['request-failing', 'warn', 'stored the dead letter'],
+    ]);
+    expect(JSON.stringify(lines())).not.toContain('alice');
+  });
+
+  test.each([
+    ['no JSON', 'alice@example.com'],
+    ['null', 'null'],
+    ['an id that no gateway accepts', '{"requestid":"alice@example.com"}'],
+    ['an id of 129 characters', JSON.stringify({ requestid: 'a'.repeat(129) })],
+    ['an id that is an object', '{"requestid":{"alice":1}}'],
+  ])('logs no request id and nothing of the body when the body is %s', async (_what, body) => {
+    const { log, lines } = collectingLog('debug');
+    const broker = transport.connect({ log });
+    broker.consume(consumer(async () => undefined));
+    await connected(broker);
+    await publishUntilConfirmed(broker, [message({ id: 'odd', body })]);
+    await until(() => lines().some(({ message_id }) => message_id === 'odd'), 'logged');
+    expect(lines().find(({ message_id }) => message_id === 'odd')).not.toHaveProperty('request_id');
+    expect(JSON.stringify(lines())).not.toMatch(/alice|aaa/);
+  });
+
   test('keeps dead letters however often they are listed, and replays or discards the selected ones', async () => {
     const broker = transport.connect();
     const applied: IncomingMessage[] = [];
@@ -346,6 +499,39 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     expect(new Set(applied.map(({ id }) => id))).toEqual(new Set([replayed, ...rest]));
     expect(await deadLetters.discard()).toBe(0);
     await deadLetters.close();
+  });
+
+  test('counts the dead letters of the queues that it consumes', async () => {
+    const [first, second, both, neither] = [0, 1, 2, 3].map(() => transport.connect()) as [
+      Broker,
+      Broker,
+      Broker,
+      Broker,
+    ];
+    const fail = async (): Promise<void> => {
+      throw new Unprocessable('no');
+    };
+    const ofFirst = consumer(fail);
+    const ofSecond = consumer(fail, { queue: secondQueue, bindings: ['second.*'] });
+    first.consume(ofFirst);
+    second.consume(ofSecond);
+    for (const each of [ofFirst, ofSecond]) both.consume(each);
+    await connected(first, second, both, neither);
+    const counts = () => Promise.all([first, second, both, neither].map((broker) => broker.countDeadLetters()));
+    expect(await counts()).toEqual([0, 0, 0, 0]);
+    const batch = ['promotion.created', 'promotion.updated', 'second.created'].map((key) =>
+      message({ routingKey: key }),
+    );
+    await publishUntilConfirmed(first, batch);
+    await eventually(async () => expect(await counts()).toEqual([2, 1, 3, 0]));
+    expect(await Promise.all(Array.from({ length: 100 }, () => both.countDeadLetters()))).toEqual(Array(100).fill(3));
+    const deadLetters = await transport.openDeadLetters();
+    expect(await deadLetters.discard([batch[0]?.id ?? ''])).toBe(1);
+    await deadLetters.close();
+    await eventually(async () => expect(await counts()).toEqual([1, 1, 2, 0]));
+    await first.close();
+    expect(await first.countDeadLetters()).toBeNull();
+    expect(await both.countDeadLetters()).toBe(2);
   });
 
   test('dead-letters a replayed message again when it still fails', async () => {

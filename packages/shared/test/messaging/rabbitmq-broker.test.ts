@@ -6,7 +6,7 @@ import { rabbitmqctl } from '@promopulse/testing/servers';
 import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
 import { type Channel, type ConsumeMessage, connect } from 'amqplib';
 import { contentType } from '../../src/contracts/envelope.ts';
-import { type Broker, type Consumer, Unprocessable } from '../../src/messaging/broker.ts';
+import { type Broker, type Consumer, type IncomingMessage, Unprocessable } from '../../src/messaging/broker.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 import {
   amqpUrl,
@@ -17,6 +17,7 @@ import {
   queue,
   type RabbitTransport,
   rabbitTransport,
+  Unreachable,
   until,
   waitForDeadLetters,
 } from './transports.ts';
@@ -366,14 +367,105 @@ describe('a queue in RabbitMQ', () => {
     await deadLetters.close();
   });
 
+  /** Runs `work` while RabbitMQ dead-letters a message of this test after three returns to its queue. */
+  async function withDeliveryLimit(work: () => Promise<void>): Promise<void> {
+    const policy = `limit-of-${transport.prefix}`;
+    const pattern = `^${transport.prefix.replaceAll('.', '\\.')}`;
+    await rabbitmqctl('set_policy', policy, pattern, '{"delivery-limit":3}', '--apply-to', 'queues');
+    try {
+      await work();
+    } finally {
+      await rabbitmqctl('clear_policy', policy);
+    }
+  }
+
   // Needs rabbitmqctl, which is not available for a RabbitMQ given by AMQP_URL.
-  (process.env.TEST_RABBITMQCTL ? test : test.skip)(
+  const testWithLimit = process.env.TEST_RABBITMQCTL ? test : test.skip;
+
+  testWithLimit(
+    'a message that is interrupted by five graceful stops is still in its queue, once, at a delivery limit of three',
+    () =>
+      withDeliveryLimit(async () => {
+        const sent = message({ routingKey: 'promotion.updated', replyTo: 'nowhere' });
+        for (let stop = 0; stop < 5; stop += 1) {
+          const broker = transport.connect();
+          let attempts = 0;
+          const handle = async (): Promise<void> => {
+            attempts += 1;
+            throw new Unreachable('the database is down');
+          };
+          broker.consume({ queue, bindings: ['promotion.*'], handle });
+          await connected(broker);
+          if (stop === 0) await publishUntilConfirmed(broker, [sent]);
+          await until(() => attempts > 1, `interrupted for the ${stop + 1}. time between two attempts`);
+          await broker.close();
+        }
+        const broker = transport.connect();
+        const handled: IncomingMessage[] = [];
+        broker.consume({ queue, bindings: ['promotion.*'], handle: async (each) => void handled.push(each) });
+        await until(() => handled.length > 0, 'delivered after the stops');
+        await sleep(300);
+        expect(handled).toMatchObject([
+          { id: sent.id, routingKey: 'promotion.updated', body: sent.body, userId: broker.userName() },
+        ]);
+        const deadLetters = await transport.openDeadLetters();
+        expect(await deadLetters.list()).toEqual([]);
+        await deadLetters.close();
+      }),
+    60_000,
+  );
+
+  test('a message that is interrupted by stops without time for a confirm is still in its queue, once', async () => {
+    const sender = transport.connect();
+    const sent = message();
+    for (let stop = 0; stop < 5; stop += 1) {
+      const broker = transport.connect();
+      let attempts = 0;
+      const handle = async (): Promise<void> => {
+        attempts += 1;
+        throw new Unreachable('the database is down');
+      };
+      broker.consume({ queue, bindings: ['promotion.*'], handle });
+      await connected(broker, sender);
+      if (stop === 0) await publishUntilConfirmed(sender, [sent]);
+      await until(() => attempts > 1, 'waits for its next attempt');
+      await broker.close(0);
+    }
+    const handled: string[] = [];
+    sender.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
+    await until(() => handled.length > 0, 'delivered after the stops');
+    await sleep(300);
+    expect(handled).toEqual([sent.id]);
+  });
+
+  test('a message that is interrupted while RabbitMQ accepts no messages goes back to its queue all the same', async () => {
+    const network = await startTcpProxy(amqpUrl());
+    const stopping = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();
+    const sender = transport.connect();
+    let attempts = 0;
+    const handle = async (): Promise<void> => {
+      attempts += 1;
+      throw new Unreachable('the database is down');
+    };
+    stopping.consume({ queue, bindings: ['promotion.*'], handle });
+    await connected(stopping, sender);
+    const sent = message();
+    await publishUntilConfirmed(sender, [sent]);
+    await until(() => attempts > 1, 'waits for its next attempt');
+    network.inject('client', frame(0, `000a003c03${Buffer.from('low').toString('hex')}`)); // connection.blocked
+    await until(() => !stopping.isConnected(), 'blocked');
+    await stopping.close();
+    const handled: IncomingMessage[] = [];
+    sender.consume({ queue, bindings: ['promotion.*'], handle: async (each) => void handled.push(each) });
+    await until(() => handled.length > 0, 'delivered again');
+    expect(handled).toMatchObject([{ id: sent.id, redelivered: true }]);
+    await network.close();
+  });
+
+  testWithLimit(
     'a message whose consumer dies on every delivery is dead-lettered by RabbitMQ after one delivery more than its limit',
-    async () => {
-      const policy = `limit-of-${transport.prefix}`;
-      const pattern = `^${transport.prefix.replaceAll('.', '\\.')}`;
-      await rabbitmqctl('set_policy', policy, pattern, '{"delivery-limit":3}', '--apply-to', 'queues');
-      try {
+    () =>
+      withDeliveryLimit(async () => {
         const deliveries: boolean[] = [];
         const network = await startTcpProxy(amqpUrl());
         const dying = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();
@@ -395,12 +487,35 @@ describe('a queue in RabbitMQ', () => {
         await deadLetters.close();
         await dying.close();
         await network.close();
-      } finally {
-        await rabbitmqctl('clear_policy', policy);
-      }
-    },
+      }),
     60_000,
   );
+
+  test('the count of dead letters is unknown without a connection or a queue, and the consumer goes on', async () => {
+    const network = await startTcpProxy(amqpUrl());
+    const broker = rabbitTransport(network.through(amqpUrl()), transport.prefix).connect();
+    const handled: string[] = [];
+    broker.consume({ queue, bindings: ['promotion.*'], handle: async ({ id }) => void handled.push(id) });
+    expect(await broker.countDeadLetters()).toBeNull();
+    await connected(broker);
+    expect(await broker.countDeadLetters()).toBe(0);
+    const accepted = network.accepted();
+    await withChannel((channel) => channel.deleteQueue(`${transport.prefix}${queue}.dead`));
+    expect(await broker.countDeadLetters()).toBeNull();
+    const sent = message();
+    await publishUntilConfirmed(broker, [sent]);
+    await until(() => handled.includes(sent.id), 'handled on the same connection');
+    expect(network.accepted()).toBe(accepted);
+    network.stall();
+    const counting = broker.countDeadLetters();
+    network.cut();
+    expect(await counting).toBeNull();
+    network.resume();
+    await connected(broker);
+    expect(await broker.countDeadLetters()).toBe(0); // the new connection has declared it again
+    await broker.close();
+    await network.close();
+  });
 
   test('a dead letter without an id gets one and keeps it', async () => {
     const broker = transport.connect();

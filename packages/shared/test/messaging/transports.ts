@@ -17,7 +17,7 @@ import { createMemoryHub } from '../../src/messaging/in-memory/broker.ts';
 import { openFileDeadLetters } from '../../src/messaging/in-memory/dead-letters.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { openRabbitDeadLetters } from '../../src/messaging/rabbitmq/dead-letters.ts';
-import { createLogger } from '../../src/telemetry/logger.ts';
+import { createLogger, type Logger } from '../../src/telemetry/logger.ts';
 
 /** The only queue that the dead letter commands know. */
 export const queue = 'subscriptions.projections';
@@ -35,6 +35,14 @@ export interface RabbitTransport extends Transport {
 }
 
 export const silent = createLogger({ service: 'test', level: 'silent' });
+
+/** A log whose lines so far can be read. */
+export function collectingLog(level: string): { log: Logger; lines(): Record<string, unknown>[] } {
+  const written: string[] = [];
+  const destination = { write: (line: string) => void written.push(line) };
+  const log = createLogger({ service: 'test', level, destination });
+  return { log, lines: () => written.map((line) => JSON.parse(line)) };
+}
 
 export class Unreachable extends Error {
   override readonly name = 'Unreachable';

@@ -86,6 +86,7 @@ export function fakeBroker(
     onReply: () => undefined,
     userName: () => 'test',
     isConnected: () => true,
+    countDeadLetters: async () => 0,
     close: async () => undefined,
   };
   return { broker, published, heartbeats };

@@ -21,15 +21,21 @@ export function createHealthRoutes({ info, proxies, isStopping }: HealthOptions)
       pending = undefined;
     });
     const services = await pending;
-    const degraded = [...services.values()].some(({ status }) => status !== 'ok');
-    if (degraded) response.status(503).setHeader('Retry-After', '1');
-    response.json({ status: degraded ? 'degraded' : 'ok', ...info, services: Object.fromEntries(services) });
+    const states = [...services.values()].map(({ status }) => status);
+    // A degraded service serves requests, so it is no reason for a 503.
+    if (!states.every(isReady)) response.status(503).setHeader('Retry-After', '1');
+    const status = states.every((state) => state === 'ok') ? 'ok' : 'degraded';
+    response.json({ status, ...info, services: Object.fromEntries(services) });
   });
   return router.use(healthRoutes({ info, isReady: () => !isStopping() }));
 }
 
+type ServiceStatus = 'ok' | 'degraded' | 'not_ready' | 'unreachable';
+
+const isReady = (status: ServiceStatus): boolean => status === 'ok' || status === 'degraded';
+
 interface ServiceReport {
-  status: 'ok' | 'not_ready' | 'unreachable';
+  status: ServiceStatus;
   breaker: BreakerState;
   /** The fields of the service's own `/health`. */
   [field: string]: unknown;
@@ -49,6 +55,7 @@ async function fetchReport(proxy: UpstreamProxy): Promise<ServiceReport> {
   ]);
   const breaker = proxy.breakerState();
   if (!ready && !health) return { status: 'unreachable', breaker };
-  const isReady = ready?.status === 200 && health?.status === 200;
-  return { ...(health?.status === 200 && health.body), breaker, status: isReady ? 'ok' : 'not_ready' };
+  if (health?.status !== 200) return { breaker, status: 'not_ready' };
+  const whenReady = health.body.status === 'degraded' ? 'degraded' : 'ok';
+  return { ...health.body, breaker, status: ready?.status === 200 ? whenReady : 'not_ready' };
 }

@@ -133,12 +133,12 @@ const gatewayProblems: Json = {
   504: problemResponse('Gateway Timeout: the service did not answer in time; the request may have taken effect'),
 };
 
-const healthReport = (status: string) => ({
+const healthReport = (...statuses: string[]) => ({
   'application/json': {
     schema: {
       type: 'object',
       properties: {
-        status: { type: 'string', const: status },
+        status: { type: 'string', enum: statuses },
         app: { type: 'string' },
         version: { type: 'string' },
         environment: { type: 'string' },
@@ -154,7 +154,11 @@ const healthPath: Json = {
     summary: 'The gateway and the services behind it',
     tags: ['Gateway'],
     responses: {
-      200: { description: 'Every service is ready', content: healthReport('ok') },
+      200: {
+        description:
+          'Every service is ready. It is degraded with dead letters, or when its broker is away or an event waits for more than 30 seconds',
+        content: healthReport('ok', 'degraded'),
+      },
       503: { description: 'A service is not ready', headers: retryAfter, content: healthReport('degraded') },
     },
   },

@@ -69,13 +69,19 @@ class Hub {
     return unsubscribe;
   }
 
+  countDeadLetters(queues: ReadonlySet<string>): Promise<number> {
+    return this.#files.count(queues);
+  }
+
   #queue(name: string): MemoryQueue {
     const known = this.#queues.get(name);
     if (known) return known;
     const queue = new MemoryQueue({
       sendReply: (replyTo, messageId) => this.#repliers.get(replyTo)?.(messageId, name),
-      deadLetter: ({ id, routingKey, body }, reason, attempts) =>
-        this.#files.store({ id, queue: name, routingKey, reason, attempts, failedAt: new Date().toISOString(), body }),
+      deadLetter: ({ id, routingKey, userId: publishedBy, body }, reason, attempts) => {
+        const failedAt = new Date().toISOString();
+        return this.#files.store({ id, queue: name, routingKey, reason, attempts, failedAt, publishedBy, body });
+      },
     });
     this.#queues.set(name, queue);
     return queue;
@@ -95,6 +101,7 @@ class MemoryBroker implements Broker {
   readonly #address: string;
   readonly #replyListeners: ((messageId: string, queue: string) => void)[] = [];
   readonly #unsubscribes: ((timeoutMs: number) => Promise<void>)[] = [];
+  readonly #consumed = new Set<string>();
   readonly #publishing = new Set<Promise<unknown>>();
   /** One per running publish; aborting it ends the wait. */
   readonly #waits = new Set<AbortController>();
@@ -115,7 +122,9 @@ class MemoryBroker implements Broker {
   }
 
   consume(consumer: Consumer): void {
-    if (!this.#closed) this.#unsubscribes.push(this.#hub.subscribe(consumer, this.#options));
+    if (this.#closed) return;
+    this.#consumed.add(consumer.queue);
+    this.#unsubscribes.push(this.#hub.subscribe(consumer, this.#options));
   }
 
   replyAddress(): string | undefined {
@@ -133,6 +142,11 @@ class MemoryBroker implements Broker {
 
   isConnected(): boolean {
     return !this.#closed;
+  }
+
+  async countDeadLetters(): Promise<number | null> {
+    if (this.#closed) return null;
+    return this.#hub.countDeadLetters(this.#consumed).catch(() => null);
   }
 
   close(timeoutMs = 5_000): Promise<void> {

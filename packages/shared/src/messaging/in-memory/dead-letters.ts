@@ -21,6 +21,7 @@ const deadLetterShape = z.object({
   reason: z.string(),
   attempts: z.number(),
   failedAt: z.string(),
+  publishedBy: z.string().optional(),
   body: z.string(),
 });
 
@@ -41,6 +42,13 @@ export class DeadLetterFiles {
     await writeSynced(`${path}.tmp`, JSON.stringify(deadLetter, null, 2));
     await rename(`${path}.tmp`, `${path}.json`);
     await syncFolder(this.#dir);
+  }
+
+  /** How many dead letters these queues have. */
+  async count(queues: ReadonlySet<string>): Promise<number> {
+    const names = (await filesIn(this.#dir)).map((file) => /^(.+)\.[\w-]+\.json$/.exec(file)?.[1]);
+    const counted = new Set([...queues].map(encodeURIComponent));
+    return names.filter((name) => name !== undefined && counted.has(name)).length;
   }
 
   /**

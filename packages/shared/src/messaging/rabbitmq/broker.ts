@@ -16,6 +16,9 @@ import { openRabbitConsumer, type RabbitConsumer } from './consumer.ts';
 import { type OutgoingFrame, openRabbitPublisher, type RabbitPublisher } from './publisher.ts';
 import { type Topology, topologyOf } from './topology.ts';
 
+/** Time reserved for a confirm and an acknowledgement at the end of `close`. */
+const confirmReserveMs = 250;
+
 /** Returns at once: the connections are opened, and reopened after a loss, in the background. */
 export function connectRabbit(url: string, options: BrokerOptions): Broker {
   return plainBroker(new RabbitBroker(url, options));
@@ -25,7 +28,7 @@ export function connectRabbit(url: string, options: BrokerOptions): Broker {
  * States:
  * - open: `publish` fails at once without a connection or during an alarm; consumers consume while they are connected.
  * - closing, from `close` on: consumers are cancelled, running handlers may finish until the timeout, pauses between
- *   attempts end and their messages go back to the queue.
+ *   attempts end and their messages are published to their queue again.
  * - closed: all connections are closed.
  */
 class RabbitBroker implements Broker {
@@ -41,6 +44,8 @@ class RabbitBroker implements Broker {
   readonly #deliveries = new Set<Promise<void>>();
   readonly #publishing = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
+  /** From here on a copy or a dead letter might be stored without its original being acknowledged. */
+  #publishUntil = Number.POSITIVE_INFINITY;
   #closed: Promise<void> | undefined;
 
   constructor(url: string, options: BrokerOptions) {
@@ -83,9 +88,11 @@ class RabbitBroker implements Broker {
       inFlight: this.#deliveries,
       log,
       retry,
-      publishDeadLetter: async (frame: OutgoingFrame) => {
+      userName: this.#userName,
+      publish: async (frame: OutgoingFrame) => {
+        if (performance.now() > this.#publishUntil) throw new Error('the broker closes too soon');
         const [outcome] = await this.#send([frame]);
-        if (outcome !== 'confirmed') throw new Error(`dead letter ${outcome}`);
+        if (outcome !== 'confirmed') throw new Error(`the message was ${outcome}`);
       },
       sendReply: (replyTo: string, messageId: string) =>
         this.#publisher.session()?.sendReply(replyTo, messageId, consumer.queue),
@@ -116,6 +123,11 @@ class RabbitBroker implements Broker {
     return publisher !== undefined && !publisher.isBlocked() && this.#consumers.every((each) => each.session());
   }
 
+  async countDeadLetters(): Promise<number | null> {
+    const counts = await Promise.all(this.#consumers.map((each) => each.session()?.countDeadLetters() ?? null));
+    return counts.reduce((sum, count) => (sum === null || count === null ? null : sum + count), 0);
+  }
+
   close(timeoutMs = 5_000): Promise<void> {
     this.#closed ??= this.#close(timeoutMs);
     return this.#closed;
@@ -142,6 +154,7 @@ class RabbitBroker implements Broker {
 
   async #close(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs;
+    this.#publishUntil = deadline - confirmReserveMs;
     const remainingMs = (): number => Math.max(0, deadline - performance.now());
     const consumers = this.#consumers.map((each) => each.session()).filter((session) => session !== undefined);
     await settleWithin(remainingMs(), Promise.all(consumers.map((consumer) => consumer.cancel())));

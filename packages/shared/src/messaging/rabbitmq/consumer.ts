@@ -1,23 +1,33 @@
-// Consuming over one connection. The promise: a message is acknowledged only after its handler has applied it or its
-// dead letter is confirmed. In every other case it goes back to its queue.
+// Consuming over one connection. The promise: a message is acknowledged only after its handler has applied it, or its
+// dead letter or a copy in its queue is confirmed. In every other case it goes back to its queue.
 import { randomUUID } from 'node:crypto';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { contentType } from '../../contracts/envelope.ts';
 import type { BrokerOptions, Consumer, IncomingMessage } from '../broker.ts';
-import { deliver } from '../delivery.ts';
+import { deliver, deliveryLog } from '../delivery.ts';
 import { guard } from './connection.ts';
+import { countDeadLetters } from './dead-letters.ts';
 import type { OutgoingFrame } from './publisher.ts';
-import { deadLetterHeaders, declareExchanges, declareQueue, type Topology } from './topology.ts';
+import { declareExchanges, declareQueue, messageHeaders, type Topology } from './topology.ts';
 
 interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
   topology: Topology;
-  /** Aborts when the broker closes: messages that wait for their next attempt go back to the queue. */
+  /** Aborts when the broker closes: messages that wait for their next attempt are put back into their queue. */
   closing: AbortSignal;
   /** Running deliveries of all connections. A closing broker waits for them. */
   inFlight: Set<Promise<void>>;
-  /** Publishes a dead letter. Rejects unless it is confirmed. */
-  publishDeadLetter(frame: OutgoingFrame): Promise<void>;
+  /** Publishes a dead letter or an interrupted message. Rejects unless it is confirmed. */
+  publish(frame: OutgoingFrame): Promise<void>;
+  /** The user that this process publishes as. */
+  userName: string;
   sendReply(replyTo: string, messageId: string): void;
+}
+
+/** A channel with its connection, and the lifetime of both. */
+interface Link {
+  connection: ChannelModel;
+  channel: Channel;
+  lifetime: AbortController;
 }
 
 const defaultPrefetch = 20;
@@ -32,7 +42,7 @@ export async function openRabbitConsumer(
   const channel = guard(await connection.createChannel(), lifetime);
   await declareExchanges(channel, options.topology);
   await declareQueue(channel, options.topology, consumer.queue, consumer.bindings);
-  const opened = new RabbitConsumer(channel, lifetime, consumer, options);
+  const opened = new RabbitConsumer({ connection, channel, lifetime }, consumer, options);
   await opened.start();
   return opened;
 }
@@ -47,6 +57,7 @@ export type { RabbitConsumer };
  * - ended: the lifetime has aborted. Nothing is acknowledged, because RabbitMQ has already requeued the messages.
  */
 class RabbitConsumer {
+  readonly #connection: ChannelModel;
   readonly #channel: Channel;
   readonly #lifetime: AbortController;
   readonly #consumer: Consumer;
@@ -56,8 +67,10 @@ class RabbitConsumer {
   readonly #signal: AbortSignal;
   readonly #session = randomUUID();
   #consumerTag = '';
+  #counting: Promise<number | null> | undefined;
 
-  constructor(channel: Channel, lifetime: AbortController, consumer: Consumer, options: RabbitConsumerOptions) {
+  constructor({ connection, channel, lifetime }: Link, consumer: Consumer, options: RabbitConsumerOptions) {
+    this.#connection = connection;
     this.#channel = channel;
     this.#lifetime = lifetime;
     this.#consumer = consumer;
@@ -83,6 +96,16 @@ class RabbitConsumer {
     return this.#channel.prefetch(this.#prefetch);
   }
 
+  /** One check at a time, however often it is called. @returns null when RabbitMQ does not say */
+  countDeadLetters(): Promise<number | null> {
+    this.#counting ??= countDeadLetters(this.#connection, this.#options.topology.deadQueue(this.#consumer.queue))
+      .catch(() => null)
+      .finally(() => {
+        this.#counting = undefined;
+      });
+    return this.#counting;
+  }
+
   #onDelivery(raw: ConsumeMessage | null): void {
     if (raw === null) {
       this.#lifetime.abort(new Error(`${this.#consumer.queue}: RabbitMQ cancelled the consumer`));
@@ -96,7 +119,7 @@ class RabbitConsumer {
   }
 
   async #deliver(raw: ConsumeMessage): Promise<void> {
-    const { retry, log, topology, publishDeadLetter, sendReply } = this.#options;
+    const { retry, log, topology, publish, sendReply } = this.#options;
     const message = { ...toMessage(raw), session: this.#session, signal: this.#signal };
     const settlement = await deliver({
       message,
@@ -106,22 +129,42 @@ class RabbitConsumer {
       signal: this.#signal,
       deadLetter: (reason, attempts) => {
         const queue = topology.queue(this.#consumer.queue);
-        return publishDeadLetter(deadLetterFrame(topology.deadLetters, queue, message, { reason, attempts }));
+        return publish(deadLetterFrame(topology.deadLetters, queue, message, { reason, attempts }));
       },
     });
+    const isKept = settlement !== 'interrupted' || (await this.#putBack(message));
     if (!this.#lifetime.signal.aborted) {
-      // `reject`, not `nack`: only `reject` counts toward a delivery limit in every version of RabbitMQ.
-      if (settlement === 'interrupted') this.#channel.reject(raw, true);
-      else this.#channel.ack(raw);
+      if (isKept) this.#channel.ack(raw);
+      else this.#channel.reject(raw, true);
     }
     const replyTo = raw.properties.replyTo;
     if (settlement === 'applied' && typeof replyTo === 'string') sendReply(replyTo, message.id);
   }
+
+  /**
+   * Publishes an interrupted message to its own queue. A message that RabbitMQ requeues counts toward the delivery
+   * limit of the queue, a published one does not: some restarts would dead-letter a message that is only waiting.
+   * @returns whether RabbitMQ has the copy
+   */
+  async #putBack(message: IncomingMessage): Promise<boolean> {
+    if (this.#lifetime.signal.aborted) return false; // RabbitMQ has requeued it
+    const { topology, publish, userName, log } = this.#options;
+    try {
+      await publish(copyFrame(topology.queue(this.#consumer.queue), message, userName));
+      return true;
+    } catch (error) {
+      deliveryLog(log, this.#consumer, message).warn(
+        { err: error },
+        'requeueing the message, which counts as a delivery',
+      );
+      return false;
+    }
+  }
 }
 
 function toMessage({ properties, fields, content }: ConsumeMessage): Omit<IncomingMessage, 'session' | 'signal'> {
-  // A replayed dead letter is routed by its queue name. A header carries its original routing key.
-  const routingKey = properties.headers?.[deadLetterHeaders.routingKey];
+  // A replayed dead letter and a copy are routed by the queue's name. A header carries the original routing key.
+  const routingKey = properties.headers?.[messageHeaders.routingKey];
   return {
     // A message that another program has published may have no id.
     id: typeof properties.messageId === 'string' ? properties.messageId : randomUUID(),
@@ -135,14 +178,26 @@ function toMessage({ properties, fields, content }: ConsumeMessage): Omit<Incomi
 function deadLetterFrame(
   exchange: string,
   queue: string,
-  { id, routingKey, body }: IncomingMessage,
+  { id, routingKey, body, userId }: IncomingMessage,
   { reason, attempts }: { reason: string; attempts: number },
 ): OutgoingFrame {
   const headers = {
-    [deadLetterHeaders.reason]: reason,
-    [deadLetterHeaders.attempts]: attempts,
-    [deadLetterHeaders.failedAt]: new Date().toISOString(),
-    [deadLetterHeaders.routingKey]: routingKey,
+    [messageHeaders.reason]: reason,
+    [messageHeaders.attempts]: attempts,
+    [messageHeaders.failedAt]: new Date().toISOString(),
+    [messageHeaders.routingKey]: routingKey,
+    [messageHeaders.publishedBy]: userId,
   };
   return { exchange, routingKey: queue, body, options: { messageId: id, contentType, mandatory: true, headers } };
+}
+
+/** Without `replyTo`: by the time the copy is applied, its sender has stopped waiting. */
+function copyFrame(queue: string, { id, routingKey, body }: IncomingMessage, userId: string): OutgoingFrame {
+  const headers = { [messageHeaders.routingKey]: routingKey };
+  return {
+    exchange: '',
+    routingKey: queue,
+    body,
+    options: { messageId: id, contentType, mandatory: true, userId, headers },
+  };
 }

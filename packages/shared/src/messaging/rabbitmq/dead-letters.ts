@@ -2,14 +2,14 @@
 // toward the queue's delivery limit and is dropped at the limit. So each dead letter is read once, published again with
 // a confirm, and only then acknowledged. A crash in between leaves a duplicate, never a gap.
 import { randomUUID } from 'node:crypto';
-import type { ConfirmChannel, GetMessage } from 'amqplib';
+import type { ChannelModel, ConfirmChannel, GetMessage } from 'amqplib';
 import { settleWithin } from '../../backoff.ts';
 import { contentType } from '../../contracts/envelope.ts';
 import { queues } from '../../contracts/queues.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 import { guard, openConnection } from './connection.ts';
 import { ConfirmSender, type OutgoingFrame } from './publisher.ts';
-import { deadLetterHeaders, declareDeadQueue, declareExchanges, type Topology, topologyOf } from './topology.ts';
+import { declareDeadQueue, declareExchanges, messageHeaders, type Topology, topologyOf } from './topology.ts';
 
 /** What to do with a dead letter. */
 type Action = 'keep' | 'replay' | 'discard';
@@ -97,21 +97,31 @@ class RabbitDeadLetters implements DeadLetterStore {
   }
 }
 
+/** @param deadQueue its full name. @throws if it does not exist or the connection ends */
+export async function countDeadLetters(connection: ChannelModel, deadQueue: string): Promise<number> {
+  const channel = await connection.createChannel(); // one of its own, because a failed check closes its channel
+  channel.on('error', () => undefined); // the check rejects
+  const { messageCount } = await channel.checkQueue(deadQueue);
+  await channel.close();
+  return messageCount;
+}
+
 /** A message for the queue it came from, addressed by the queue's name. */
 function replayFrame(queue: string, { id: messageId, body, routingKey }: DeadLetter): OutgoingFrame {
-  const headers = { [deadLetterHeaders.routingKey]: routingKey };
+  const headers = { [messageHeaders.routingKey]: routingKey };
   return { exchange: '', routingKey: queue, body, options: { messageId, contentType, mandatory: true, headers } };
 }
 
 /** The dead letter itself, for its own queue. */
 function deadLetterFrame(queue: string, deadLetter: DeadLetter): OutgoingFrame {
   const frame = replayFrame(queue, deadLetter);
-  const { reason, attempts, failedAt } = deadLetter;
+  const { reason, attempts, failedAt, publishedBy } = deadLetter;
   const headers = {
     ...frame.options.headers,
-    [deadLetterHeaders.reason]: reason,
-    [deadLetterHeaders.attempts]: attempts,
-    [deadLetterHeaders.failedAt]: failedAt,
+    [messageHeaders.reason]: reason,
+    [messageHeaders.attempts]: attempts,
+    [messageHeaders.failedAt]: failedAt,
+    [messageHeaders.publishedBy]: publishedBy,
   };
   return { ...frame, options: { ...frame.options, headers } };
 }
@@ -121,14 +131,16 @@ function toDeadLetter({ properties, fields, content }: GetMessage, queue: string
   const headers = properties.headers ?? {};
   const death = headers['x-death']?.[0];
   const text = (value: unknown, fallback: string): string => (typeof value === 'string' ? value : fallback);
+  const publishedBy = headers[messageHeaders.publishedBy] ?? properties.userId;
   const diedAt = death ? new Date(death.time.value * 1_000) : new Date();
   return {
     id: text(properties.messageId, randomUUID()),
     queue,
-    routingKey: text(headers[deadLetterHeaders.routingKey], death?.['routing-keys'][0] ?? fields.routingKey),
-    reason: text(headers[deadLetterHeaders.reason], `RabbitMQ: ${death?.reason ?? 'unknown'}`),
-    attempts: Number(headers[deadLetterHeaders.attempts] ?? headers['x-delivery-count'] ?? death?.count ?? 0),
-    failedAt: text(headers[deadLetterHeaders.failedAt], diedAt.toISOString()),
+    routingKey: text(headers[messageHeaders.routingKey], death?.['routing-keys'][0] ?? fields.routingKey),
+    reason: text(headers[messageHeaders.reason], `RabbitMQ: ${death?.reason ?? 'unknown'}`),
+    attempts: Number(headers[messageHeaders.attempts] ?? headers['x-delivery-count'] ?? death?.count ?? 0),
+    failedAt: text(headers[messageHeaders.failedAt], diedAt.toISOString()),
+    ...(typeof publishedBy === 'string' && { publishedBy }),
     body: content.toString(),
   };
 }

@@ -2,11 +2,12 @@
 // with others fails with 406. So limits on length, age or deliveries belong in policies, which an operator can change.
 import type { Channel } from 'amqplib';
 
-/** Headers of a dead letter. A replayed message has only `routingKey`. */
-export const deadLetterHeaders = {
+/** Headers of a dead letter. A message addressed to its queue (replayed or interrupted) has only `routingKey`. */
+export const messageHeaders = {
   reason: 'x-reason',
   attempts: 'x-attempts',
   failedAt: 'x-failed-at',
+  publishedBy: 'x-published-by',
   routingKey: 'x-original-routing-key',
 } as const;
 

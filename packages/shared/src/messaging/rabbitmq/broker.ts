@@ -88,7 +88,6 @@ class RabbitBroker implements Broker {
       inFlight: this.#deliveries,
       log,
       retry,
-      userName: this.#userName,
       publish: async (frame: OutgoingFrame) => {
         if (performance.now() > this.#publishUntil) throw new Error('the broker closes too soon');
         const [outcome] = await this.#send([frame]);

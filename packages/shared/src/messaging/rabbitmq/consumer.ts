@@ -18,8 +18,6 @@ interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
   inFlight: Set<Promise<void>>;
   /** Publishes a dead letter or an interrupted message. Rejects unless it is confirmed. */
   publish(frame: OutgoingFrame): Promise<void>;
-  /** The user that this process publishes as. */
-  userName: string;
   sendReply(replyTo: string, messageId: string): void;
 }
 
@@ -148,9 +146,9 @@ class RabbitConsumer {
    */
   async #putBack(message: IncomingMessage): Promise<boolean> {
     if (this.#lifetime.signal.aborted) return false; // RabbitMQ has requeued it
-    const { topology, publish, userName, log } = this.#options;
+    const { topology, publish, log } = this.#options;
     try {
-      await publish(copyFrame(topology.queue(this.#consumer.queue), message, userName));
+      await publish(copyFrame(topology.queue(this.#consumer.queue), message));
       return true;
     } catch (error) {
       deliveryLog(log, this.#consumer, message).warn(
@@ -165,13 +163,15 @@ class RabbitConsumer {
 function toMessage({ properties, fields, content }: ConsumeMessage): Omit<IncomingMessage, 'session' | 'signal'> {
   // A replayed dead letter and a copy are routed by the queue's name. A header carries the original routing key.
   const routingKey = properties.headers?.[messageHeaders.routingKey];
+  const isCopy = typeof routingKey === 'string';
   return {
     // A message that another program has published may have no id.
     id: typeof properties.messageId === 'string' ? properties.messageId : randomUUID(),
-    routingKey: typeof routingKey === 'string' ? routingKey : fields.routingKey,
+    routingKey: isCopy ? routingKey : fields.routingKey,
     body: content.toString(),
     redelivered: fields.redelivered,
-    userId: typeof properties.userId === 'string' ? properties.userId : undefined,
+    // Who has copied a message says nothing about who published it.
+    userId: !isCopy && typeof properties.userId === 'string' ? properties.userId : undefined,
   };
 }
 
@@ -192,12 +192,7 @@ function deadLetterFrame(
 }
 
 /** Without `replyTo`: by the time the copy is applied, its sender has stopped waiting. */
-function copyFrame(queue: string, { id, routingKey, body }: IncomingMessage, userId: string): OutgoingFrame {
+function copyFrame(queue: string, { id, routingKey, body }: IncomingMessage): OutgoingFrame {
   const headers = { [messageHeaders.routingKey]: routingKey };
-  return {
-    exchange: '',
-    routingKey: queue,
-    body,
-    options: { messageId: id, contentType, mandatory: true, userId, headers },
-  };
+  return { exchange: '', routingKey: queue, body, options: { messageId: id, contentType, mandatory: true, headers } };
 }

@@ -1,9 +1,13 @@
 // Read your own writes: the status answer waits for the subscriptions service, which a consumer of its queue stands in for.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { startService } from '@promopulse/shared/service';
+import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
+import { brokerOptions, startService } from '@promopulse/shared/service';
+import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { eventually } from '@promopulse/testing/eventually';
+import { amqpUrl } from '@promopulse/testing/servers';
 import { startTestService, type TestService } from '@promopulse/testing/service';
+import { connect } from 'amqplib';
 import { promotions } from '../src/service.ts';
 import { type Subscriber, subscribe } from './subscriber.ts';
 import { createPromotion, getPromotion, setStatus } from './wire.ts';
@@ -15,6 +19,13 @@ afterEach(async () => {
   await service?.close();
   [service, subscriber] = [undefined, undefined];
 });
+
+async function deleteQueue(name: string): Promise<void> {
+  const connection = await connect(amqpUrl(), { timeout: 5_000 });
+  const channel = await connection.createChannel();
+  for (const queue of [name, `${name}.dead`]) await channel.deleteQueue(queue);
+  await connection.close();
+}
 
 /** The service, once it has found its broker. */
 async function start(env: Record<string, string>): Promise<TestService> {
@@ -73,6 +84,33 @@ describe('a status change', () => {
     expect(elapsed).toBeGreaterThan(390);
     expect(elapsed).toBeLessThan(5_000);
     expect((await getPromotion(api, promotion)).status).toBe('active');
+  });
+
+  test('does not count the reply of another queue that is quicker', async () => {
+    const { api, prefix } = await start({ APPLIED_REPLY_TIMEOUT_MS: '1500' });
+    let isSlow = false;
+    subscriber = subscribe(prefix, async (event) => isSlow && isStatusChange(event) && sleep(4_000));
+    const other = connectRabbit(amqpUrl(), brokerOptions(prefix, createLogger({ service: 'other', level: 'silent' })));
+    let applied = 0;
+    other.consume({
+      queue: 'other.statuses',
+      bindings: ['promotion.status_changed'],
+      handle: async () => {
+        applied += 1;
+      },
+    });
+    try {
+      const promotion = await createPromotion(api);
+      await subscriber.arrivals(promotion, 1);
+      await eventually(() => expect(other.isConnected()).toBe(true));
+      isSlow = true;
+      const answer = await setStatus(api, promotion, 'active');
+      expect(applied).toBe(1);
+      expect(answer.headers.get('promopulse-projection')).toBe('pending');
+    } finally {
+      await other.close();
+      await deleteQueue(`${prefix}other.statuses`);
+    }
   });
 
   test('is answered as pending after the bound when the consumer needs longer', async () => {

@@ -77,6 +77,7 @@ describe('messages that nobody received', () => {
   test.each(['deleted', 'purged'] as const)(
     'because the queue was %s while the service was stopped: the ended promotion accepts nobody after the start',
     async (loss) => {
+      const { invalidations } = await scene.projection();
       await scene.stop();
       await scene.announce('promotion.status_changed', ended);
       await withChannel(
@@ -89,7 +90,8 @@ describe('messages that nobody received', () => {
         await isEnded();
         await eventually(async () => {
           const { projections } = (await client(restarted.url).get('/health')).body;
-          expect(projections.promotions).toMatchObject({ reconciled: true, corrected: 1 });
+          expect(projections.promotions.reconciled).toBe(true);
+          expect(projections.promotions.invalidations).toBeGreaterThan(invalidations);
         });
         expect(await accepted(10, client(restarted.url))).toBe(0);
       } finally {

@@ -27,7 +27,10 @@ export interface IncomingMessage {
   routingKey: string;
   body: string;
   redelivered: boolean;
-  /** The user of the broker that published it, as the broker has checked it; undefined when the publisher named none. */
+  /**
+   * The user of the broker that published it, as the broker has checked it. Undefined when the publisher named none, and
+   * for a replayed or requeued copy: who has copied a message says nothing about who published it.
+   */
   userId?: string | undefined;
   /**
    * One uninterrupted subscription to the queue. Within a session, messages come in the order of the queue. Between two

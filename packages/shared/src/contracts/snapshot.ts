@@ -36,5 +36,5 @@ export const snapshotDigests = ownerPosition.extend({
   items: z.array(bucketDigest),
 });
 
-/** Number of buckets in one answer of digests, and its maximum. */
-export const digestsPerPage = 100;
+/** Number of buckets in one answer of digests, and its maximum: 200,000 rows are read in a fraction of a statement's 2 s. */
+export const digestsPerPage = 20;

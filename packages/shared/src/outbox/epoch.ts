@@ -2,6 +2,7 @@
 // them has given is given again. A restore by `pg_restore` or of a copied disk cannot be seen from here: it needs the
 // command commands/after-restore.ts.
 import type { Connection, Database } from '../database/database.ts';
+import { withOwnConnection } from '../database/own-connection.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { statements } from './statements.ts';
 
@@ -73,16 +74,11 @@ async function beginEpoch(connection: Connection, highestKnownId: number): Promi
   return { epoch: String(row?.epoch), raised };
 }
 
-async function transaction<Result>(database: Database, work: (connection: Connection) => Promise<Result>) {
-  const connection = await database.connect();
-  try {
+function transaction<Result>(database: Database, work: (connection: Connection) => Promise<Result>) {
+  return withOwnConnection(database, async (connection) => {
     await connection.query({ text: 'begin' });
     const result = await work(connection);
     await connection.query({ text: 'commit' });
-    connection.release();
     return result;
-  } catch (error) {
-    connection.end(); // which rolls back
-    throw error;
-  }
+  });
 }

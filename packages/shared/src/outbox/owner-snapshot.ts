@@ -4,6 +4,7 @@ import type { BucketDigest, OwnerPosition } from '../contracts/snapshot.ts';
 import { bucketSize } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
 import { bucketSql, digestSql } from '../database/digest.ts';
+import { runApart } from '../database/own-connection.ts';
 import type { Statement } from '../database/prepared.ts';
 import { unavailable } from '../errors.ts';
 import { presentTime } from '../http/schemas.ts';
@@ -40,54 +41,39 @@ const maxId = 2_147_483_647;
 const ownerColumns = `epoch, ${positionSql} as position, now() as read_at, ${isSameServerSql} as "isSameServer"`;
 
 /** @throws unavailable when the database is on another server than its epoch */
-export async function readPage(database: Database, source: SnapshotSource, range: PageRange) {
+export function readPage(database: Database, { table, columns }: SnapshotSource, range: PageRange) {
   const { after_id, up_to_id = maxId, limit, changed_since, ids } = range;
-  const filters = [
-    ...(changed_since
-      ? [{ name: 'changed', sql: 'updated_at > $4::timestamptz', value: changed_since.toISOString() }]
-      : []),
-    ...(ids ? [{ name: 'ids', sql: `id = any($${changed_since ? 5 : 4}::int[])`, value: ids }] : []),
-  ];
-  const statement = pageStatement(source, filters);
-  const values = [after_id, up_to_id, limit, ...filters.map(({ value }) => value)];
-  return await readOwner<{ items: unknown[] }>(database, statement, values);
+  const values: unknown[] = [after_id, up_to_id, limit];
+  const conditions = ['id > $1::int', 'id <= $2::int'];
+  if (changed_since) conditions.push(`updated_at > $${values.push(changed_since.toISOString())}::timestamptz`);
+  if (ids) conditions.push(`id = any($${values.push(ids)}::int[])`);
+  // With a limit, the planner expects changed rows everywhere and reads the table from the first id on. So they are
+  // found first, and then sorted.
+  const materialized = changed_since ? 'as materialized' : 'as not materialized';
+  // Without a name, because the best plan depends on the values.
+  const text = `with selected ${materialized} (select ${columns.join(', ')} from ${table} where ${conditions.join(' and ')})
+    select ${ownerColumns}, (
+      select coalesce(json_agg(page), '[]') from (select * from selected order by id limit $3::int) as page) as items
+    from publication`;
+  return readOwner<{ items: unknown[] }>(database, { text }, values);
 }
 
 /** @throws unavailable when the database is on another server than its epoch */
-export function readDigests(database: Database, source: SnapshotSource, { from_bucket, limit }: DigestRange) {
-  const statement = digestsStatement(source);
-  return readOwner<{ items: BucketDigest[]; last_bucket: number }>(database, statement, [from_bucket, limit]);
-}
-
-/** $1: id before the first, $2: last id, $3: limit. Each combination of filters is a statement of its own, with its plan. */
-function pageStatement(
-  { table, columns }: SnapshotSource,
-  filters: readonly { name: string; sql: string }[],
-): Statement {
-  const conditions = ['id > $1::int', 'id <= $2::int', ...filters.map(({ sql }) => sql)].join(' and ');
-  return {
-    name: ['snapshot_page', ...filters.map(({ name }) => name)].join('_'),
-    text: `select ${ownerColumns}, (
-             select coalesce(json_agg(page), '[]') from (
-               select ${columns.join(', ')} from ${table} where ${conditions} order by id limit $3::int
-             ) as page) as items
-           from publication`,
-  };
-}
-
-/** $1: first bucket, $2: number of buckets. */
-function digestsStatement({ table, columns }: SnapshotSource): Statement {
+export function readDigests(database: Database, { table, columns }: SnapshotSource, range: DigestRange) {
   const digested = { id: 'id', version: 'version', ...(columns.includes('status') && { status: 'status' }) };
-  return {
-    name: 'snapshot_digests',
-    text: `select ${ownerColumns}, coalesce((select ${bucketSql('max(id)')} from ${table}), -1) as last_bucket, (
-             select coalesce(json_agg(digests), '[]') from (
-               select ${bucketSql('id')} as bucket, count(*) as count, ${digestSql(digested)}::text as digest
-               from ${table} where id >= $1::bigint * ${bucketSize} and id < ($1::bigint + $2) * ${bucketSize}
-               group by 1 order by 1
-             ) as digests) as items
-           from publication`,
-  };
+  // One scan of the index for each bucket: to group all rows by an expression would sort them on the disk.
+  const text = `select ${ownerColumns}, coalesce((select ${bucketSql('max(id)')} from ${table}), -1) as last_bucket, (
+      select coalesce(json_agg(digests), '[]') from (
+        select bucket, counted.* from generate_series($1::bigint, $1::bigint + $2::int - 1) as bucket
+        cross join lateral (
+          select count(*) as count, ${digestSql(digested)}::text as digest
+          from ${table} where id >= bucket * ${bucketSize} and id < (bucket + 1) * ${bucketSize}
+        ) as counted
+        where count > 0 order by bucket
+      ) as digests) as items
+    from publication`;
+  const { from_bucket, limit } = range;
+  return readOwner<{ items: BucketDigest[]; last_bucket: number }>(database, { text }, [from_bucket, limit]);
 }
 
 async function readOwner<Answer>(
@@ -95,7 +81,7 @@ async function readOwner<Answer>(
   statement: Statement,
   values: readonly unknown[],
 ): Promise<OwnerPosition & Answer> {
-  const [row] = await database.run<OwnerRow & Answer>(statement, values);
+  const [row] = await runApart<OwnerRow & Answer>(database, statement, values);
   if (!row?.isSameServer)
     throw unavailable('The database has moved to another server. Retry after the time in Retry-After.');
   const { isSameServer: _checked, read_at, ...rest } = row;

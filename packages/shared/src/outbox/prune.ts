@@ -5,6 +5,7 @@
 // Partitions by day would make a deletion free. Then each batch of the relay would look into the index of each partition.
 import { sleep } from '../backoff.ts';
 import type { Database } from '../database/database.ts';
+import { runApart } from '../database/own-connection.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { statements } from './statements.ts';
 
@@ -15,6 +16,12 @@ interface PruneOptions {
   retentionSeconds: number;
   /** Milliseconds between two times at which it looks for old rows. */
   pruneEveryMs: number;
+}
+
+interface PrunedRange {
+  /** Null when there is no row above the position. */
+  last: string | null;
+  continues: boolean;
 }
 
 /** The pause after a statement, as a multiple of its time: the pruning uses a tenth of the time of one connection. */
@@ -42,29 +49,14 @@ export async function pruneUntil(signal: AbortSignal, options: PruneOptions): Pr
 
 /** @returns the id up to which the rows were deleted or passed */
 async function pruneFrom(from: string, signal: AbortSignal, options: PruneOptions): Promise<string> {
+  const { database, retentionSeconds } = options;
   let position = from;
   while (!signal.aborted) {
     const startedAt = performance.now();
-    const { last, continues } = await pruneRange(position, options);
-    position = last ?? position;
-    if (!continues) break;
+    const [range] = await runApart<PrunedRange>(database, statements.prune, [position, retentionSeconds]);
+    position = range?.last ?? position;
+    if (!range?.continues) break;
     await sleep((performance.now() - startedAt) * pauseFactor, signal);
   }
   return position;
-}
-
-/** Takes a connection of the pool: on a shared one, the statements of requests would wait behind this one. */
-async function pruneRange(position: string, { database, retentionSeconds }: PruneOptions) {
-  const connection = await database.connect();
-  try {
-    const rows = await connection.query<{ last: string | null; continues: boolean }>(statements.prune, [
-      position,
-      retentionSeconds,
-    ]);
-    connection.release();
-    return rows[0] as { last: string | null; continues: boolean };
-  } catch (error) {
-    connection.end();
-    throw error;
-  }
 }

@@ -1,0 +1,167 @@
+// The command after a restore, as a process, with a real database and a neighbour whose answer the test decides.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
+import pg from 'pg';
+import { tryLock } from '../../src/database/advisory-lock.ts';
+import { openDatabase } from '../../src/database/database.ts';
+import { OutboxMessage } from '../../src/outbox/outbox.ts';
+import { Publication } from '../../src/outbox/publication.ts';
+
+const none = { highest_id: 0, lost: 0, subscriptions_of_lost: 0 };
+let testDatabase: TestDatabase;
+let admin: pg.Client;
+let answer: { status: number; body: unknown };
+const asked: string[] = [];
+const neighbour = createServer((request, response) => {
+  asked.push(String(request.url));
+  response.writeHead(answer.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer.body));
+});
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase(['users']);
+  const database = await open();
+  const em = database.em();
+  const tables = await em.getPlatform().getSchemaGenerator(em.getDriver(), em).getCreateSchemaSQL({ wrap: false });
+  await database.run({ text: tables.replace(/create schema[^;]*;/, '') }, []);
+  await database.run({ text: 'create table users (id serial primary key)' }, []);
+  await database.run({ text: 'insert into publication (id) values (1)' }, []);
+  await database.close();
+  admin = new pg.Client({ connectionString: testDatabase.adminUrl });
+  await admin.connect();
+  neighbour.listen(0, '127.0.0.1');
+  await once(neighbour, 'listening');
+});
+afterAll(async () => {
+  neighbour.close();
+  await admin.end();
+  await testDatabase.drop();
+});
+beforeEach(async () => {
+  asked.length = 0;
+  answer = { status: 200, body: none };
+  await admin.query(`truncate users.users restart identity`);
+  await insertUser();
+});
+
+const open = () =>
+  openDatabase({
+    url: testDatabase.urlFor('users'),
+    schema: 'users',
+    entities: [OutboxMessage, Publication],
+    migrations: import.meta.dirname,
+  });
+const insertUser = async (): Promise<number> =>
+  (await admin.query('insert into users.users default values returning id')).rows[0].id;
+const storedEpoch = async (): Promise<string> =>
+  (await admin.query('select epoch from users.publication')).rows[0].epoch;
+const neighbourUrl = () => `http://127.0.0.1:${(neighbour.address() as AddressInfo).port}`;
+
+async function run(args: string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/commands/after-restore.ts'), ...args], {
+    env: {
+      PATH: process.env.PATH,
+      DATABASE_URL: testDatabase.urlFor('users'),
+      SUBSCRIPTIONS_URL: neighbourUrl(),
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
+  return { code, out, err };
+}
+
+test('begins a new epoch, and ids go on above the highest that a neighbour has seen', async () => {
+  const before = await storedEpoch();
+  answer.body = { highest_id: 1_027, lost: 0, subscriptions_of_lost: 0 };
+  const result = await run(['users']);
+  const epoch = await storedEpoch();
+  expect(epoch).not.toBe(before);
+  expect(result).toEqual({
+    code: 0,
+    err: '',
+    out: [
+      'subscriptions has seen ids of users up to 1027.',
+      `users begins the epoch ${epoch}.`,
+      'The next id of users is 101028.',
+      'Start users now. Its consumers then read all of it again.',
+      '',
+    ].join('\n'),
+  });
+  expect(asked).toEqual(['/internal/projections/users']);
+  expect(await insertUser()).toBe(101_028);
+});
+
+test('raises ids above its own when a neighbour has seen fewer, and tells what was lost before', async () => {
+  answer.body = { highest_id: 0, lost: 3, subscriptions_of_lost: 2 };
+  expect((await run(['users'])).out).toContain('3 of users that were lost before, and 2 subscriptions of these');
+  expect(await insertUser()).toBe(100_002);
+});
+
+test('asks nothing more of a neighbour that says by a problem document that it holds nothing of the service', async () => {
+  answer = {
+    status: 404,
+    body: { type: 'about:blank', title: 'Not Found', status: 404, code: 'not_found', request_id: '1' },
+  };
+  expect(await run(['users'])).toMatchObject({ code: 0, out: expect.stringContaining('holds nothing of users') });
+});
+
+test.each([
+  ['is away', () => ({ SUBSCRIPTIONS_URL: 'http://127.0.0.1:1' }), { status: 200, body: none }],
+  ['answers 503', () => ({}), { status: 503, body: { status: 503, code: 'unavailable' } }],
+  ["answers as a stranger's 404", () => ({}), { status: 404, body: { error: 'no route' } }],
+  ['answers something else', () => ({}), { status: 200, body: { highest: 'all' } }],
+])('changes nothing when the neighbour %s, and goes on without it when told so', async (_what, env, given) => {
+  answer = given;
+  const before = await storedEpoch();
+  const result = await run(['users'], env());
+  expect(result).toMatchObject({ code: 1, err: expect.stringContaining('--without subscriptions') });
+  expect(await storedEpoch()).toBe(before);
+  expect(await insertUser()).toBe(2);
+  expect(await run(['users', '--without', 'subscriptions'], env())).toMatchObject({ code: 0, err: '' });
+  expect(await storedEpoch()).not.toBe(before);
+});
+
+test('changes nothing while a relay of the service leads', async () => {
+  const database = await open();
+  const lock = await tryLock(database, 'relay');
+  const before = await storedEpoch();
+  expect(await run(['users'])).toEqual({
+    code: 1,
+    out: '',
+    err: 'The users service is running. Stop all its replicas first.\n',
+  });
+  expect(await storedEpoch()).toBe(before);
+  lock?.end();
+  await database.close();
+});
+
+test.each([
+  ['no service', []],
+  ['a service that does not exist', ['orders']],
+  ['two services', ['users', 'promotions']],
+  ['an unknown option', ['users', '--force']],
+  ['an unknown neighbour', ['users', '--without', 'orders']],
+])('%s is reported with the usage and exit code 2', async (_what, args) => {
+  expect(await run(args)).toMatchObject({ code: 2, out: '', err: expect.stringMatching(/^Usage: after-restore/) });
+});
+
+test('a missing variable is named, with exit code 2', async () => {
+  const { code, err } = await run(['users'], { DATABASE_URL: '', SUBSCRIPTIONS_URL: '' });
+  expect(code).toBe(2);
+  expect(err).toContain('DATABASE_URL is not set');
+  expect(err).toContain('SUBSCRIPTIONS_URL is not set');
+  expect((await run(['users', '--without', 'subscriptions'], { SUBSCRIPTIONS_URL: '' })).code).toBe(0);
+});
+
+test('a database of an older release is reported with exit code 1', async () => {
+  await admin.query('alter table users.publication rename to publication_renamed');
+  const result = await run(['users']);
+  await admin.query('alter table users.publication_renamed rename to publication');
+  expect(result).toMatchObject({ code: 1, err: expect.stringContaining('run its migrations first') });
+});

@@ -5,6 +5,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 /**
  * Forwards each accepted connection to the target, over a second connection. States:
  * - forwarding: bytes pass both ways, from the target at most `limit` bytes per connection;
+ * - swallowing: bytes pass to the target, and its answers are discarded;
  * - stalled: no bytes pass, and connections stay open, as on a half-open TCP connection;
  * - closed.
  */
@@ -16,6 +17,7 @@ export class TcpProxy {
   #accepted = 0;
   #stalled = false;
   #limit: number | undefined;
+  #swallowFrom: string | undefined;
 
   constructor(target: string) {
     const { hostname, port } = new URL(target);
@@ -63,6 +65,14 @@ export class TcpProxy {
     this.#limit = bytes;
   }
 
+  /**
+   * Discards all that the target answers, from the moment that a client sends bytes with `text`: the target does its
+   * work, and nobody hears of it. undefined ends this for new connections.
+   */
+  swallow(text: string | undefined): void {
+    this.#swallowFrom = text;
+  }
+
   /** Sends bytes to one end of every connection, as if the other end had sent them. */
   inject(to: 'client' | 'server', bytes: Buffer): void {
     for (const [client, upstream] of this.#pairs) (to === 'client' ? client : upstream).write(bytes);
@@ -90,8 +100,13 @@ export class TcpProxy {
       client.destroy();
       upstream.destroy();
     };
-    client.on('data', (chunk) => upstream.write(chunk));
+    let swallowing = false;
+    client.on('data', (chunk) => {
+      swallowing ||= this.#swallowFrom !== undefined && chunk.includes(this.#swallowFrom);
+      upstream.write(chunk);
+    });
     upstream.on('data', (chunk) => {
+      if (swallowing) return;
       client.write(chunk.subarray(0, remaining));
       remaining -= chunk.length;
       if (remaining < 0) client.end(end);

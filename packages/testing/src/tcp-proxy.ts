@@ -7,6 +7,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
  * - forwarding: bytes pass both ways, from the target at most `limit` bytes per connection;
  * - swallowing: bytes pass to the target, and its answers are discarded;
  * - stalled: no bytes pass, and connections stay open, as on a half-open TCP connection;
+ * - refusing: every connection is reset, also a new one;
  * - closed.
  */
 export class TcpProxy {
@@ -18,6 +19,7 @@ export class TcpProxy {
   #stalled = false;
   #limit: number | undefined;
   #swallowFrom: string | undefined;
+  #refusing = false;
 
   constructor(target: string) {
     const { hostname, port } = new URL(target);
@@ -47,6 +49,12 @@ export class TcpProxy {
   /** Resets every connection. */
   cut(): void {
     for (const socket of this.#sockets()) socket.resetAndDestroy();
+  }
+
+  /** Resets every connection, and each new one until `refuse(false)`. */
+  refuse(refusing: boolean): void {
+    this.#refusing = refusing;
+    if (refusing) this.cut();
   }
 
   /** Stops forwarding. Connections stay open, and new ones are accepted. */
@@ -91,6 +99,10 @@ export class TcpProxy {
 
   #forward(client: Socket): void {
     this.#accepted += 1;
+    if (this.#refusing) {
+      client.on('error', () => undefined).resetAndDestroy();
+      return;
+    }
     const upstream = connect(this.#target);
     const pair: [Socket, Socket] = [client, upstream];
     this.#pairs.add(pair);

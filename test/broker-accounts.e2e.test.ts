@@ -28,6 +28,23 @@ let promotionApi: TestService;
 let subscriptionApi: TestService;
 let userApi: TestService;
 
+/** Each run of rabbitmqctl starts an Erlang VM, so all accounts are made by one. */
+async function importAccounts(): Promise<void> {
+  const accounts = services.map((user) => ({ user, vhost: '/', ...brokerPermissions(user, prefix) }));
+  const definitions = {
+    users: services.map((name) => ({ name, password, tags: '' })),
+    permissions: accounts.map(({ topic: _topic, ...permissions }) => permissions),
+    topic_permissions: accounts.map(({ user, vhost, topic }) => ({ user, vhost, ...topic })),
+  };
+  // A JSON text in quotes is a string of Erlang too.
+  await rabbitmqctl('eval', `ok = rabbit_definitions:import_raw(<<${JSON.stringify(JSON.stringify(definitions))}>>).`);
+}
+
+async function deleteAccounts(): Promise<void> {
+  const names = services.map((name) => `<<"${name}">>`).join(', ');
+  await rabbitmqctl('eval', `[rabbit_auth_backend_internal:delete_user(Name, <<"test">>) || Name <- [${names}]].`);
+}
+
 /** Works on a channel of a service's account. @returns the code with which RabbitMQ refuses, or undefined */
 async function refusal(service: string, work: (channel: ConfirmChannel) => Promise<unknown>): Promise<unknown> {
   const connection = await connect(urlOf(service));
@@ -59,13 +76,7 @@ const isConnected = async ({ api }: TestService) => {
 /** On a broker that the run has no access to, accounts cannot be made. */
 (process.env.TEST_RABBITMQCTL ? describe : describe.skip)('on RabbitMQ', () => {
   beforeAll(async () => {
-    for (const service of services) {
-      const { configure, write, read, topic } = brokerPermissions(service, prefix);
-      await rabbitmqctl('delete_user', service).catch(() => undefined); // of a run that was aborted
-      await rabbitmqctl('add_user', service, password);
-      await rabbitmqctl('set_permissions', '-p', '/', service, configure, write, read);
-      await rabbitmqctl('set_topic_permissions', '-p', '/', service, topic.exchange, topic.write, topic.read);
-    }
+    await importAccounts();
     const env = (service: string) => ({ AMQP_URL: urlOf(service), AMQP_PREFIX: prefix });
     const keys = { PII_ENCRYPTION_KEYS: testKeys[0], PII_INDEX_KEY: testKeys[2] };
     userApi = await startTestService(users, { ...env('users'), ...keys });
@@ -73,12 +84,12 @@ const isConnected = async ({ api }: TestService) => {
     const owners = { USERS_URL: userApi.url, PROMOTIONS_URL: promotionApi.url };
     subscriptionApi = await startTestService(subscriptions, { ...env('subscriptions'), ...owners });
     running.push(subscriptionApi, promotionApi, userApi);
-  }, 60_000);
+  }, 120_000);
   afterAll(async () => {
     for (const service of running) await service.close();
     await deleteTopology(prefix);
-    for (const service of services) await rabbitmqctl('delete_user', service);
-  }, 60_000);
+    await deleteAccounts();
+  }, 120_000);
 
   describe('the services with their own accounts', () => {
     test('connect, and a status change is answered after its event is applied', async () => {

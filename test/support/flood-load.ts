@@ -18,7 +18,10 @@ export interface LoadPlan {
 export interface LoadReport {
   /** Number of answers by status. Status 0: the connection was closed without an answer. */
   statuses: Record<string, number>;
-  /** The first five answers that are 500, 502, or a 503 or 429 without Retry-After, as text. */
+  /**
+   * The first five answers that are 500, 502, or a 503 or 429 without Retry-After, as text. A change whose outcome is
+   * unknown has none.
+   */
   unexpected: string[];
   seconds: number;
   /** Requests due by `perSecond` that were not sent, because every connection was waiting for an answer. */
@@ -52,6 +55,7 @@ function run(plan: LoadPlan): void {
   interface Connection {
     socket: Socket;
     sentAt: number;
+    isChange: boolean;
     text: string;
   }
   const idle: Connection[] = [];
@@ -59,7 +63,7 @@ function run(plan: LoadPlan): void {
 
   function open(): void {
     opened += 1;
-    const connection: Connection = { socket: connect(plan.port, '127.0.0.1'), sentAt: 0, text: '' };
+    const connection: Connection = { socket: connect(plan.port, '127.0.0.1'), sentAt: 0, isChange: false, text: '' };
     connection.socket.setEncoding('latin1').setNoDelay(true);
     connection.socket.on('connect', () => send(connection));
     connection.socket.on('data', (chunk: string) => {
@@ -87,7 +91,10 @@ function run(plan: LoadPlan): void {
     statuses[status] = (statuses[status] ?? 0) + 1;
     const isRejected = status === '503' || status === '429';
     if (connection.sentAt > 0) (isRejected ? rejected : served).push(performance.now() - connection.sentAt);
-    const isUnexpected = isRejected ? !/\r\nretry-after: \d/i.test(head) : status === '500' || status === '502';
+    const isUnknown = connection.isChange && connection.text.includes('"code":"outcome_unknown"');
+    const isUnexpected = isRejected
+      ? !isUnknown && !/\r\nretry-after: \d/i.test(head)
+      : status === '500' || status === '502';
     if (isUnexpected && unexpected.length < 5) unexpected.push(connection.text);
   }
 
@@ -111,7 +118,9 @@ function run(plan: LoadPlan): void {
     if (performance.now() >= endsAt) return;
     sent += 1;
     connection.sentAt = performance.now();
-    connection.socket.write(requestText(sent));
+    const text = requestText(sent);
+    connection.isChange = text.startsWith('POST');
+    connection.socket.write(text);
   }
 
   function requestText(number: number): string {

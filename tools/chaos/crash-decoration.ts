@@ -3,6 +3,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Connection, Database } from '@promopulse/shared/database/database';
 import type { Statement } from '@promopulse/shared/database/prepared';
+import { outcomeUnknown } from '@promopulse/shared/errors';
 import type { Broker, PublishOutcome } from '@promopulse/shared/messaging/broker';
 import type { Decoration } from '@promopulse/shared/service';
 import type { CrashTrigger } from './crash-trigger.ts';
@@ -56,7 +57,7 @@ function decorateDatabase(database: Database, trigger: CrashTrigger, currentWork
         };
         return await trigger.failDuring('commit-sent', [id], async () => value, loseResult);
       });
-      if (isResultLost) throwConnectionLost();
+      if (isResultLost) throwOutcomeUnknown();
       await trigger.failAt('committed', [id]);
       return result;
     },
@@ -64,7 +65,7 @@ function decorateDatabase(database: Database, trigger: CrashTrigger, currentWork
       const id = requestIdOf('request');
       await trigger.failAt('before-write', [id]);
       const write = (): Promise<Row[]> => database.write<Row>(statement, values);
-      const rows = await trigger.failDuring('commit-sent', [id], write, throwConnectionLost);
+      const rows = await trigger.failDuring('commit-sent', [id], write, throwOutcomeUnknown);
       if (rows.length > 0) await trigger.failAt('committed', [id]);
       return rows;
     },
@@ -138,8 +139,15 @@ function decorateBroker(broker: Broker, trigger: CrashTrigger, currentWork: Curr
 }
 
 /** The error of node-postgres when a connection closes during a statement. */
+const connectionLost = new Error('Connection terminated unexpectedly');
+
+/** The error of the database when the connection closes after a write was sent. */
+function throwOutcomeUnknown(): never {
+  throw outcomeUnknown(connectionLost);
+}
+
 function throwConnectionLost(): never {
-  throw new Error('Connection terminated unexpectedly');
+  throw connectionLost;
 }
 
 /** Calls `act` before an event is inserted. Rows are written by flushing, so no other insert goes through `insert`. */

@@ -52,9 +52,15 @@ export function isSuccess({ status }: Attempt): boolean {
   return status === 200 || status === 201;
 }
 
-/** No response, 503 or 504: the request may have taken effect or not. */
-export function isOutcomeUnknown({ status }: Attempt): boolean {
+/** No response, 503 or 504. */
+export function isUnanswered({ status }: Attempt): boolean {
   return status === 0 || status === 503 || status === 504;
+}
+
+/** A write that may have taken effect or not. One that gets another 503, with Retry-After, has not. */
+export function isOutcomeUnknown(attempt: Attempt): boolean {
+  const { status, code } = attempt;
+  return isWrite(attempt) && (status === 0 || status === 504 || (status === 503 && code === 'outcome_unknown'));
 }
 
 export function isWrite({ kind }: Attempt): boolean {

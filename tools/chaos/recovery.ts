@@ -1,6 +1,6 @@
 // The recovery after each fault: how long it took until a write of each kind began and succeeded, and until
 // subscriptions applied a status change before its response (`Promopulse-Projection: applied`).
-import { type Attempt, isOutcomeUnknown, isSuccess, type WriteKind, writeKinds } from './history.ts';
+import { type Attempt, isSuccess, isUnanswered, type WriteKind, writeKinds } from './history.ts';
 import type { Injection, InjectionResult } from './injection.ts';
 
 export const recoverySigns = [...writeKinds, 'applied'] as const;
@@ -38,7 +38,7 @@ export function recoveryOf(injection: CompletedInjection, history: readonly Atte
   ) as Recovery['afterMs'];
   const recoveredAt = recoverFrom + Math.max(0, ...Object.values(afterMs).map((ms) => ms ?? 0));
   const during = history.filter((attempt) => attempt.endedAt >= startedAt && attempt.startedAt <= recoveredAt);
-  return { ...injection, afterMs, requests: during.length, unknown: during.filter(isOutcomeUnknown).length };
+  return { ...injection, afterMs, requests: during.length, unknown: during.filter(isUnanswered).length };
 }
 
 /** @returns the signs not seen since `time`, each with the kind of request that can show it */

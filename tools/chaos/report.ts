@@ -1,6 +1,6 @@
 // The report of a run, as text. The same data are written as JSON.
 import type { Check } from './check.ts';
-import { type Attempt, isOutcomeUnknown, isSuccess } from './history.ts';
+import { type Attempt, isSuccess, isUnanswered } from './history.ts';
 import { type Recovery, recoverySigns } from './recovery.ts';
 
 type Print = (line: string) => void;
@@ -44,7 +44,7 @@ export function progressLine(history: readonly Attempt[], lastSeconds: number): 
   const since = Date.now() - lastSeconds * 1_000;
   const recent = history.filter(({ endedAt }) => endedAt >= since);
   const succeeded = recent.filter(isSuccess).length;
-  const unknown = recent.filter(isOutcomeUnknown).length;
+  const unknown = recent.filter(isUnanswered).length;
   const rejected = recent.length - succeeded - unknown;
   return `${history.length} requests; last ${lastSeconds} s: ${succeeded} succeeded, ${rejected} rejected, ${unknown} unknown`;
 }
@@ -63,8 +63,8 @@ function printRecoveries(recoveries: readonly Recovery[], print: Print): void {
   print(
     '\nRecovery: milliseconds from the fault, or from its end, to the first write of each kind that succeeded, and',
   );
-  print('to the first status change answered with `Promopulse-Projection: applied`. Last column: requests with an');
-  print('unknown outcome (no response, 503 or 504) of all requests until then.');
+  print('to the first status change answered with `Promopulse-Projection: applied`. Last column: requests');
+  print('without an answer (no response, 503 or 504) of all requests until then.');
   const rows = recoveries.map(({ fault, target, holdMs, afterMs, unknown, requests }) => [
     fault,
     target,

@@ -1,6 +1,14 @@
 // Checks of the responses alone: each is declared for its kind of request, and each rejection gives a true reason.
 import type { Check } from './check.ts';
-import { type Attempt, describeAttempt, idInPath, isOutcomeUnknown, isSuccess, type RequestKind } from './history.ts';
+import {
+  type Attempt,
+  describeAttempt,
+  idInPath,
+  isOutcomeUnknown,
+  isSuccess,
+  isUnanswered,
+  type RequestKind,
+} from './history.ts';
 
 /** Allowed statuses other than success, 503, 504 and no response. */
 const rejections: Record<RequestKind, readonly number[]> = {
@@ -23,16 +31,19 @@ const rejections: Record<RequestKind, readonly number[]> = {
 export function checkResponses(history: readonly Attempt[]): Check {
   const breaches: string[] = [];
   for (const attempt of history) {
-    if (attempt.status === 503 && !(Number(attempt.retryAfter) > 0)) {
-      breaches.push(`no Retry-After: ${describeAttempt(attempt)}`);
+    const mayBeRepeated = Number(attempt.retryAfter) > 0;
+    if (attempt.status === 503 && mayBeRepeated === isOutcomeUnknown(attempt)) {
+      breaches.push(
+        `${mayBeRepeated ? 'Retry-After of an unknown outcome' : 'no Retry-After'}: ${describeAttempt(attempt)}`,
+      );
     }
     const isAccepted = isSuccess(attempt) && attempt.kind !== 'bad request';
-    if (!isAccepted && !isOutcomeUnknown(attempt) && !rejections[attempt.kind].includes(attempt.status)) {
+    if (!isAccepted && !isUnanswered(attempt) && !rejections[attempt.kind].includes(attempt.status)) {
       breaches.push(`undeclared response: ${describeAttempt(attempt)}`);
     }
   }
   return {
-    promise: 'only declared responses, no 500, every 503 with Retry-After',
+    promise: 'only declared responses, no 500, every 503 with Retry-After unless its outcome is unknown',
     examined: `${history.length} requests`,
     breaches,
   };

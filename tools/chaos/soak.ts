@@ -13,7 +13,7 @@ import { checkSteadyRun, checkTotals } from './checks.ts';
 import { checkContactData } from './contact-data.ts';
 import { type FinalState, finishRun } from './final-state.ts';
 import { assessSeries, checkGrowth, type Measure, printMeasures } from './growth.ts';
-import { isOutcomeUnknown } from './history.ts';
+import { isUnanswered } from './history.ts';
 import { type Load, startLoad } from './load.ts';
 import { checkBrokerConnections, checkProcesses } from './process-checks.ts';
 import { seededRandom } from './random.ts';
@@ -116,7 +116,7 @@ async function checkEverything(
 }
 
 function checkServed({ history, skipped }: Load, quietAfterMs: number | undefined): Check {
-  const unknown = history.filter(isOutcomeUnknown).length;
+  const unknown = history.filter(isUnanswered).length;
   const max = history.length * maxUnknownShare;
   return {
     promise: 'without faults every request is answered, at the requested rate',

@@ -1,7 +1,7 @@
 // The one error that code throws deliberately. Its kind is mapped to a status in http/problem.ts; its code is part of
 // the API and does not change.
 
-/** `invalid`: the request breaks a rule. `unavailable`: the same request may succeed later. */
+/** `invalid`: the request breaks a rule. `unavailable`: the server cannot answer now. */
 export type ErrorKind =
   | 'bad_request'
   | 'not_found'
@@ -85,4 +85,14 @@ export function dependencyUnavailable(
 /** The request cannot be answered now. `retryAfter` is in whole seconds. */
 export function unavailable(message: string, retryAfter = 1, cause?: unknown): DomainError {
   return new DomainError('unavailable', 'unavailable', message, { retryAfter, cause });
+}
+
+/**
+ * A change was sent, and its answer did not come. It has no `retryAfter`: a repetition could make the change twice.
+ * @param kind `timeout` when the gateway's own time-out ended the wait
+ */
+export function outcomeUnknown(cause?: unknown, kind: 'unavailable' | 'timeout' = 'unavailable'): DomainError {
+  const message =
+    'The change was sent, and its answer did not come. The change may or may not have been made. Look before you repeat it.';
+  return new DomainError(kind, 'outcome_unknown', message, { cause });
 }

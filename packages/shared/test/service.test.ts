@@ -442,19 +442,23 @@ describe('a service, while the database', () => {
 
       outage[kind].begin();
       const start = performance.now();
-      const [ready, health, ...answers] = await Promise.all([
+      const [created, ...answers] = await Promise.all([
+        post('/users', { ...ada, email: 'second@example.com' }),
+        request('PATCH', `/users/${user.id}`, { body: { last_name: 'King' } }),
         get('/health/ready'),
         get('/health'),
         get(`/users/${user.id}`),
         get('/users?email=ada@example.com'),
-        post('/users', { ...ada, email: 'second@example.com' }),
-        request('PATCH', `/users/${user.id}`, { body: { last_name: 'King' } }),
       ]);
       expect(performance.now() - start).toBeLessThan(10_000);
-      for (const answer of [ready, health, ...answers]) {
+      for (const answer of answers) {
         expect(answer).toMatchObject({ status: 503, body: { code: 'unavailable', request_id: expect.any(String) } });
         expect(Number(answer?.headers.get('retry-after'))).toBeGreaterThan(0);
       }
+      // One statement, which may have gone out on a connection that was open before.
+      const isUnknown = created.body.code === 'outcome_unknown';
+      expect(created).toMatchObject({ status: 503, body: isUnknown ? {} : { code: 'unavailable' } });
+      expect(Number(created.headers.get('retry-after')) > 0).toBe(!isUnknown);
       expect(await get('/health/live')).toMatchObject({ status: 200, body: { status: 'ok' } });
       expect(await get('/users/abc')).toMatchObject({ status: 422 });
 

@@ -5,7 +5,9 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 /**
  * Forwards each accepted connection to the target, over a second connection. States:
  * - forwarding: bytes pass both ways, from the target at most `limit` bytes per connection;
+ * - swallowing: bytes pass to the target, and its answers are discarded;
  * - stalled: no bytes pass, and connections stay open, as on a half-open TCP connection;
+ * - refusing: every connection is reset, also a new one;
  * - closed.
  */
 export class TcpProxy {
@@ -16,6 +18,8 @@ export class TcpProxy {
   #accepted = 0;
   #stalled = false;
   #limit: number | undefined;
+  #swallowFrom: string | undefined;
+  #refusing = false;
 
   constructor(target: string) {
     const { hostname, port } = new URL(target);
@@ -47,6 +51,12 @@ export class TcpProxy {
     for (const socket of this.#sockets()) socket.resetAndDestroy();
   }
 
+  /** Resets every connection, and each new one until `refuse(false)`. */
+  refuse(refusing: boolean): void {
+    this.#refusing = refusing;
+    if (refusing) this.cut();
+  }
+
   /** Stops forwarding. Connections stay open, and new ones are accepted. */
   stall(): void {
     this.#stalled = true;
@@ -61,6 +71,14 @@ export class TcpProxy {
   /** Ends each new connection after this number of bytes from the target. undefined removes the limit. */
   limit(bytes: number | undefined): void {
     this.#limit = bytes;
+  }
+
+  /**
+   * Discards all that the target answers, from the moment that a client sends bytes with `text`: the target does its
+   * work, and nobody hears of it. undefined ends this for new connections.
+   */
+  swallow(text: string | undefined): void {
+    this.#swallowFrom = text;
   }
 
   /** Sends bytes to one end of every connection, as if the other end had sent them. */
@@ -81,6 +99,10 @@ export class TcpProxy {
 
   #forward(client: Socket): void {
     this.#accepted += 1;
+    if (this.#refusing) {
+      client.on('error', () => undefined).resetAndDestroy();
+      return;
+    }
     const upstream = connect(this.#target);
     const pair: [Socket, Socket] = [client, upstream];
     this.#pairs.add(pair);
@@ -90,8 +112,13 @@ export class TcpProxy {
       client.destroy();
       upstream.destroy();
     };
-    client.on('data', (chunk) => upstream.write(chunk));
+    let swallowing = false;
+    client.on('data', (chunk) => {
+      swallowing ||= this.#swallowFrom !== undefined && chunk.includes(this.#swallowFrom);
+      upstream.write(chunk);
+    });
     upstream.on('data', (chunk) => {
+      if (swallowing) return;
       client.write(chunk.subarray(0, remaining));
       remaining -= chunk.length;
       if (remaining < 0) client.end(end);

@@ -179,6 +179,51 @@ describe('while a service fails', () => {
   });
 });
 
+describe('a change whose answer is lost', () => {
+  const unknown = { code: 'outcome_unknown', detail: expect.stringContaining('may or may not have been made') };
+  const change = async (method: string) => {
+    const response = await fetch(`${gateway.url}/users/1`, { method, body: '{}' });
+    return { status: response.status, retryAfter: response.headers.get('retry-after'), body: await response.json() };
+  };
+
+  test.each(['POST', 'PATCH', 'PUT', 'DELETE'])('with the connection: a %s has an unknown outcome', async (method) => {
+    gateway.users.handler = dropConnection;
+    expect(await change(method)).toMatchObject({ status: 503, retryAfter: null, body: unknown });
+  });
+
+  test('because the service answers too late has an unknown outcome', async () => {
+    gateway.users.handler = neverAnswer;
+    expect(await change('POST')).toMatchObject({ status: 504, retryAfter: null, body: unknown });
+  });
+
+  test('counts as a failure of the service, and behind an open breaker nothing is sent: 503 with Retry-After', async () => {
+    gateway.users.handler = dropConnection;
+    for (let count = 0; count < 3; count += 1) expect((await change('POST')).body).toMatchObject(unknown);
+    expect(await change('POST')).toMatchObject({
+      status: 503,
+      retryAfter: '1',
+      body: { code: 'upstream_unavailable' },
+    });
+    expect(gateway.users.received).toHaveLength(3);
+  });
+
+  test('does not exist when there is no connection: 503 with Retry-After', async () => {
+    await gateway.users.close();
+    expect(await change('POST')).toMatchObject({
+      status: 503,
+      retryAfter: '1',
+      body: { code: 'upstream_unavailable' },
+    });
+  });
+
+  test('of a read keeps Retry-After', async () => {
+    gateway.users.handler = dropConnection;
+    const response = await fetch(`${gateway.url}/users/1`);
+    expect(response.headers.get('retry-after')).toBe('1');
+    expect(await response.json()).toMatchObject({ status: 503, code: 'upstream_unavailable' });
+  });
+});
+
 describe('no failure of the service', () => {
   test('4xx and 500 never open the breaker', async () => {
     for (const status of [400, 401, 404, 409, 422, 429, 500, 501]) {

@@ -106,6 +106,7 @@ describe('the document', () => {
     const responses = responsesOf(document, '/users/{id}');
     expect(Object.keys(responses)).toEqual(['200', '400', '404', '413', '503', '504']);
     expect(responses[503]).toHaveProperty('headers.Retry-After');
+    expect(JSON.stringify(responses)).not.toContain('outcome_unknown'); // a read has no outcome
     expect(document.components.schemas.Problem).toEqual({ type: 'object', title: 'of the services' });
     expect(Object.keys(responsesOf(document, '/health'))).toEqual(['200', '503']);
   });

@@ -36,7 +36,7 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
         409: 'the user is or was subscribed',
         415: 'the body is not JSON',
         422: 'a field breaks its rule, or the promotion is missing or not active',
-        503: "the user or the promotion's status is not known at the moment; retry after the time in Retry-After",
+        503: "the user or the promotion's status is not known at the moment; retry after the time in Retry-After. With the code `outcome_unknown`, without Retry-After: the subscription may or may not have been made",
       },
       handle: async ({ body, requestId }) => ({
         status: 201,

@@ -82,7 +82,7 @@ test('another user may take an email after a change, and a request without a res
   apiState.users[0] = { id: 1, email: 'b@example.com' };
   history.push(at(6.2, { kind: 'create user', path: '/users', status: 0, body: { email: 'a@example.com' } }));
   expect(brokenPromises(run)).toEqual([]);
-  history.push(at(7, { ...changing, status: 503, retryAfter: '1', body: { phone: '+14155550001' } }));
+  history.push(at(7, { ...changing, status: 503, code: 'outcome_unknown', body: { phone: '+14155550001' } }));
   expect(brokenPromises(run)).toEqual([]);
   apiState.users[0] = { id: 1, email: 'b@example.com', phone: '+14155550001' };
   expect(brokenPromises(run)).toEqual([]);
@@ -93,6 +93,22 @@ const subscribing = { kind: 'subscribe', path: '/subscriptions' } as const;
 const breaches: [string, RegExp, (run: Run) => void][] = [
   ['a 500', /only declared responses/, ({ history }) => Object.assign(history[0], { status: 500 })],
   ['a 503 without Retry-After', /only declared responses/, ({ history }) => Object.assign(history[0], { status: 503 })],
+  [
+    'a read that has an unknown outcome',
+    /only declared responses/,
+    ({ history, at }) =>
+      history.push(at(6, { kind: 'read user', path: '/users/1', status: 503, code: 'outcome_unknown' })),
+  ],
+  [
+    'an unknown outcome with Retry-After',
+    /only declared responses/,
+    ({ history }) => Object.assign(history[3], { status: 503, code: 'outcome_unknown', retryAfter: '1' }),
+  ],
+  [
+    'a write answered with Retry-After that took effect',
+    /no rejected write/,
+    ({ history }) => Object.assign(history[3], { status: 503, code: 'unavailable', retryAfter: '1' }),
+  ],
   [
     'an acknowledged user whose row is gone',
     /acknowledged write/,

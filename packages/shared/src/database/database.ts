@@ -5,8 +5,10 @@ import { Migrator } from '@mikro-orm/migrations';
 import { type EntityManager, MikroORM, type Options } from '@mikro-orm/postgresql';
 import type pg from 'pg';
 import { z } from 'zod';
+import { outcomeUnknown } from '../errors.ts';
 import { PipelinedConnections } from './pipelined-connections.ts';
 import { type Entities, queryOf, type Statement } from './prepared.ts';
+import { isUnanswered } from './sqlstate.ts';
 
 const defaultPipelinedConnections = 4;
 
@@ -44,11 +46,17 @@ export interface Database {
   schema: string;
   /** Forks an entity manager for one unit of work outside a transaction. */
   em(): EntityManager;
-  /** Runs one transaction. Calls the listeners of `onCommit` after the commit. */
+  /**
+   * Runs one transaction. Calls the listeners of `onCommit` after the commit.
+   * @throws outcomeUnknown when the answer to COMMIT did not come
+   */
   transaction<Result>(work: (em: EntityManager) => Promise<Result>): Promise<Result>;
-  /** Runs a prepared statement that records no event. */
+  /** Runs a prepared statement that records no event, and may be repeated without harm. */
   run<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
-  /** Runs a prepared statement that records events if it returns rows. Then it calls the listeners of `onCommit`. */
+  /**
+   * Runs a prepared statement that records events if it returns rows. Then it calls the listeners of `onCommit`.
+   * @throws outcomeUnknown when the statement was sent and its answer did not come
+   */
   write<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   onCommit(listener: () => void): void;
   /** @returns true if the server answers @throws the database's error if it does not */
@@ -116,15 +124,17 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     schema,
     em: () => orm.em.fork(),
     transaction: async (work) => {
-      const result = await orm.em.fork().transactional(work);
+      const result = await runTransaction(orm.em.fork(), work);
       notifyCommit();
       return result;
     },
     run,
     write: async <Row>(statement: Statement, values: readonly unknown[]) => {
-      const rows = await run<Row>(statement, values);
+      const query = queryOf(statement, values);
+      const sent = pipelined.query(query);
+      const { rows } = await (sent ? rejectUnanswered(sent) : writeOnPool(pool, query));
       if (rows.length > 0) notifyCommit();
-      return rows;
+      return rows as Row[];
     },
     onCommit: (listener) => listeners.push(listener),
     isReachable: async () => (await run({ name: 'ready', text: 'select 1' }, [])).length === 1,
@@ -135,6 +145,42 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       if (!pool.ending) await pool.end(); // MikroORM ends the pool only if it has used it itself
     },
   };
+}
+
+async function runTransaction<Result>(
+  em: EntityManager,
+  work: (em: EntityManager) => Promise<Result>,
+): Promise<Result> {
+  let committing = false;
+  const transaction = em.transactional(async (inner) => {
+    const result = await work(inner);
+    await inner.flush(); // after it, only COMMIT is left to be sent
+    committing = true;
+    return result;
+  });
+  return await transaction.catch((error) => {
+    throw committing && isUnanswered(error) ? outcomeUnknown(error) : error;
+  });
+}
+
+/** Like `pool.query`. Only here is it known whether the failure came before the statement was sent. */
+async function writeOnPool(pool: pg.Pool, query: pg.QueryConfig): Promise<pg.QueryResult> {
+  const client = await pool.connect();
+  try {
+    const result = await rejectUnanswered(client.query(query));
+    client.release();
+    return result;
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
+}
+
+/** @param sent a statement on its way to the server */
+function rejectUnanswered(sent: Promise<pg.QueryResult>): Promise<pg.QueryResult> {
+  return sent.catch((error) => {
+    throw isUnanswered(error) ? outcomeUnknown(error) : error;
+  });
 }
 
 /** The pool's own settings, which MikroORM has parsed: both kinds of connections must have the same. */

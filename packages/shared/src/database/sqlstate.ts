@@ -22,18 +22,43 @@ const transientSystemCodes = new Set([
 const transientMessages =
   /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection error|Cannot use a pool after|Query read timeout)/;
 
+/** A connection ended, or the client stopped waiting. An answer of the server has a SQLSTATE of another class. */
+const unansweredStates = /^(08|40003)/;
+const unansweredSystemCodes = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);
+const unansweredMessages = /^(Connection terminated|Query read timeout)/;
+
 /**
  * Whether an error is due to the present state of the server (down, full, locked, shutting down), and not to the
  * statement. The causes of the error are examined as well.
  */
 export function isDatabaseUnavailable(error: unknown): boolean {
+  return someCause(error, ({ code, message }) => {
+    if (typeof code === 'string' && (transientSystemCodes.has(code) || transientStates.test(code))) {
+      return code !== databaseDropped;
+    }
+    return typeof message === 'string' && transientMessages.test(message) ? true : undefined;
+  });
+}
+
+/**
+ * For an error of a statement or a COMMIT that was sent to the server: whether no answer came, so that it may have been
+ * executed. An error that the server reports rolls the statement back, also when it shuts down.
+ */
+export function isUnanswered(error: unknown): boolean {
+  return someCause(error, ({ code, message }) => {
+    if (typeof code === 'string') return unansweredSystemCodes.has(code) || unansweredStates.test(code);
+    return typeof message === 'string' && unansweredMessages.test(message) ? true : undefined;
+  });
+}
+
+/** @returns the first answer of `examine` along the chain of causes; false when there is none */
+function someCause(
+  error: unknown,
+  examine: (error: { code?: unknown; message?: unknown }) => boolean | undefined,
+): boolean {
   if (typeof error !== 'object' || error === null) return false;
-  const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };
-  if (typeof code === 'string' && (transientSystemCodes.has(code) || transientStates.test(code))) {
-    return code !== databaseDropped;
-  }
-  if (typeof message === 'string' && transientMessages.test(message)) return true;
-  return cause !== undefined && cause !== error && isDatabaseUnavailable(cause);
+  const { cause } = error as { cause?: unknown };
+  return examine(error) ?? (cause !== error && someCause(cause, examine));
 }
 
 /** For `errorHandler`: a database that is unavailable leads to a 503, not to a 500. */

@@ -16,7 +16,7 @@ interface Part {
 /** The introduction of /docs. The document has no `servers`: a client sends requests to where it got the document. */
 const description = `PromoPulse manages promotional campaigns. An operator creates a promotion as a draft, activates it and ends it. Users subscribe to active promotions and can end their subscriptions.
 
-Errors are problem details (RFC 9457): \`detail\` is for people, \`code\` is for programs, and \`errors\` lists each invalid field with the rule that it breaks. Every 503 has \`Retry-After\`.`;
+Errors are problem details (RFC 9457): \`detail\` is for people, \`code\` is for programs, and \`errors\` lists each invalid field with the rule that it breaks. A 503 has \`Retry-After\`, unless its code is \`outcome_unknown\`: the change may or may not have been made, so look before you repeat it.`;
 
 const operationNames = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch'];
 
@@ -96,7 +96,8 @@ function withGatewayProblems(path: string, item: Json): Json {
   const entries = Object.entries(item).map(([name, operation]) => {
     if (!operationNames.includes(name)) return [name, operation];
     const { responses, ...rest } = operation as { responses?: Json };
-    return [name, { ...rest, responses: { ...gatewayProblems, ...responses } }];
+    const problems = name === 'get' ? gatewayProblems : { ...gatewayProblems, ...unknownOutcomes };
+    return [name, { ...rest, responses: { ...problems, ...responses } }];
   });
   return Object.fromEntries(entries);
 }
@@ -130,7 +131,16 @@ const gatewayProblems: Json = {
   400: problemResponse('Bad Request: the request is malformed'),
   413: problemResponse('Content Too Large: the body is larger than the limit'),
   503: problemResponse('Service Unavailable: the gateway is overloaded, or the service is unavailable', retryAfter),
-  504: problemResponse('Gateway Timeout: the service did not answer in time; the request may have taken effect'),
+  504: problemResponse('Gateway Timeout: the service did not answer in time'),
+};
+const unknown = 'with the code `outcome_unknown`, the change may or may not have been made';
+/** Of an operation that changes something. */
+const unknownOutcomes: Json = {
+  503: problemResponse(
+    `Service Unavailable: the gateway is overloaded, or the service is unavailable; ${unknown}, and there is no Retry-After`,
+    retryAfter,
+  ),
+  504: problemResponse(`Gateway Timeout: the service did not answer in time; ${unknown}`),
 };
 
 const healthReport = (...statuses: string[]) => ({

@@ -1,6 +1,6 @@
 // One request to a service and its response, with the events that undici emits for it.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { DomainError, unavailableDependencyHeader } from '@promopulse/shared/errors';
+import { DomainError, outcomeUnknown, unavailableDependencyHeader } from '@promopulse/shared/errors';
 import { sendProblem } from '@promopulse/shared/http/problem';
 import { requestIdHeader, requestIdOf } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
@@ -31,6 +31,8 @@ interface UpstreamRequestOptions {
 
 /** Statuses by which a service, or a proxy before it, says that it is unavailable. */
 const unavailableStatuses = new Set([502, 503, 504]);
+/** Methods that change nothing (RFC 9110 9.2.1). */
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 const unavailableDependencyName = unavailableDependencyHeader.toLowerCase();
 /** Response headers that the gateway writes itself, or that name the software of a service. */
 const droppedHeaders = new Set([requestIdHeader, 'server', 'x-powered-by']);
@@ -92,7 +94,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
       this.#controller?.abort(abortReason);
     } else {
       this.#logFailure('timeout');
-      this.#reject(upstreamTimeout(this.#client.upstream));
+      this.#rejectUnanswered('timeout');
     }
   }
 
@@ -104,7 +106,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
     this.#release();
     if (this.#hasOutcome) return;
     this.#logFailure((error as { code?: string } | undefined)?.code);
-    this.#reject(upstreamUnavailable(this.#client.upstream, 1));
+    this.#rejectUnanswered('unavailable');
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -123,7 +125,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
     }
     if (status > 599) {
       // Not a valid status code (RFC 9110 15).
-      this.#reject(upstreamUnavailable(this.#client.upstream, 1));
+      this.#rejectUnanswered('unavailable');
       return;
     }
     const isUnavailable = unavailableStatuses.has(status) && headers[unavailableDependencyName] === undefined;
@@ -165,6 +167,16 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
   #release(): void {
     clearTimeout(this.#headersTimer);
     this.#onRelease();
+  }
+
+  /** A change may have been made from the moment that undici has started to send it, which needs a connection. */
+  #rejectUnanswered(kind: 'unavailable' | 'timeout'): void {
+    const { upstream } = this.#client;
+    const isSafe = safeMethods.has(String(this.#request.method));
+    const wasSent = this.#controller !== undefined;
+    if (wasSent && !isSafe) this.#reject(outcomeUnknown(undefined, kind));
+    else if (isSafe && kind === 'timeout') this.#reject(upstreamTimeout(upstream));
+    else this.#reject(upstreamUnavailable(upstream, 1));
   }
 
   #reject(error: DomainError): void {

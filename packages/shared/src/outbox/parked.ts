@@ -8,8 +8,8 @@ const chunkSize = 250;
 
 export class ParkedRows {
   readonly #leading: Leading;
-  /** Names whose oldest row was taken, so that the others can follow. */
-  readonly #routable = new Set<string>();
+  /** Name whose oldest row was taken → id up to which its rows were tried since. Published rows are not passed again. */
+  readonly #routable = new Map<string, string>();
 
   constructor(leading: Leading) {
     this.#leading = leading;
@@ -22,25 +22,31 @@ export class ParkedRows {
 
   /** Tries the oldest row of each name. */
   async probe(): Promise<void> {
-    for (const name of await this.#publish(statements.oldestParked, [])) this.#routable.add(name);
+    const rows = await this.#leading.leaderConnection.query<OutboxRow>(statements.oldestParked);
+    for (const { id, name } of await this.#publish(rows)) {
+      if (!this.#routable.has(name)) this.#routable.set(name, id);
+    }
   }
 
   /** Publishes the next chunk of each name that a queue takes. */
   async publishNext(): Promise<void> {
-    for (const name of this.#routable) {
-      const confirmed = await this.#publish(statements.readParked, [name, chunkSize]);
-      if (confirmed.length < chunkSize) this.#routable.delete(name); // no more rows, or a row was not taken
+    for (const [name, lastId] of this.#routable) {
+      const values = [name, lastId, chunkSize];
+      const rows = await this.#leading.leaderConnection.query<OutboxRow>(statements.readParked, values);
+      const confirmed = await this.#publish(rows);
+      // Fewer: there are no more rows, or one was not taken. The next probe begins with it.
+      if (confirmed.length < chunkSize) this.#routable.delete(name);
+      else this.#routable.set(name, confirmed.at(-1)?.id ?? lastId);
     }
   }
 
-  /** @returns the names of the rows that were confirmed, and are marked */
-  async #publish(select: { text: string }, values: readonly unknown[]): Promise<string[]> {
+  /** @returns the rows that were confirmed, and are marked */
+  async #publish(rows: readonly OutboxRow[]): Promise<OutboxRow[]> {
     const { leaderConnection, broker, lead } = this.#leading;
-    const rows = await leaderConnection.query<OutboxRow>(select, values);
     if (rows.length === 0) return [];
     const outcomes = await broker.publish(rows.map((row) => lead.toMessage(row)));
     const confirmed = rows.filter((_, index) => outcomes[index] === 'confirmed');
     if (confirmed.length > 0) await leaderConnection.query(statements.mark, [confirmed.map(({ id }) => id)]);
-    return confirmed.map(({ name }) => name);
+    return confirmed;
   }
 }

@@ -43,10 +43,10 @@ export const statements = {
              select ${eventColumns} from outbox where ${isParked} and outbox.name = names.name order by id limit 1
            ) as oldest`,
   },
-  /** $1: name, $2: limit. */
+  /** $1: name, $2: id before the first, $3: limit. */
   readParked: {
     name: 'outbox_parked',
-    text: `select ${eventColumns} from outbox where ${isParked} and name = $1 order by id limit $2`,
+    text: `select ${eventColumns} from outbox where ${isParked} and name = $1 and id > $2 order by id limit $3`,
   },
   /** `isComplete` is false when more rows wait than are inspected. */
   watermark: {

@@ -116,8 +116,7 @@ export async function startService(
   try {
     const database = decorate.database(await openMigratedDatabase(definition, config, log));
     stops.add(() => database.close());
-    const connect = options.connectBroker ?? ((settings) => connectRabbit(config.AMQP_URL, settings));
-    const broker = decorate.broker(connect(brokerOptions(config.AMQP_PREFIX, log)));
+    const broker = decorate.broker(connectBroker(config, options, log));
     stops.add((remainingMs) => broker.close(remainingMs));
 
     const parts = definition.parts({ config, database, broker, log });
@@ -195,6 +194,11 @@ export const retryPolicy: RetryPolicy = {
   maxDelayMs: 5_000,
   isTransient: isDatabaseUnavailable,
 };
+
+function connectBroker(config: ServiceConfig, options: StartOptions, log: Logger): Broker {
+  const connect = options.connectBroker ?? ((settings) => connectRabbit(config.AMQP_URL, settings));
+  return connect(brokerOptions(config.AMQP_PREFIX, log));
+}
 
 export function brokerOptions(prefix: string, log: Logger): BrokerOptions {
   return { prefix, log, retry: retryPolicy };

@@ -11,13 +11,13 @@ const usedEnvelope = z.object({ type: z.string(), source: z.string(), subject: z
 const publication = z.object({ epoch: z.string(), lead: z.string(), sequencenumber: z.int().nonnegative() });
 
 /** What is used of the data of each event. An event of another name or another version is not understood. */
-const usedData: Partial<Record<EventName, z.ZodType<ProjectedState>>> = {
+const usedData = {
   'promotion.created': projectedPromotion,
   'promotion.updated': projectedPromotion,
   'promotion.status_changed': projectedPromotion,
   'user.created': projectedUser,
   'user.deleted': projectedUser.transform((user) => ({ ...user, deleted: true })),
-};
+} satisfies Record<Extract<EventName, `${'promotion' | 'user'}.${string}`>, z.ZodType<ProjectedState>>;
 
 interface Publication {
   epoch: string;
@@ -44,7 +44,7 @@ export function readMessage(message: Pick<IncomingMessage, 'body' | 'userId'>, o
   const owner = ownerNames.find((each) => `${name.split('.')[0]}s` === each);
   if (!owner) return { kind: 'other' };
   const trusted = trustedPublication(event, owner, message.userId, ownUser);
-  const parsed = release === '1' ? usedData[name as EventName]?.safeParse(event.data) : undefined;
+  const parsed = release === '1' ? usedData[name as keyof typeof usedData]?.safeParse(event.data) : undefined;
   if (trusted && parsed?.success) return { kind: 'state', owner, publication: trusted, state: parsed.data };
   const id = z.coerce.number().int().positive().safeParse(event.subject);
   if (!id.success) throw new Unprocessable('not an event of these services', { cause: parsed?.error });

@@ -48,10 +48,39 @@ const tables = {
 const statements = { promotions: statementsOf('promotions'), users: statementsOf('users') };
 
 function statementsOf(owner: OwnerName) {
-  const { table, id, content, type, digested, present } = tables[owner];
-  const given = `unnest($1::int[], $2::${type}[], $3::int[])`;
-  const same = `(held.${content}, held.version) = (excluded.${content}, excluded.version)`;
-  /** $4: when the owner was asked, by this database's clock. */
+  return { event: eventStatement(owner), ...answerStatements(owner), ...rowStatements(owner) };
+}
+
+const givenRows = (type: string) => `unnest($1::int[], $2::${type}[], $3::int[])`;
+const sameContent = (content: string) => `(held.${content}, held.version) = (excluded.${content}, excluded.version)`;
+
+/** $4: epoch. A version that contradicts the row makes it doubtful: an owner's versions never go back. */
+function eventStatement(owner: OwnerName) {
+  const { table, id, content, type } = tables[owner];
+  const isNewer = 'held.version < excluded.version';
+  return {
+    name: `projection_${owner}_event`,
+    text: `with source as (
+        select coalesce((select epoch from projection_sources where service = '${owner}'), $4) = $4 as current
+      ), changed as (
+        insert into ${table} as held (${id}, ${content}, version)
+        select given.* from ${givenRows(type)} as given, source where source.current
+        on conflict (${id}) do update set
+          ${content} = case when ${isNewer} then excluded.${content} else held.${content} end,
+          version = greatest(held.version, excluded.version),
+          changed_at = case when ${isNewer} then now() else held.changed_at end,
+          doubted_at = case when ${isNewer} and held.lost_at is null then held.doubted_at else now() end
+        where held.lost_at is not null or not (${sameContent(content)})
+        returning doubted_at is null as applied
+      )
+      select source.current, coalesce(changed.applied, true) as applied from source left join changed on true`,
+  };
+}
+
+/** $4: when the owner was asked, by this database's clock. */
+function answerStatements(owner: OwnerName) {
+  const { table, id, content, type } = tables[owner];
+  const same = sameContent(content);
   const outranked = 'held.version < excluded.version or held.changed_at < $4';
   const replace = `on conflict (${id}) do update set
       ${content} = excluded.${content}, version = excluded.version,
@@ -60,39 +89,26 @@ function statementsOf(owner: OwnerName) {
       doubted_at = case when held.doubted_at > $4 then held.doubted_at end,
       lost_at = null`;
   return {
-    /** $4: epoch. A version that contradicts the row makes it doubtful: the order of an owner's versions never turns. */
-    event: {
-      name: `projection_${owner}_event`,
-      text: `with source as (
-          select coalesce((select epoch from projection_sources where service = '${owner}'), $4) = $4 as current
-        ), changed as (
-          insert into ${table} as held (${id}, ${content}, version)
-          select given.* from ${given} as given, source where source.current
-          on conflict (${id}) do update set
-            ${content} = case when held.version < excluded.version then excluded.${content} else held.${content} end,
-            version = greatest(held.version, excluded.version),
-            changed_at = case when held.version < excluded.version then now() else held.changed_at end,
-            doubted_at = case when held.version < excluded.version and held.lost_at is null
-                              then held.doubted_at else now() end
-          where held.lost_at is not null or not (${same})
-          returning doubted_at is null as applied
-        )
-        select source.current, coalesce(changed.applied, true) as applied from source left join changed on true`,
-    },
     answer: {
       name: `projection_${owner}_answer`,
       text: `insert into ${table} as held (${id}, ${content}, version, verified_at)
-        select *, $4::timestamptz from ${given} ${replace}
+        select *, $4::timestamptz from ${givenRows(type)} ${replace}
         where ${outranked} or ${same}`,
     },
     /** Writes no row that is the same. */
     page: {
       name: `projection_${owner}_page`,
       text: `insert into ${table} as held (${id}, ${content}, version)
-        select * from ${given} ${replace}
+        select * from ${givenRows(type)} ${replace}
         where case when ${same} then held.lost_at is not null or held.doubted_at <= $4 else ${outranked} end
         returning changed_at = now() as corrected`,
     },
+  };
+}
+
+function rowStatements(owner: OwnerName) {
+  const { table, id, digested, present } = tables[owner];
+  return {
     doubt: {
       name: `projection_${owner}_doubt`,
       text: `update ${table} set doubted_at = now() where ${id} = $1`,

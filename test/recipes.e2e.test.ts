@@ -262,8 +262,8 @@ describe('Add an event', () => {
     ['its contract', 'packages/shared/src/contracts/index.ts', 'services/promotions/src/promotions.ts'],
     [
       'its consumer',
-      'services/subscriptions/src/projections/consumer.ts',
-      'services/subscriptions/src/projections/consumer.ts',
+      'services/subscriptions/src/projections/events.ts',
+      'services/subscriptions/src/projections/events.ts',
     ],
   ])(
     'without %s the type check names the place',

@@ -45,8 +45,6 @@ const tables = {
   },
 } as const;
 
-const statements = { promotions: statementsOf('promotions'), users: statementsOf('users') };
-
 function statementsOf(owner: OwnerName) {
   return { event: eventStatement(owner), ...answerStatements(owner), ...rowStatements(owner) };
 }
@@ -142,6 +140,8 @@ function rowStatements(owner: OwnerName) {
     },
   };
 }
+
+const statements = { promotions: statementsOf('promotions'), users: statementsOf('users') };
 
 const clock = { name: 'projection_clock', text: 'select now()' };
 

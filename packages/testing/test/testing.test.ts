@@ -1,3 +1,4 @@
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { withClient } from '@promopulse/shared/database/provision';
 import { eventually } from '../src/eventually.ts';
@@ -9,6 +10,7 @@ import {
   type TestDatabase,
   uniquePrefix,
 } from '../src/servers.ts';
+import { startTcpProxy, type TcpProxy } from '../src/tcp-proxy.ts';
 
 describe('a database per test file', () => {
   let database: TestDatabase;
@@ -61,4 +63,61 @@ test('eventually returns the first result, or throws the last error after its ti
   expect(await eventually(third)).toBe(3);
   const never = () => Promise.reject(new Error('still not'));
   await expect(eventually(never, { timeoutMs: 50 })).rejects.toThrow('still not');
+});
+
+describe('a TCP proxy', () => {
+  const target = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk) => {
+      heard.push(String(chunk));
+      socket.write('answer');
+    });
+  });
+  const heard: string[] = [];
+  let proxy: TcpProxy;
+  beforeAll(async () => {
+    await new Promise<void>((resolve) => target.listen(0, '127.0.0.1', resolve));
+    proxy = await startTcpProxy(`tcp://127.0.0.1:${(target.address() as AddressInfo).port}`);
+  });
+  afterAll(async () => {
+    await proxy.close();
+    target.close();
+  });
+
+  const open = () => {
+    const answers: string[] = [];
+    const socket = connect(proxy.port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk) => answers.push(String(chunk)));
+    return { socket, answers };
+  };
+
+  test('that swallows hands on what a client sends, and discards the answers from a certain text on', async () => {
+    proxy.swallow('commit');
+    const { socket, answers } = open();
+    socket.write('insert');
+    await eventually(() => expect(answers).toEqual(['answer']));
+    socket.write('commit');
+    await eventually(() => expect(heard).toEqual(['insert', 'commit']));
+    socket.write('more');
+    await eventually(() => expect(heard).toHaveLength(3));
+    expect(answers).toEqual(['answer']);
+    proxy.swallow(undefined);
+    const other = open();
+    other.socket.write('insert');
+    await eventually(() => expect(other.answers).toEqual(['answer']));
+  });
+
+  test('that refuses resets every connection, also a new one, until it is told to stop', async () => {
+    const before = open();
+    before.socket.write('insert');
+    await eventually(() => expect(before.answers).toHaveLength(1));
+    proxy.refuse(true);
+    const during = open();
+    await eventually(() => expect([before.socket.destroyed, during.socket.destroyed]).toEqual([true, true]));
+    proxy.refuse(false);
+    const after = open();
+    after.socket.write('insert');
+    await eventually(() => expect(after.answers).toEqual(['answer']));
+  });
 });

@@ -39,6 +39,7 @@ export class Lead {
   readonly #id = randomUUID();
   readonly #epoch: string;
   readonly #schema: string;
+  readonly #consumed = new Map<string, boolean>();
   #lastNumber = 0;
 
   constructor(epoch: string, schema: string) {
@@ -49,7 +50,7 @@ export class Lead {
   /** To be called in the order in which the messages are published, and again when one is published again. */
   toMessage(row: Omit<OutboxRow, 'id'>): OutgoingMessage {
     this.#lastNumber += 1;
-    return { ...this.#message(row), mandatory: isConsumed(row.name), replyTo: row.reply_to ?? undefined };
+    return this.#message(row, this.#isConsumed(row.name));
   }
 
   /**
@@ -63,19 +64,30 @@ export class Lead {
     const { now, watermark, position, isComplete, isSameEpoch } = row as Watermark;
     if (!isSameEpoch) throw new Error('the epoch of the database has ended');
     if (!isComplete) return;
-    const heartbeat = this.#message({
+    const heartbeat = {
       event_id: randomUUID(),
       name: 'relay.heartbeat',
       subject: this.#schema,
       data: { service: this.#schema, watermark: watermark.toISOString(), position },
       request_id: null,
+      reply_to: null,
       created_at: now,
-    });
+    };
     // Not mandatory: without a consumer a heartbeat has no purpose.
-    await broker.publish([{ ...heartbeat, mandatory: false }]);
+    await broker.publish([this.#message(heartbeat, false)]);
   }
 
-  #message(row: Omit<OutboxRow, 'id' | 'reply_to'>): Pick<OutgoingMessage, 'id' | 'routingKey' | 'body'> {
+  /** Cached: to match the patterns of all queues costs as much as to write the event. */
+  #isConsumed(name: string): boolean {
+    let consumed = this.#consumed.get(name);
+    if (consumed === undefined) {
+      consumed = isConsumed(name);
+      this.#consumed.set(name, consumed);
+    }
+    return consumed;
+  }
+
+  #message(row: Omit<OutboxRow, 'id'>, mandatory: boolean): OutgoingMessage {
     const event = {
       specversion: '1.0',
       id: row.event_id,
@@ -90,6 +102,12 @@ export class Lead {
       sequencenumber: this.#lastNumber,
       data: row.data,
     };
-    return { id: row.event_id, routingKey: row.name, body: JSON.stringify(event) };
+    return {
+      id: row.event_id,
+      routingKey: row.name,
+      body: JSON.stringify(event),
+      mandatory,
+      replyTo: row.reply_to ?? undefined,
+    };
   }
 }

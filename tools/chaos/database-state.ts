@@ -36,14 +36,22 @@ interface SubscriptionRow {
   created_at: Date;
 }
 
+/** Why a row of a projection is not relied on. */
+interface Reliance {
+  /** The owner no longer has it. */
+  lost: boolean;
+  /** An event contradicts it, and the owner has not been asked yet. */
+  doubted: boolean;
+}
+
 export interface DatabaseState {
   users: UserRow[];
   promotions: PromotionRow[];
   subscriptions: SubscriptionRow[];
-  knownUsers: { id: number; version: number; deleted: boolean }[];
-  cachedPromotions: { id: number; version: number; status: string }[];
-  /** How often a dead-lettered event invalidated a projection. */
-  invalidations: number;
+  knownUsers: ({ id: number; version: number; deleted: boolean } & Reliance)[];
+  cachedPromotions: ({ id: number; version: number; status: string } & Reliance)[];
+  /** Owners that were not read again since their projection was invalidated. */
+  unreconciled: string[];
   events: RecordedEvent[];
   migrations: { service: ServiceName; names: string[] }[];
   /** Routing key and reason of each dead letter. */
@@ -57,6 +65,8 @@ export interface StateSource {
   prefix: string;
   databaseUrl(): string;
 }
+
+const reliance = 'lost_at is not null as lost, doubted_at is not null as doubted';
 
 async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): Promise<DatabaseState> {
   const store = await openRabbitDeadLetters(rabbit.url, { prefix });
@@ -73,18 +83,22 @@ async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): 
       const applied = await all<{ name: string }>(`select name from ${service}.mikro_orm_migrations`);
       migrations.push({ service, names: applied.map(({ name }) => name) });
     }
-    const sources = await all<{ invalidations: number }>('select invalidations from subscriptions.projection_sources');
+    const unreconciled = await all<{ service: string }>(
+      'select service from subscriptions.projection_sources where reconciled_at is null',
+    );
     return {
       users: await all('select id, first_name, version from users.users order by id'),
       promotions: await all('select id, version, name, description, status from promotions.promotions order by id'),
       subscriptions: await all(
         'select id, version, user_id, promotion_id, is_active, created_at from subscriptions.subscriptions order by id',
       ),
-      knownUsers: await all('select user_id as id, version, deleted from subscriptions.known_users order by id'),
-      cachedPromotions: await all(
-        'select promotion_id as id, version, status from subscriptions.cached_promotions order by id',
+      knownUsers: await all(
+        `select user_id as id, version, deleted, ${reliance} from subscriptions.known_users order by id`,
       ),
-      invalidations: sources.reduce((sum, row) => sum + row.invalidations, 0),
+      cachedPromotions: await all(
+        `select promotion_id as id, version, status, ${reliance} from subscriptions.cached_promotions order by id`,
+      ),
+      unreconciled: unreconciled.map(({ service }) => service),
       events,
       migrations,
       deadLetters,
@@ -92,20 +106,26 @@ async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): 
   });
 }
 
-/** Compares the projections with their owners. @returns one line for each row that differs */
-export function projectionDifferences({ users, promotions, knownUsers, cachedPromotions }: DatabaseState): string[] {
+/**
+ * Compares the projections with their owners. In these runs no owner loses a row for good, so a row that counts as lost
+ * is a difference too, and so is one in doubt. @returns one line for each difference
+ */
+export function projectionDifferences(state: DatabaseState): string[] {
+  const { users, promotions, knownUsers, cachedPromotions, unreconciled } = state;
   const owned = [
     ...users.map(({ id, version }) => `user ${id} version ${version}`),
     ...promotions.map(({ id, version, status }) => `promotion ${id} version ${version} ${status}`),
   ];
+  const marks = ({ lost, doubted }: Reliance): string => `${lost ? ' lost' : ''}${doubted ? ' in doubt' : ''}`;
   const projected = [
-    ...knownUsers.map(({ id, version, deleted }) => `user ${id} version ${version}${deleted ? ' deleted' : ''}`),
-    ...cachedPromotions.map(({ id, version, status }) => `promotion ${id} version ${version} ${status}`),
+    ...knownUsers.map((row) => `user ${row.id} version ${row.version}${row.deleted ? ' deleted' : ''}${marks(row)}`),
+    ...cachedPromotions.map((row) => `promotion ${row.id} version ${row.version} ${row.status}${marks(row)}`),
   ];
   const [ownedLines, projectedLines] = [new Set(owned), new Set(projected)];
   return [
     ...owned.filter((line) => !projectedLines.has(line)).map((line) => `only in the owner: ${line}`),
     ...projected.filter((line) => !ownedLines.has(line)).map((line) => `only in the projection: ${line}`),
+    ...unreconciled.map((owner) => `not read again after an invalidation: ${owner}`),
   ];
 }
 

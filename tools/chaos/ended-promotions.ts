@@ -1,5 +1,6 @@
-// The check that an ended promotion gets no subscription: none at all after an end that was answered with `applied`,
-// and none beyond the lease in any case. It uses the rows, so a subscription whose response was lost counts too.
+// The checks that only an active promotion gets a subscription. After its end: none at all when the end was answered
+// with `applied`, and none beyond the lease in any case. Before its activation: none. They use the rows, so a subscription
+// whose response was lost counts too.
 import type { Check } from './check.ts';
 import type { DatabaseState } from './database-state.ts';
 import { type Attempt, describeAttempt, idInPath, isSuccess } from './history.ts';
@@ -38,5 +39,22 @@ export function checkEndedPromotions(history: readonly Attempt[], { events, subs
     promise: 'no subscription to an ended promotion beyond the lease',
     examined: `${ends.size} ends, ${pending} pending; ${latest}`,
     breaches,
+  };
+}
+
+/** A draft has no subscription: no request had asked to activate the promotion when the row was written. */
+export function checkActivatedPromotions(history: readonly Attempt[], { subscriptions }: DatabaseState): Check {
+  const requestedAt = new Map<number, number>();
+  for (const attempt of history.filter(({ kind }) => kind === 'activate')) {
+    const id = idInPath(attempt);
+    requestedAt.set(id, Math.min(requestedAt.get(id) ?? Number.POSITIVE_INFINITY, attempt.startedAt));
+  }
+  const early = subscriptions.filter(
+    (row) => row.created_at.getTime() < (requestedAt.get(row.promotion_id) ?? Number.POSITIVE_INFINITY),
+  );
+  return {
+    promise: 'no subscription to a promotion that was never activated',
+    examined: `${subscriptions.length} subscriptions`,
+    breaches: early.map((row) => `subscription ${row.id} to promotion ${row.promotion_id} before its activation`),
   };
 }

@@ -11,7 +11,7 @@ import { allTexts, type Canary, checkCanary, makeCanary } from './canary.ts';
 import type { Check } from './check.ts';
 import { checkHistory, checkTotals } from './checks.ts';
 import { checkContactData } from './contact-data.ts';
-import { checkEndedPromotions } from './ended-promotions.ts';
+import { checkActivatedPromotions, checkEndedPromotions } from './ended-promotions.ts';
 import { type FinalState, finishRun } from './final-state.ts';
 import { checkRecoveries, injectAll } from './inject-plan.ts';
 import { type Load, startLoad } from './load.ts';
@@ -110,6 +110,7 @@ async function checkEverything(
   return [
     ...checkHistory(history, databaseState),
     checkEndedPromotions(history, databaseState),
+    checkActivatedPromotions(history, databaseState),
     ...checkContactData(history, apiState.users),
     checkTotals(databaseState, apiState),
     await checkCanary(canary, allTexts(stack, history)),

@@ -5,7 +5,7 @@ import type { ApiState } from '../api-state.ts';
 import { checkHistory, checkTotals } from '../checks.ts';
 import { checkContactData } from '../contact-data.ts';
 import type { DatabaseState } from '../database-state.ts';
-import { checkEndedPromotions } from '../ended-promotions.ts';
+import { checkActivatedPromotions, checkEndedPromotions } from '../ended-promotions.ts';
 import type { Attempt } from '../history.ts';
 
 const epoch = Date.parse('2026-06-01T00:00:00Z');
@@ -36,9 +36,9 @@ function correctRun() {
     users: [{ id: 1, first_name: 'U1', version: 1 }],
     promotions: [{ ...promotion, version: 3, status: 'ended' }],
     subscriptions: [{ ...subscription, created_at: new Date(epoch + 4_050) }],
-    knownUsers: [{ id: 1, version: 1, deleted: false }],
-    cachedPromotions: [{ id: 1, version: 3, status: 'ended' }],
-    invalidations: 0,
+    knownUsers: [{ id: 1, version: 1, deleted: false, lost: false, doubted: false }],
+    cachedPromotions: [{ id: 1, version: 3, status: 'ended', lost: false, doubted: false }],
+    unreconciled: [],
     events: [
       event(1, 'users', 'user.created', { id: 1, version: 1 }),
       event(2, 'promotions', 'promotion.created', { ...promotion, version: 1, status: 'draft' }),
@@ -62,6 +62,7 @@ const brokenPromises = ({ history, databaseState, apiState }: Omit<Run, 'at'>): 
   [
     ...checkHistory(history, databaseState),
     checkEndedPromotions(history, databaseState),
+    checkActivatedPromotions(history, databaseState),
     ...checkContactData(history, apiState.users),
     checkTotals(databaseState, apiState),
   ]
@@ -273,6 +274,95 @@ const breaches: [string, RegExp, (run: Run) => void][] = [
 ];
 
 test.each(breaches)('%s is a breach', (_title, promise, breakPromise) => {
+  const run = correctRun();
+  breakPromise(run);
+  expect(brokenPromises(run)).toContainEqual(expect.stringMatching(promise));
+});
+
+/** The user subscribes again, to a promotion that was ended 34 s before. */
+function subscribeLate({ history, databaseState, at }: Run, status: number): void {
+  history.push(at(39, { ...subscribing, status, id: 2, body: { user_id: 2, promotion_id: 1 } }));
+  const row = { id: 2, version: 1, user_id: 2, promotion_id: 1, is_active: true };
+  databaseState.subscriptions.push({ ...row, created_at: new Date(epoch + 39_050) });
+  databaseState.events.push({
+    ...{ service: 'subscriptions', name: 'subscription.created', subject: '2', data: row, request_id: 'r39' },
+    ...{ created_at: new Date(epoch + 39_050), published: true },
+  });
+}
+
+/** What was seen when data was lost, set back or forged, before the projections noticed it (issue 10). */
+const losses: [row: string, RegExp, (run: Run) => void][] = [
+  [
+    'a subscription 34 s after an end whose event was lost with its queue (row 1)',
+    /beyond the lease/,
+    (run) => subscribeLate(run, 201),
+  ],
+  ['the same when the response was lost too', /beyond the lease/, (run) => subscribeLate(run, 0)],
+  [
+    'a subscription after an end that was answered with applied by an owner that was set back (row 2)',
+    /beyond the lease/,
+    (run) => {
+      Object.assign(run.history[4], { projection: 'applied' });
+      run.history.push(run.at(5.5, { ...subscribing, status: 201, id: 2, body: { user_id: 2, promotion_id: 1 } }));
+      const row = { id: 2, version: 1, user_id: 2, promotion_id: 1, is_active: true };
+      run.databaseState.subscriptions.push({ ...row, created_at: new Date(epoch + 5_550) });
+      run.databaseState.events.push({
+        ...{ service: 'subscriptions', name: 'subscription.created', subject: '2', data: row, request_id: 'r5.5' },
+        ...{ created_at: new Date(epoch + 5_550), published: true },
+      });
+    },
+  ],
+  [
+    'a promotion that the projection has at a higher version than its owner (row 2)',
+    /projections equal/,
+    ({ databaseState }) => Object.assign(databaseState.cachedPromotions[0] ?? {}, { version: 13 }),
+  ],
+  [
+    'a projection that was set back and has not caught up (row 3)',
+    /projections equal/,
+    ({ databaseState }) => Object.assign(databaseState.cachedPromotions[0] ?? {}, { version: 2, status: 'active' }),
+  ],
+  [
+    'a user that the projection calls lost although it exists (row 4)',
+    /projections equal/,
+    ({ databaseState }) => Object.assign(databaseState.knownUsers[0] ?? {}, { lost: true }),
+  ],
+  [
+    'a promotion that stays in doubt (row 8)',
+    /projections equal/,
+    ({ databaseState }) => Object.assign(databaseState.cachedPromotions[0] ?? {}, { doubted: true }),
+  ],
+  [
+    'an owner that is not read again after an invalidation',
+    /projections equal/,
+    ({ databaseState }) => databaseState.unreconciled.push('promotions'),
+  ],
+  [
+    'a forged deletion that is believed: the projection says deleted (row 8)',
+    /projections equal/,
+    ({ databaseState }) => Object.assign(databaseState.knownUsers[0] ?? {}, { deleted: true }),
+  ],
+  [
+    'a forged deletion that is believed: an existing user is not found (row 8)',
+    /only declared responses/,
+    ({ history }) => Object.assign(history[3], { status: 404 }),
+  ],
+  [
+    'a subscription to a draft that a forged event calls active (row 8)',
+    /never activated/,
+    ({ history, databaseState }) => {
+      history.splice(2, 1);
+      databaseState.events.splice(2, 1);
+    },
+  ],
+  [
+    'an active promotion that is called unknown by a stranger (row 10)',
+    /a rejection is true/,
+    ({ history, at }) => history.push(at(4.5, { ...subscribing, status: 422, body: { user_id: 2, promotion_id: 1 } })),
+  ],
+];
+
+test.each(losses)('%s is a breach', (_title, promise, breakPromise) => {
   const run = correctRun();
   breakPromise(run);
   expect(brokenPromises(run)).toContainEqual(expect.stringMatching(promise));

@@ -25,7 +25,7 @@ export const subscriptions = defineService({
     FRESHNESS_LEASE_MS: milliseconds(1_000, 60_000, 5_000),
     OWNER_TIMEOUT_MS: milliseconds(10, 10_000, 500),
     BREAKER_RESET_MS: milliseconds(100, 60_000, 2_000),
-    RECONCILE_INTERVAL_MS: milliseconds(1_000, 86_400_000, 600_000),
+    RECONCILE_INTERVAL_MS: milliseconds(1_000, 86_400_000, 3_600_000),
   },
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),

@@ -16,18 +16,19 @@ export const metadata = '{"source":"web","campaign":"summer2026"}';
 
 export type Sql = (text: string, values?: readonly unknown[]) => Promise<unknown[]>;
 
-/** Fills empty tables, except the users' own. The projections of the subscriptions service count as fresh forever. */
+/** Fills empty tables. The users' own has placeholders, see `fillUsers`; it equals the projection. */
 export async function fillTables(sql: Sql, { users, promotions, subscriptions }: Sizes): Promise<void> {
   await sql(`insert into promotions.promotions (name, description, status, start_at, end_at, version)
     select 'Promotion ' || n, repeat('Save a tenth of the price. ', 4), 'active', now(), now() + interval '30 days', 2
     from generate_series(1, ${promotions}) as n`);
+  await sql(`insert into users.users (first_name, last_name, email_encrypted, email_index)
+    select 'Ada', 'Lovelace', 'placeholder', 'placeholder ' || n from generate_series(1, ${users}) as n`);
   await sql(`insert into subscriptions.cached_promotions (promotion_id, status, version)
     select n, 'active', 2 from generate_series(1, ${promotions}) as n`);
   await sql(
     `insert into subscriptions.known_users (user_id, version) select n, 1 from generate_series(1, ${users}) as n`,
   );
-  await sql(`insert into subscriptions.projection_sources (service, watermark, reconciled_at)
-    values ('promotions', 'infinity', now()), ('users', 'infinity', now())`);
+  await sql(`insert into subscriptions.projection_sources (service) values ('promotions'), ('users')`);
   // Without the triggers, which would count row by row: the function below counts all rows at once.
   await sql(`set session_replication_role = replica; insert into subscriptions.subscriptions (user_id, promotion_id, metadata, created_at)
     select 1 + n / ${subscriptionsPerUser},
@@ -38,12 +39,35 @@ export async function fillTables(sql: Sql, { users, promotions, subscriptions }:
   await sql('vacuum analyze');
 }
 
+/**
+ * Keeps the projections of the subscriptions service fresh, so that it asks no owner: those may not run in a section.
+ * @returns how to end it
+ */
+export async function keepFresh(sql: Sql): Promise<() => Promise<void>> {
+  const refresh = (): Promise<unknown> =>
+    sql(`update subscriptions.projection_sources
+         set watermark = now(), reconciled_at = now(), compared_at = now() + interval '1 day', complete_needed = false`);
+  await refresh();
+  const stop = new AbortController();
+  const refreshing = (async () => {
+    while (!stop.signal.aborted) {
+      await sleep(1_000, undefined, { signal: stop.signal }).catch(() => undefined);
+      await refresh().catch(() => undefined); // at the end of a section its server may have stopped
+    }
+  })();
+  return () => {
+    stop.abort();
+    return refreshing;
+  };
+}
+
 /** Rows of a batch: one insert statement. */
 const userBatch = 10_000;
 export const emailOf = (user: number | '{a}'): string => `user${user}@example.com`;
 
-/** Fills the table of the users service. The other tables know users by id only. */
+/** Fills the table of the users service with users that it can decrypt and find. The other tables know users by id. */
 export async function fillUsers(sql: Sql, count: number, personalData: PersonalData): Promise<void> {
+  await sql('truncate users.users restart identity');
   for (let first = 1; first <= count; first += userBatch) {
     const length = Math.min(userBatch, count - first + 1);
     const emails = Array.from({ length }, (_, index) => emailOf(first + index));

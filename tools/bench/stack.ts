@@ -16,7 +16,7 @@ import { type Keep, type Postgres, startPostgres, startRabbit } from '../../loca
 import { promotions } from '../../services/promotions/src/service.ts';
 import { subscriptions } from '../../services/subscriptions/src/service.ts';
 import { users } from '../../services/users/src/service.ts';
-import { fillTables, type Sizes, type Sql } from './data.ts';
+import { fillTables, keepFresh, type Sizes, type Sql } from './data.ts';
 
 export interface Servers {
   /** For logs, scripts and data; removed after the run. */
@@ -163,7 +163,13 @@ export async function startParts(
     });
     servers.keep(() => replica.stop());
     await replica.start(script?.(part));
-    started[part] = { url: url(part), pid: replica.pid() ?? 0, stop: () => replica.stop() };
+    const endFreshness = part === 'subscriptions' ? await keepFresh(database.sql) : async () => undefined;
+    const stop = async (): Promise<void> => {
+      await endFreshness();
+      await replica.stop();
+    };
+    servers.keep(endFreshness);
+    started[part] = { url: url(part), pid: replica.pid() ?? 0, stop };
   }
   return started;
 }

@@ -93,6 +93,7 @@ function snapshotAnswer({ states, unchanged, publication: { epoch, position } }:
       .map(([bucket, { length: count }]) => ({ bucket, count, digest: 'of a stub' }));
     return { ...read, last_bucket: Math.max(-1, ...buckets.keys()), items };
   }
+  if (!(Number(parameter('after_id')) >= 0)) throw new Error('after_id must not be negative');
   const ids = parameter('ids')?.split(',').map(Number);
   const page = sorted
     .filter(({ id }) => id > Number(parameter('after_id')) && id <= Number(parameter('up_to_id') ?? Infinity))

@@ -151,7 +151,10 @@ export class OwnerClient {
   }
 
   async #readJson(response: Response): Promise<unknown> {
-    if (!response.ok) throw new Error(`${this.#owner} answered ${response.status}`);
+    if (!response.ok) {
+      // The log shows the code of an error, and no message.
+      throw Object.assign(new Error(`${this.#owner} answered ${response.status}`), { code: `HTTP_${response.status}` });
+    }
     return await response.json();
   }
 }

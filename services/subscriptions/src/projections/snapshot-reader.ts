@@ -91,7 +91,7 @@ async function readBucket(options: SnapshotOptions, bucket: number, progress: Pr
   const readAt = await readClock(database);
   const from = bucket * bucketSize;
   const to = from + bucketSize - 1;
-  const present = await readPages(options, { after_id: from - 1, up_to_id: to }, readAt, progress);
+  const present = await readPages(options, { after_id: Math.max(0, from - 1), up_to_id: to }, readAt, progress);
   progress.lost.push(...(await markLost(database, owner, { from, to, present }, readAt)));
 }
 

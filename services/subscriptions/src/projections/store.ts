@@ -91,14 +91,14 @@ function answerStatements(owner: OwnerName) {
       name: `projection_${owner}_answer`,
       text: `insert into ${table} as held (${id}, ${content}, version, verified_at)
         select *, $4::timestamptz from ${givenRows(type)} ${replace}
-        where ${outranked} or ${same}`,
+        where ${outranked} or ${same} and held.lost_at is null`,
     },
     /** Writes no row that is the same. */
     page: {
       name: `projection_${owner}_page`,
       text: `insert into ${table} as held (${id}, ${content}, version)
         select * from ${givenRows(type)} ${replace}
-        where case when ${same} then held.lost_at is not null or held.doubted_at <= $4 else ${outranked} end
+        where case when ${same} and held.lost_at is null then held.doubted_at <= $4 else ${outranked} end
         returning changed_at = now() as corrected`,
     },
   };
@@ -115,12 +115,19 @@ function rowStatements(owner: OwnerName) {
       name: `projection_${owner}_doubted`,
       text: `select ${id} as id from ${table} where doubted_at is not null order by ${id} limit 500`,
     },
-    /** $1 to $2: ids, inclusive. $3: those that the owner has. $4: when it was asked. */
+    /**
+     * $1 to $2: ids, inclusive. $3: those that the owner has. $4: when it was asked. The answer ends every doubt that is
+     * older, also about a row that is known to be lost or deleted.
+     */
     lost: {
       name: `projection_${owner}_lost`,
-      text: `update ${table} set lost_at = now(), changed_at = now(), doubted_at = null
-        where ${id} between $1 and $2 and ${id} not in (select unnest($3::int[])) and changed_at < $4 and ${present}
-        returning ${id} as id`,
+      text: `update ${table} set
+          lost_at = case when ${present} then now() else lost_at end,
+          changed_at = case when ${present} then now() else changed_at end,
+          doubted_at = case when doubted_at > $4 then doubted_at end
+        where ${id} between $1 and $2 and ${id} not in (select unnest($3::int[])) and changed_at < $4
+          and (${present} or doubted_at <= $4)
+        returning ${id} as id, coalesce(lost_at = now(), false) as newly_lost`,
     },
     /** $1, $2: buckets, inclusive. */
     digests: {
@@ -195,15 +202,16 @@ function columnsOf(owner: OwnerName, states: readonly ProjectedState[]): unknown
   return [states.map(({ id }) => id), contents, states.map(({ version }) => version)];
 }
 
-/** Marks rows that the owner does not have, unless they have changed since it was asked. @returns their ids */
+/** Marks rows that the owner does not have, unless they have changed since it was asked. @returns the ids that were not marked before */
 export async function markLost(
   database: Database,
   owner: OwnerName,
   { from, to, present }: { from: number; to: number; present: readonly number[] },
   readAt: Date,
 ): Promise<number[]> {
-  const rows = await database.run<{ id: number }>(statements[owner].lost, [from, to, present, readAt]);
-  return rows.map(({ id }) => id);
+  const values = [from, to, present, readAt];
+  const rows = await database.run<{ id: number; newly_lost: boolean }>(statements[owner].lost, values);
+  return rows.filter(({ newly_lost }) => newly_lost).map(({ id }) => id);
 }
 
 /** Until the owner has answered, nobody relies on the row. */

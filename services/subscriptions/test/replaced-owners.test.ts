@@ -49,3 +49,26 @@ describe('an event about a row that its owner has lost', () => {
     expect(await scene.projection('users')).toMatchObject({ lost: 0 });
   });
 });
+
+test('a heartbeat that was sent before a reading is not taken for a set-back, a later one is', async () => {
+  scene.promotions.publication.position = 40;
+  await scene.beat();
+  scene.promotions.publication.position = 50;
+  scene.promotions.publication.lead = randomUUID();
+  await scene.announce('promotion.created', promotionState(6, 'draft', 1));
+  const { invalidations } = await eventually(async () => {
+    const projection = await scene.projection();
+    expect(projection.reconciled).toBe(true);
+    expect(await scene.cachedPromotion(6)).toBeDefined();
+    return projection;
+  });
+  scene.promotions.publication.position = 45;
+  await scene.beat(2);
+  scene.promotions.publication.position = 50;
+  await scene.beat();
+  await eventually(async () => expect((await scene.projection()).behind_seconds).toBeLessThan(0.5));
+  expect((await scene.projection()).invalidations).toBe(invalidations);
+  scene.promotions.publication.position = 45;
+  await scene.beat();
+  await eventually(async () => expect((await scene.projection()).invalidations).toBe(invalidations + 1));
+});

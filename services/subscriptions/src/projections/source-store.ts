@@ -16,16 +16,17 @@ const statements = {
   },
   /**
    * One compare-and-set. It fails when another session has taken over, when this database was set back, when the epoch is
-   * not the current one, when the owner has been set back, or when the watermark is ahead of the clock.
+   * not the current one, when the owner has been set back, or when the watermark is ahead of the clock. A heartbeat from
+   * before the last reading may have a lower position than the reading, and shows nothing.
    */
   heartbeat: {
     name: 'source_heartbeat',
     text: `with applied as (
         update projection_sources set
           watermark = case when watermark < now() + interval '1 second' then greatest(watermark, $4) else $4 end,
-          beats = beats + 1, position = $5
+          beats = beats + 1, position = greatest(position, $5)
         where service = $1 and session = $2 and beats = $3 and $4 <= now() + interval '1 second'
-          and coalesce(epoch, $6) = $6 and position <= $5
+          and coalesce(epoch, $6) = $6 and (position <= $5 or $4 < read_to)
         returning 1
       )
       select case when exists (select from applied) then 'applied'

@@ -20,6 +20,53 @@ afterEach(() => scene.close());
 const replaceDatabase = (owner: 'promotions' | 'users') =>
   Object.assign(scene[owner].publication, { epoch: randomUUID(), lead: randomUUID(), number: 0 });
 
+/** Resolves when the owner has been asked for a page of a bucket, which it answers late. */
+async function untilBucketIsRead(): Promise<void> {
+  const { pages } = scene.promotions;
+  await eventually(async () => expect(pages.some((page) => page.includes('up_to_id'))).toBe(true), { everyMs: 5 });
+}
+
+describe('while the first reading of a replaced database runs', () => {
+  test('an end that it has not seen takes effect', async () => {
+    replaceDatabase('promotions');
+    scene.promotions.states.set(5, promotionState(5, 'active', 6));
+    scene.promotions.mood = 'failing';
+    const { invalidations } = await scene.projection();
+    await scene.beat();
+    await eventually(async () => expect((await scene.projection()).invalidations).toBe(invalidations + 2));
+    scene.promotions.pages.length = 0;
+    scene.promotions.mood = 'late';
+    await untilBucketIsRead();
+    await scene.send('promotion.status_changed', promotionState(5, 'ended', 7));
+    scene.promotions.states.set(5, promotionState(5, 'ended', 7));
+    await sleep(1_000); // the reading ends
+    await scene.fresh();
+    expect(await scene.cachedPromotion(5)).toEqual({ status: 'ended', version: 7 });
+    expect((await scene.subscribe(1, 5)).status).toBe(422);
+  });
+
+  test('a late event of the former one does not stay', async () => {
+    const former = { ...scene.promotions.publication };
+    replaceDatabase('promotions');
+    scene.promotions.states.set(5, promotionState(5, 'draft', 5));
+    scene.promotions.unchanged.add(5);
+    scene.promotions.mood = 'late';
+    scene.promotions.pages.length = 0;
+    await scene.sql('update subscriptions.projection_sources set compared_at = null');
+    await untilBucketIsRead();
+    await scene.send('promotion.updated', promotionState(5, 'active', 11), {
+      epoch: former.epoch,
+      lead: former.lead,
+      sequencenumber: former.number + 1,
+    });
+    scene.promotions.publication.number = 0;
+    await sleep(1_000); // the reading ends
+    await scene.fresh();
+    await eventually(async () => expect(await scene.cachedPromotion(5)).toEqual({ status: 'draft', version: 5 }));
+    expect((await scene.subscribe(1, 5)).status).toBe(422);
+  });
+});
+
 describe('an event about a row that its owner has lost', () => {
   test('makes the owner be asked once, not each second', async () => {
     await scene.announce('user.created', { id: 7, version: 1 });

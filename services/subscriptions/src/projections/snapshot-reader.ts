@@ -21,6 +21,8 @@ export interface SnapshotOptions {
   client: OwnerClient;
   stop: AbortSignal;
 }
+  /** The life of the owner's database that is expected to answer; null before the first reading. */
+  epoch: string | null;
 
 export interface SnapshotReading {
   /** Where the owner was when the reading began. */
@@ -31,20 +33,31 @@ export interface SnapshotReading {
   lost: number[];
 }
 
-/** Thrown when the owner's database was replaced during a reading. */
-class EpochChanged extends Error {
+/** Thrown when another life of the owner's database answers than expected. Nothing of that answer was applied. */
+export class EpochChanged extends Error {
   override readonly name = 'EpochChanged';
 }
+  readonly read: OwnerPosition;
+
+  constructor(read: OwnerPosition) {
+    super('the database of the owner was replaced');
+    this.read = read;
+  }
 
 /** What one reading has found so far. Every answer must be from the same life of the owner's database. */
 class Progress {
   #first: OwnerPosition | undefined;
+  readonly #epoch: string | null;
   corrected = 0;
   readonly lost: number[] = [];
 
   check(read: OwnerPosition): void {
+  constructor({ epoch }: SnapshotOptions) {
+    this.#epoch = epoch;
+  }
+
     this.#first ??= read;
-    if (read.epoch !== this.#first.epoch) throw new EpochChanged('the database of the owner was replaced');
+    if (read.epoch !== this.#epoch) throw new EpochChanged(read);
   }
 
   result(): SnapshotReading {
@@ -55,7 +68,7 @@ class Progress {
 /** Compares every row. @throws EpochChanged, or when the owner or the database does not answer */
 export async function readCompletely(options: SnapshotOptions): Promise<SnapshotReading> {
   const { database, owner, client, stop } = options;
-  const progress = new Progress();
+  const progress = new Progress(options);
   for (let from = 0; ; from += digestsPerPage) {
     const { read, lastBucket, digests } = await client.digests(from, digestsPerPage, stop);
     progress.check(read);
@@ -97,7 +110,7 @@ async function readBucket(options: SnapshotOptions, bucket: number, progress: Pr
 
 /** Reads what has changed since `read_to`, the owner's clock of the last reading. @throws as `readCompletely` */
 export async function readChanges(options: SnapshotOptions, readTo: Date): Promise<SnapshotReading> {
-  const progress = new Progress();
+  const progress = new Progress(options);
   const changed_since = new Date(readTo.getTime() - slackMs).toISOString();
   await readPages(options, { after_id: 0, changed_since }, await readClock(options.database), progress);
   return progress.result();
@@ -108,7 +121,7 @@ export async function readDoubted(options: SnapshotOptions): Promise<SnapshotRea
   const { database, owner } = options;
   const ids = await listDoubted(database, owner);
   if (ids.length === 0) return undefined;
-  const progress = new Progress();
+  const progress = new Progress(options);
   const readAt = await readClock(database);
   const present = new Set(await readPages(options, { ids }, readAt, progress));
   for (const id of ids.filter((each) => !present.has(each))) {

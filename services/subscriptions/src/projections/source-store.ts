@@ -36,6 +36,14 @@ const statements = {
                   else 'set_back' end as outcome
       from projection_sources where service = $1`,
   },
+  /** $2, $3: the epoch of an owner's answer, and its position. */
+  adoptEpoch: {
+    name: 'source_adopt_epoch',
+    text: `update projection_sources set
+        epoch = $2, position = $3, complete_needed = true,
+        reconciled_at = null, invalidations = invalidations + 1, invalidated_at = now()
+      where service = $1 and epoch is distinct from $2`,
+  },
   /** $2: the invalidations before the reading. $3 to $5: where the owner was. $6: whether every row was compared. */
   reconciled: {
     name: 'source_reconciled',
@@ -83,6 +91,14 @@ export async function invalidate(
   { complete = false, session }: { complete?: boolean; session?: string | undefined } = {},
 ): Promise<void> {
   await database.run(statements.invalidate, [owner, complete, session ?? null]);
+}
+
+/**
+ * The owner has answered from another life of its database. From here on the events of this life are applied, those of
+ * the former one are not, and nothing that is held is relied on until every row was compared.
+ */
+export async function adoptEpoch(database: Database, owner: OwnerName, read: OwnerPosition): Promise<void> {
+  await database.run(statements.adoptEpoch, [owner, read.epoch, read.position]);
 }
 
 export interface Heartbeat {

@@ -147,3 +147,10 @@ export async function sourceStates(database: Database): Promise<Map<OwnerName, S
   const rows = await database.run<SourceState>(statements.states, []);
   return new Map(rows.map((row) => [row.service, { ...row, position: Number(row.position) }]));
 }
+
+const clock = { name: 'projection_clock', text: 'select now()' };
+
+/** The clock of this service's database. */
+export async function readClock(database: Database): Promise<Date> {
+  return ((await database.run<{ now: Date }>(clock, []))[0] as { now: Date }).now;
+}

@@ -134,8 +134,12 @@ function rowStatements(owner: OwnerName) {
       name: `projection_${owner}_digests`,
       text: `select ${bucketSql(id)} as bucket, count(*)::int as count, (${digestSql(digested)})::text as digest
         from ${table}
-        where ${id} between $1::int * ${bucketSize} and $2::int * ${bucketSize} + ${bucketSize - 1} and ${present}
+        where ${id} between $1::bigint * ${bucketSize} and $2::bigint * ${bucketSize} + ${bucketSize - 1} and ${present}
         group by 1 order by 1`,
+    },
+    lastBucket: {
+      name: `projection_${owner}_last_bucket`,
+      text: `select coalesce(${bucketSql(`max(${id})`)}, -1) as bucket from ${table}`,
     },
     summary: {
       name: `projection_${owner}_summary`,
@@ -149,13 +153,6 @@ function rowStatements(owner: OwnerName) {
 }
 
 const statements = { promotions: statementsOf('promotions'), users: statementsOf('users') };
-
-const clock = { name: 'projection_clock', text: 'select now()' };
-
-/** The clock of this service's database. */
-export async function readClock(database: Database): Promise<Date> {
-  return ((await database.run<{ now: Date }>(clock, []))[0] as { now: Date }).now;
-}
 
 /**
  * `applied`: the row now equals the event. `superseded`: it does not, and the owner will be asked. `other_epoch`: the
@@ -232,6 +229,11 @@ export interface Digest {
 
 export async function listDigests(database: Database, owner: OwnerName, from: number, to: number): Promise<Digest[]> {
   return await database.run<Digest>(statements[owner].digests, [from, to]);
+}
+
+/** @returns the highest bucket that has a row, -1 when there is none */
+export async function readLastBucket(database: Database, owner: OwnerName): Promise<number> {
+  return ((await database.run<{ bucket: number }>(statements[owner].lastBucket, []))[0] as { bucket: number }).bucket;
 }
 
 export interface ProjectionSummary {

@@ -165,6 +165,7 @@ class ProjectionConsumer {
     if (outcome === 'applied') {
       heartbeats.applied += 1;
       heartbeats.refused = undefined;
+      this.#announcedEpochs.delete(epoch); // should it end and come back, it is announced again
       return;
     }
     // Once, when this state begins: the owner is then read, and the lease runs out if that does not end it.

@@ -7,13 +7,14 @@ import type { Database } from '@promopulse/shared/database/database';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { OwnerClient, Owners } from './owner-client.ts';
 import {
+  EpochChanged,
   readChanges,
   readCompletely,
   readDoubted,
   type SnapshotOptions,
   type SnapshotReading,
 } from './snapshot-reader.ts';
-import { invalidate, markReconciled, type SourceState, sourceStates } from './source-store.ts';
+import { adoptEpoch, invalidate, markReconciled, type SourceState, sourceStates } from './source-store.ts';
 import { type OwnerName, ownerNames, summarize } from './store.ts';
 
 const checkEveryMs = 1_000;
@@ -85,11 +86,24 @@ export class Reconciliation {
     }
   }
 
+  /** Again when the owner's database was replaced: before its rows are read, its events must count. */
   async #reconcileIfDue(owner: OwnerName): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#readIfDue(owner);
+      } catch (error) {
+        if (!(error instanceof EpochChanged)) throw error;
+        await adoptEpoch(this.#options.database, owner, error.read);
+        if (attempt === 2) throw error;
+      }
+    }
+  }
+
+  async #readIfDue(owner: OwnerName): Promise<void> {
     const { database, intervalMs, owners, log } = this.#options;
     const client: OwnerClient = owners[owner];
-    const options: SnapshotOptions = { database, owner, client, stop: this.#stop.signal };
     const state = (await sourceStates(database)).get(owner);
+    const options = { database, owner, client, stop: this.#stop.signal, epoch: state?.epoch ?? null };
     const isComparisonDue = (state?.compared_seconds_ago ?? Number.POSITIVE_INFINITY) * 1000 > intervalMs;
     if (!state?.reconciled || isComparisonDue) {
       const lock = await tryLock(database, `reconciliation.${owner}`);
@@ -110,7 +124,7 @@ export class Reconciliation {
     if (!state) await invalidate(database, owner); // creates the row
     const invalidations = state?.invalidations ?? 1;
     const { reading, complete } = await readOwner(options, state, isComparisonDue);
-    const wasFilled = state?.epoch !== null && state?.epoch !== undefined;
+    const wasFilled = state?.read_to !== null && state?.read_to !== undefined;
     const corrected = wasFilled ? reading.corrected + reading.lost.length : 0;
     const counts = await markReconciled(database, owner, { invalidations, read: reading.read, complete, corrected });
     report(log, owner, reading, wasFilled);
@@ -126,8 +140,7 @@ async function readOwner(
 ): Promise<{ reading: SnapshotReading; complete: boolean }> {
   if (state?.read_to && !state.complete_needed && !isComparisonDue) {
     const reading = await readChanges(options, state.read_to);
-    const isSameDatabase = reading.read.epoch === state.epoch && reading.read.position >= state.position;
-    if (isSameDatabase) return { reading, complete: false };
+    if (reading.read.position >= state.position) return { reading, complete: false };
   }
   return { reading: await readCompletely(options), complete: true };
 }

@@ -4,7 +4,8 @@
 import { bucketSize, digestsPerPage, type OwnerPosition } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
-import { applyPage, doubt, listDigests, listDoubted, markLost, type OwnerName, readClock } from './store.ts';
+import { readClock } from './source-store.ts';
+import { applyPage, doubt, listDigests, listDoubted, markLost, type OwnerName, readLastBucket } from './store.ts';
 
 /** Rows of a page: those of a user are small. */
 const pageSize = { promotions: 1_000, users: 10_000 } as const;
@@ -20,6 +21,8 @@ export interface SnapshotOptions {
   owner: OwnerName;
   client: OwnerClient;
   stop: AbortSignal;
+  /** The life of the owner's database that is expected to answer; null before the first reading. */
+  epoch: string | null;
 }
 
 export interface SnapshotReading {
@@ -31,20 +34,31 @@ export interface SnapshotReading {
   lost: number[];
 }
 
-/** Thrown when the owner's database was replaced during a reading. */
-class EpochChanged extends Error {
+/** Thrown when another life of the owner's database answers than expected. Nothing of that answer was applied. */
+export class EpochChanged extends Error {
   override readonly name = 'EpochChanged';
+  readonly read: OwnerPosition;
+
+  constructor(read: OwnerPosition) {
+    super('the database of the owner was replaced');
+    this.read = read;
+  }
 }
 
 /** What one reading has found so far. Every answer must be from the same life of the owner's database. */
 class Progress {
+  readonly #epoch: string | null;
   #first: OwnerPosition | undefined;
   corrected = 0;
   readonly lost: number[] = [];
 
+  constructor({ epoch }: SnapshotOptions) {
+    this.#epoch = epoch;
+  }
+
   check(read: OwnerPosition): void {
+    if (read.epoch !== this.#epoch) throw new EpochChanged(read);
     this.#first ??= read;
-    if (read.epoch !== this.#first.epoch) throw new EpochChanged('the database of the owner was replaced');
   }
 
   result(): SnapshotReading {
@@ -55,13 +69,13 @@ class Progress {
 /** Compares every row. @throws EpochChanged, or when the owner or the database does not answer */
 export async function readCompletely(options: SnapshotOptions): Promise<SnapshotReading> {
   const { database, owner, client, stop } = options;
-  const progress = new Progress();
+  const progress = new Progress(options);
+  const lastOwnBucket = await readLastBucket(database, owner); // may be above the owner's
   for (let from = 0; ; from += digestsPerPage) {
     const { read, lastBucket, digests } = await client.digests(from, digestsPerPage, stop);
     progress.check(read);
-    // In the last page, also what this service has above the owner's last bucket.
-    const isLast = from + digestsPerPage > lastBucket;
-    const own = await listDigests(database, owner, from, isLast ? maxBucket : from + digestsPerPage - 1);
+    const isLast = from + digestsPerPage > Math.max(lastBucket, lastOwnBucket);
+    const own = await listDigests(database, owner, from, from + digestsPerPage - 1);
     const different = differingBuckets(digests, own);
     while (different.length > 0) {
       await Promise.all(different.splice(0, parallelReads).map((bucket) => readBucket(options, bucket, progress)));
@@ -70,7 +84,7 @@ export async function readCompletely(options: SnapshotOptions): Promise<Snapshot
   }
 }
 
-const maxBucket = Math.floor(2_147_483_647 / bucketSize) - 1;
+const maxId = 2_147_483_647;
 
 interface ComparedDigest {
   bucket: number;
@@ -90,14 +104,14 @@ async function readBucket(options: SnapshotOptions, bucket: number, progress: Pr
   const { database, owner } = options;
   const readAt = await readClock(database);
   const from = bucket * bucketSize;
-  const to = from + bucketSize - 1;
+  const to = Math.min(from + bucketSize - 1, maxId);
   const present = await readPages(options, { after_id: Math.max(0, from - 1), up_to_id: to }, readAt, progress);
   progress.lost.push(...(await markLost(database, owner, { from, to, present }, readAt)));
 }
 
 /** Reads what has changed since `read_to`, the owner's clock of the last reading. @throws as `readCompletely` */
 export async function readChanges(options: SnapshotOptions, readTo: Date): Promise<SnapshotReading> {
-  const progress = new Progress();
+  const progress = new Progress(options);
   const changed_since = new Date(readTo.getTime() - slackMs).toISOString();
   await readPages(options, { after_id: 0, changed_since }, await readClock(options.database), progress);
   return progress.result();
@@ -108,7 +122,7 @@ export async function readDoubted(options: SnapshotOptions): Promise<SnapshotRea
   const { database, owner } = options;
   const ids = await listDoubted(database, owner);
   if (ids.length === 0) return undefined;
-  const progress = new Progress();
+  const progress = new Progress(options);
   const readAt = await readClock(database);
   const present = new Set(await readPages(options, { ids }, readAt, progress));
   for (const id of ids.filter((each) => !present.has(each))) {

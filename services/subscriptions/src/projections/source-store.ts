@@ -16,16 +16,17 @@ const statements = {
   },
   /**
    * One compare-and-set. It fails when another session has taken over, when this database was set back, when the epoch is
-   * not the current one, when the owner has been set back, or when the watermark is ahead of the clock.
+   * not the current one, when the owner has been set back, or when the watermark is ahead of the clock. A heartbeat from
+   * before the last reading may have a lower position than the reading, and shows nothing.
    */
   heartbeat: {
     name: 'source_heartbeat',
     text: `with applied as (
         update projection_sources set
           watermark = case when watermark < now() + interval '1 second' then greatest(watermark, $4) else $4 end,
-          beats = beats + 1, position = $5
+          beats = beats + 1, position = greatest(position, $5)
         where service = $1 and session = $2 and beats = $3 and $4 <= now() + interval '1 second'
-          and coalesce(epoch, $6) = $6 and position <= $5
+          and coalesce(epoch, $6) = $6 and (position <= $5 or $4 < read_to)
         returning 1
       )
       select case when exists (select from applied) then 'applied'
@@ -34,6 +35,14 @@ const statements = {
                   when epoch <> $6 then 'epoch'
                   else 'set_back' end as outcome
       from projection_sources where service = $1`,
+  },
+  /** $2, $3: the epoch of an owner's answer, and its position. */
+  adoptEpoch: {
+    name: 'source_adopt_epoch',
+    text: `update projection_sources set
+        epoch = $2, position = $3, complete_needed = true,
+        reconciled_at = null, invalidations = invalidations + 1, invalidated_at = now()
+      where service = $1 and epoch is distinct from $2`,
   },
   /** $2: the invalidations before the reading. $3 to $5: where the owner was. $6: whether every row was compared. */
   reconciled: {
@@ -84,6 +93,14 @@ export async function invalidate(
   await database.run(statements.invalidate, [owner, complete, session ?? null]);
 }
 
+/**
+ * The owner has answered from another life of its database. From here on the events of this life are applied, those of
+ * the former one are not, and nothing that is held is relied on until every row was compared.
+ */
+export async function adoptEpoch(database: Database, owner: OwnerName, read: OwnerPosition): Promise<void> {
+  await database.run(statements.adoptEpoch, [owner, read.epoch, read.position]);
+}
+
 export interface Heartbeat {
   watermark: Date;
   epoch: string;
@@ -129,4 +146,11 @@ interface Reading {
 export async function sourceStates(database: Database): Promise<Map<OwnerName, SourceState>> {
   const rows = await database.run<SourceState>(statements.states, []);
   return new Map(rows.map((row) => [row.service, { ...row, position: Number(row.position) }]));
+}
+
+const clock = { name: 'projection_clock', text: 'select now()' };
+
+/** The clock of this service's database. */
+export async function readClock(database: Database): Promise<Date> {
+  return ((await database.run<{ now: Date }>(clock, []))[0] as { now: Date }).now;
 }

@@ -91,14 +91,14 @@ function answerStatements(owner: OwnerName) {
       name: `projection_${owner}_answer`,
       text: `insert into ${table} as held (${id}, ${content}, version, verified_at)
         select *, $4::timestamptz from ${givenRows(type)} ${replace}
-        where ${outranked} or ${same}`,
+        where ${outranked} or ${same} and held.lost_at is null`,
     },
     /** Writes no row that is the same. */
     page: {
       name: `projection_${owner}_page`,
       text: `insert into ${table} as held (${id}, ${content}, version)
         select * from ${givenRows(type)} ${replace}
-        where case when ${same} then held.lost_at is not null or held.doubted_at <= $4 else ${outranked} end
+        where case when ${same} and held.lost_at is null then held.doubted_at <= $4 else ${outranked} end
         returning changed_at = now() as corrected`,
     },
   };
@@ -115,20 +115,31 @@ function rowStatements(owner: OwnerName) {
       name: `projection_${owner}_doubted`,
       text: `select ${id} as id from ${table} where doubted_at is not null order by ${id} limit 500`,
     },
-    /** $1 to $2: ids, inclusive. $3: those that the owner has. $4: when it was asked. */
+    /**
+     * $1 to $2: ids, inclusive. $3: those that the owner has. $4: when it was asked. The answer ends every doubt that is
+     * older, also about a row that is known to be lost or deleted.
+     */
     lost: {
       name: `projection_${owner}_lost`,
-      text: `update ${table} set lost_at = now(), changed_at = now(), doubted_at = null
-        where ${id} between $1 and $2 and ${id} not in (select unnest($3::int[])) and changed_at < $4 and ${present}
-        returning ${id} as id`,
+      text: `update ${table} set
+          lost_at = case when ${present} then now() else lost_at end,
+          changed_at = case when ${present} then now() else changed_at end,
+          doubted_at = case when doubted_at > $4 then doubted_at end
+        where ${id} between $1 and $2 and ${id} not in (select unnest($3::int[])) and changed_at < $4
+          and (${present} or doubted_at <= $4)
+        returning ${id} as id, coalesce(lost_at = now(), false) as newly_lost`,
     },
     /** $1, $2: buckets, inclusive. */
     digests: {
       name: `projection_${owner}_digests`,
       text: `select ${bucketSql(id)} as bucket, count(*)::int as count, (${digestSql(digested)})::text as digest
         from ${table}
-        where ${id} between $1::int * ${bucketSize} and $2::int * ${bucketSize} + ${bucketSize - 1} and ${present}
+        where ${id} between $1::bigint * ${bucketSize} and $2::bigint * ${bucketSize} + ${bucketSize - 1} and ${present}
         group by 1 order by 1`,
+    },
+    lastBucket: {
+      name: `projection_${owner}_last_bucket`,
+      text: `select coalesce(${bucketSql(`max(${id})`)}, -1) as bucket from ${table}`,
     },
     summary: {
       name: `projection_${owner}_summary`,
@@ -142,13 +153,6 @@ function rowStatements(owner: OwnerName) {
 }
 
 const statements = { promotions: statementsOf('promotions'), users: statementsOf('users') };
-
-const clock = { name: 'projection_clock', text: 'select now()' };
-
-/** The clock of this service's database. */
-export async function readClock(database: Database): Promise<Date> {
-  return ((await database.run<{ now: Date }>(clock, []))[0] as { now: Date }).now;
-}
 
 /**
  * `applied`: the row now equals the event. `superseded`: it does not, and the owner will be asked. `other_epoch`: the
@@ -195,15 +199,16 @@ function columnsOf(owner: OwnerName, states: readonly ProjectedState[]): unknown
   return [states.map(({ id }) => id), contents, states.map(({ version }) => version)];
 }
 
-/** Marks rows that the owner does not have, unless they have changed since it was asked. @returns their ids */
+/** Marks rows that the owner does not have, unless they have changed since it was asked. @returns the ids that were not marked before */
 export async function markLost(
   database: Database,
   owner: OwnerName,
   { from, to, present }: { from: number; to: number; present: readonly number[] },
   readAt: Date,
 ): Promise<number[]> {
-  const rows = await database.run<{ id: number }>(statements[owner].lost, [from, to, present, readAt]);
-  return rows.map(({ id }) => id);
+  const values = [from, to, present, readAt];
+  const rows = await database.run<{ id: number; newly_lost: boolean }>(statements[owner].lost, values);
+  return rows.filter(({ newly_lost }) => newly_lost).map(({ id }) => id);
 }
 
 /** Until the owner has answered, nobody relies on the row. */
@@ -224,6 +229,11 @@ export interface Digest {
 
 export async function listDigests(database: Database, owner: OwnerName, from: number, to: number): Promise<Digest[]> {
   return await database.run<Digest>(statements[owner].digests, [from, to]);
+}
+
+/** @returns the highest bucket that has a row, -1 when there is none */
+export async function readLastBucket(database: Database, owner: OwnerName): Promise<number> {
+  return ((await database.run<{ bucket: number }>(statements[owner].lastBucket, []))[0] as { bucket: number }).bucket;
 }
 
 export interface ProjectionSummary {

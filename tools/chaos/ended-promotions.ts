@@ -10,7 +10,21 @@ const leaseMs = 5_000;
 /** Allowed beyond the lease: a statement that began within it may commit a little later. */
 const graceMs = 2_000;
 
-export function checkEndedPromotions(history: readonly Attempt[], { events, subscriptions }: DatabaseState): Check {
+/** How long after the response to an end a subscription may still be accepted. */
+export const maxAcceptanceMs = leaseMs + graceMs;
+
+/** Milliseconds since the epoch, both included. */
+export interface Interval {
+  from: number;
+  to: number;
+}
+
+/** @param undone when a fault has undone what the running consumer had applied: "applied" then lasts for the lease only */
+export function checkEndedPromotions(
+  history: readonly Attempt[],
+  { events, subscriptions }: DatabaseState,
+  undone: readonly Interval[] = [],
+): Check {
   const attempts = new Map(history.map((attempt) => [attempt.requestId, attempt]));
   const requestIds = new Map(
     events.filter(({ name }) => name === 'subscription.created').map(({ data, request_id }) => [data.id, request_id]),
@@ -20,6 +34,8 @@ export function checkEndedPromotions(history: readonly Attempt[], { events, subs
       .filter((attempt) => attempt.kind === 'end' && isSuccess(attempt))
       .map((attempt) => [idInPath(attempt), attempt]),
   );
+  const staysApplied = ({ projection, endedAt }: Attempt): boolean =>
+    projection === 'applied' && !undone.some(({ from, to }) => from <= endedAt && endedAt <= to);
   const breaches: string[] = [];
   let latestMs = Number.NEGATIVE_INFINITY;
   for (const row of subscriptions) {
@@ -29,8 +45,8 @@ export function checkEndedPromotions(history: readonly Attempt[], { events, subs
     const afterEndMs = row.created_at.getTime() - end.endedAt;
     latestMs = Math.max(latestMs, afterEndMs);
     const text = `subscription ${row.id} ${afterEndMs} ms after the end: ${describeAttempt(end)}; ${describeAttempt(request)}`;
-    if (end.projection === 'applied' && request.startedAt > end.endedAt) breaches.push(`after "applied": ${text}`);
-    else if (afterEndMs > leaseMs + graceMs) breaches.push(`beyond the lease: ${text}`);
+    if (staysApplied(end) && request.startedAt > end.endedAt) breaches.push(`after "applied": ${text}`);
+    else if (afterEndMs > maxAcceptanceMs) breaches.push(`beyond the lease: ${text}`);
   }
   const pending = [...ends.values()].filter(({ projection }) => projection === 'pending').length;
   const latest =

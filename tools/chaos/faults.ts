@@ -2,9 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { services } from '@promopulse/shared/contracts/services';
 import type { Inject, Injection, InjectionResult } from './injection.ts';
+import type { Load } from './load.ts';
+import { forgeEvents, lockRows, loseQueue, restartInHand, sendHeartbeatsAhead } from './loss-faults.ts';
 import { cut, dropSilently, networkFault, slow, stall } from './network-faults.ts';
 import { crashAt, freeze, kill, rollingRestart, startOnEmptyDatabase } from './replica-faults.ts';
 import { crashRabbit, raiseRabbitAlarm, restartPostgres, restartRabbit } from './server-faults.ts';
+import { setOwnerBack, setProjectionBack } from './set-back-faults.ts';
 import type { Stack } from './stack.ts';
 
 export interface Fault {
@@ -69,6 +72,7 @@ export const faults: readonly Fault[] = [
   ...networkFaults('slow', networkFault(slow), { hold: [3_000, 5_000] }),
   { name: 'rolling-restart', targets: ['everything'], always: ['everything'], hold: [0, 0], inject: rollingRestart },
   { name: 'empty-start', targets: services, always: [], hold: [0, 0], inject: startOnEmptyDatabase },
+  ...lossFaults(),
   { name: 'pair', targets: ['first', 'second'], always: ['first', 'second'], hold: [0, 0], inject: injectPair },
 ];
 
@@ -83,10 +87,25 @@ export const pairable: readonly (readonly string[])[] = [
 ];
 
 /** @throws Error when there is no such fault, or when the injection itself fails */
-export async function injectFault(stack: Stack, injection: Injection): Promise<InjectionResult> {
+export async function injectFault(stack: Stack, injection: Injection, load: Load): Promise<InjectionResult> {
   const fault = faults.find(({ name }) => name === injection.fault);
   if (!fault) throw new Error(`there is no fault ${injection.fault}`);
-  return await fault.inject(stack, injection);
+  return await fault.inject(stack, injection, load);
+}
+
+/** Lost, set back and forged data, each on every target of every run. */
+function lossFaults(): Fault[] {
+  const table: [name: string, targets: readonly string[], hold: Fault['hold'], inject: Inject][] = [
+    ['queue-lost', ['deleted', 'purged'], [2_000, 5_000], loseQueue],
+    ['owner-set-back', ['promotions', 'without-epoch'], [0, 0], setOwnerBack],
+    ['projection-set-back', ['running', 'stopped'], [2_000, 5_000], setProjectionBack],
+    // Longer than the lease, and than what the judge allows beyond it.
+    ['clock-ahead', ['promotions'], [8_000, 10_000], sendHeartbeatsAhead],
+    ['forged-events', ['everything'], [0, 0], forgeEvents],
+    ['row-lock', ['cached_promotions'], [8_000, 12_000], lockRows],
+    ['restart-in-hand', ['subscriptions'], [0, 0], restartInHand],
+  ];
+  return table.map(([name, targets, hold, inject]) => ({ name, targets, always: targets, hold, inject }));
 }
 
 /** One network fault on the three kinds of connections. */
@@ -103,12 +122,12 @@ function networkFaults(
 }
 
 /** Waits until both faults are removed, also when one of them fails. */
-async function injectPair(stack: Stack, { parts }: Injection): Promise<InjectionResult> {
+async function injectPair(stack: Stack, { parts }: Injection, load: Load): Promise<InjectionResult> {
   if (!parts) throw new Error('a pair has two parts');
   const [first, second] = parts;
   const results = await Promise.allSettled([
-    injectFault(stack, first),
-    sleep(first.holdMs / 2).then(() => injectFault(stack, second)),
+    injectFault(stack, first, load),
+    sleep(first.holdMs / 2).then(() => injectFault(stack, second, load)),
   ]);
   const recoverTimes = results.map((result) => {
     if (result.status === 'rejected') throw result.reason;

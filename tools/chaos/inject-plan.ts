@@ -35,19 +35,24 @@ export async function injectAll(
   for (let index = 0; index < plan.required.length || Date.now() < until; index += 1) {
     if (lifecycle.isStopping()) return completed;
     load.prioritize(writeKinds);
-    const injection = await injectOne(stack, plan.required[index] ?? plan.further(), lifecycle);
+    const injection = await injectOne(stack, plan.required[index] ?? plan.further(), load, lifecycle);
     completed.push(injection);
     await waitForRecovery(injection.recoverFrom, load, lifecycle);
   }
   return completed;
 }
 
-async function injectOne(stack: Stack, injection: Injection, { say }: Lifecycle): Promise<CompletedInjection> {
+async function injectOne(
+  stack: Stack,
+  injection: Injection,
+  load: Load,
+  { say }: Lifecycle,
+): Promise<CompletedInjection> {
   const startedAt = Date.now();
   const { fault, target, holdMs } = injection;
   say(`${fault} ${target}${holdMs > 0 ? ` for ${(holdMs / 1_000).toFixed(1)} s` : ''}`);
   try {
-    const result = await injectFault(stack, injection);
+    const result = await injectFault(stack, injection, load);
     if (result.note) say(`      ${result.note}`);
     return { ...injection, startedAt, ...result };
   } catch (error) {

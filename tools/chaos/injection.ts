@@ -1,4 +1,6 @@
 // What it means to inject a fault: the types that the table of faults and their implementations share.
+import type { Interval } from './ended-promotions.ts';
+import type { Load } from './load.ts';
 import type { Stack } from './stack.ts';
 
 /** One use of a fault on one target. */
@@ -15,7 +17,9 @@ export interface InjectionResult {
   /** From this time (milliseconds since the epoch) on the stack must recover: the fault is over, or a replica is left. */
   recoverFrom: number;
   note?: string;
+  /** When the consumer had applied what the fault has undone. */
+  undone?: Interval;
 }
 
-/** Injects the fault and removes it again. */
-export type Inject = (stack: Stack, injection: Injection) => Promise<InjectionResult>;
+/** Injects the fault and removes it again. Only a fault that ends a promotion itself needs the load. */
+export type Inject = (stack: Stack, injection: Injection, load: Load) => Promise<InjectionResult>;

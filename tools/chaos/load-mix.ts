@@ -10,11 +10,11 @@ export interface WeightedOperation {
   kind: RequestKind;
   /** Whether everything that the operation needs exists. */
   isPossible(): boolean;
-  run(): Promise<void>;
+  run(): Promise<unknown>;
 }
 
 /** Weight, kind, condition and operation. */
-type Row = [weight: number, kind: RequestKind, isPossible: () => boolean, run: () => Promise<void>];
+type Row = [weight: number, kind: RequestKind, isPossible: () => boolean, run: () => Promise<unknown>];
 
 export function loadMix(entities: LoadEntities, operations: LoadOperations): WeightedOperation[] {
   const { users, drafts, active, subscriptions } = entities;
@@ -38,7 +38,7 @@ export function loadMix(entities: LoadEntities, operations: LoadOperations): Wei
     [2, 'activate', hasUserAnd(hasDraft), () => operations.activate(entities.takeFrom(drafts))],
     [1, 'edit', hasDraft, () => operations.edit(entities.anyOf(drafts))],
     [2, 'edit', hasActive, () => operations.edit(entities.anyOf(active))],
-    [0.6, 'end', hasUserAnd(() => active.length > 2), () => operations.end(entities.takeFrom(active))],
+    [0.6, 'end', hasUserAnd(() => active.length > 2), () => operations.endOne()],
     [8, 'subscribe', hasUserAnd(hasActive), () => operations.subscribe(userId(), entities.anyOf(active))],
     [0.5, 'subscribe', hasUserAnd(hasDraft), () => operations.subscribe(userId(), entities.anyOf(drafts))],
     [1.5, 'subscribe', hasSubscription, () => operations.subscribeAgain()],

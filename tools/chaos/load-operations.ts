@@ -74,22 +74,31 @@ export class LoadOperations {
     if (status !== 200) this.#entities.drafts.push(id);
     else {
       this.#entities.active.push(id);
-      await this.subscribe(this.#entities.anyUser().id, id);
+      await this.subscribeAnyUser(id);
     }
   }
 
+  /** A promotion whose end fails may be ended again. */
+  async endOne(): Promise<void> {
+    const { active } = this.#entities;
+    const id = this.#entities.takeFrom(active);
+    const { status } = await this.end(id);
+    if (status !== 200) active.push(id);
+  }
+
   /** After a success users try to subscribe at increasing delays. */
-  async end(id: number): Promise<void> {
-    const { status } = await this.#setStatus('end', id, 'ended');
-    if (status !== 200) {
-      this.#entities.active.push(id);
-      return;
-    }
+  async end(id: number): Promise<Attempt> {
+    const attempt = await this.#setStatus('end', id, 'ended');
+    if (attempt.status === 200) this.#client.track(this.#subscribeLate(id));
+    return attempt;
+  }
+
+  async #subscribeLate(id: number): Promise<void> {
     let waitedMs = 0;
     for (const delayMs of lateSubscribesMs) {
       await sleep(delayMs - waitedMs);
       waitedMs = delayMs;
-      if (!this.#client.isStopped) this.#client.track(this.subscribe(this.#entities.anyUser().id, id));
+      if (!this.#client.isStopped) this.#client.track(this.subscribeAnyUser(id));
     }
   }
 
@@ -102,11 +111,17 @@ export class LoadOperations {
     await this.#client.send({ kind: 'edit', method: 'PATCH', path: `/promotions/${id}`, body });
   }
 
-  async subscribe(userId: number, promotionId: number): Promise<void> {
+  subscribeAnyUser(promotionId: number): Promise<Attempt> {
+    return this.subscribe(this.#entities.anyUser().id, promotionId);
+  }
+
+  async subscribe(userId: number, promotionId: number): Promise<Attempt> {
     const body = { user_id: userId, promotion_id: promotionId, metadata: { source: 'chaos' } };
     const path = '/subscriptions';
-    const { status, id } = await this.#client.send({ kind: 'subscribe', method: 'POST', path, body });
+    const attempt = await this.#client.send({ kind: 'subscribe', method: 'POST', path, body });
+    const { status, id } = attempt;
     if (status === 201 && id) this.#entities.subscriptions.push({ id, userId, promotionId });
+    return attempt;
   }
 
   async subscribeAgain(): Promise<void> {

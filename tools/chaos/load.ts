@@ -2,7 +2,7 @@
 // seed and from what has been acknowledged so far. Every request is in the history.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Canary } from './canary.ts';
-import type { Attempt, RequestKind } from './history.ts';
+import { type Attempt, isSuccess, type RequestKind } from './history.ts';
 import { LoadClient } from './load-client.ts';
 import { LoadEntities } from './load-entities.ts';
 import { loadMix, pickOperation } from './load-mix.ts';
@@ -24,17 +24,25 @@ export interface Load {
   skipped(): number;
   /** From now on half of the operations are of these kinds, in equal parts. */
   prioritize(kinds: readonly RequestKind[]): void;
+  /** The id of an active promotion that the load itself does not use any more. @throws Error when there is none in 30 s */
+  takeActive(): Promise<number>;
+  /** Ends the promotion. Users then try to subscribe, as after every end. @throws Error when it has no success in 30 s */
+  end(promotionId: number): Promise<Attempt>;
+  subscribe(promotionId: number): Promise<Attempt>;
   /** Sends nothing more and waits for what is in flight. */
   stop(): Promise<void>;
 }
 
 const maxInFlight = 200;
 const maxCatchUpMs = 1_000;
+const retryTimeoutMs = 30_000;
+const retryEveryMs = 200;
 
 export function startLoad({ url, random, perSecond, canary }: LoadOptions): Load {
   const client = new LoadClient(url);
   const entities = new LoadEntities(random);
-  const mix = loadMix(entities, new LoadOperations({ client, entities, random, canary }));
+  const operations = new LoadOperations({ client, entities, random, canary });
+  const mix = loadMix(entities, operations);
   let skipped = 0;
   let isRunning = true;
   let prioritized: readonly RequestKind[] = [];
@@ -55,10 +63,26 @@ export function startLoad({ url, random, perSecond, canary }: LoadOptions): Load
     prioritize: (kinds) => {
       prioritized = kinds;
     },
+    // The newest, because the fewest users are subscribed to it already.
+    takeActive: () => retry('no promotion is active', async () => entities.active.pop()),
+    end: (id) =>
+      retry(`promotion ${id} cannot be ended`, async () => {
+        const attempt = await operations.end(id);
+        return isSuccess(attempt) ? attempt : undefined;
+      }),
+    subscribe: (id) => operations.subscribeAnyUser(id),
     stop: async () => {
       isRunning = false;
       await sending;
       await client.stop();
     },
   };
+}
+
+async function retry<Result>(failure: string, attempt: () => Promise<Result | undefined>): Promise<Result> {
+  for (const deadline = Date.now() + retryTimeoutMs; ; await sleep(retryEveryMs)) {
+    const result = await attempt();
+    if (result !== undefined) return result;
+    if (Date.now() > deadline) throw new Error(failure);
+  }
 }

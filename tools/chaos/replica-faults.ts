@@ -9,8 +9,19 @@ import type { Stack } from './stack.ts';
 
 const crashTimeoutMs = 30_000;
 
-function replicasOf({ replicas }: Stack, part: string): [Replica, Replica] {
+export function replicasOf({ replicas }: Stack, part: string): [Replica, Replica] {
   return replicas.filter((replica) => replica.part === part) as [Replica, Replica];
+}
+
+/** Stops both replicas of a part in order, and starts them again after `work`, also when it fails. */
+export async function whileStopped<Result>(stack: Stack, part: string, work: () => Promise<Result>): Promise<Result> {
+  const replicas = replicasOf(stack, part);
+  await Promise.all(replicas.map((replica) => replica.stop()));
+  try {
+    return await work();
+  } finally {
+    await Promise.all(replicas.map((replica) => replica.start()));
+  }
 }
 
 function replicaNamed({ replicas }: Stack, wanted: string): Replica {

@@ -2,7 +2,7 @@
 // every promise. The exit code is 0 only when every promise was kept.
 //   --seed N      repeats the faults and requests of a run  --minutes M   minimum duration (default 3)
 //   --only FAULT  injects this fault only                   --json FILE   where the report is written as JSON
-//   --short       every fault once, on one target, for its shortest duration: two to three minutes in all
+//   --short       every fault once, on one target, for its shortest duration: about four minutes in all
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -77,7 +77,7 @@ function printPlan(plan: Plan, print: Lifecycle['print']): void {
   print(`Chaos with seed ${seed}: at least ${minutes} min, and every fault of this plan`);
   for (const [index, { fault, target, holdMs }] of plan.required.entries()) {
     const number = String(index + 1).padStart(2);
-    print(`  ${number}. ${fault.padEnd(17)} ${target.padEnd(26)} ${(holdMs / 1_000).toFixed(1)} s`);
+    print(`  ${number}. ${fault.padEnd(19)} ${target.padEnd(26)} ${(holdMs / 1_000).toFixed(1)} s`);
   }
 }
 
@@ -109,7 +109,11 @@ async function checkEverything(
   const { databaseState, apiState } = finalState;
   return [
     ...checkHistory(history, databaseState),
-    checkEndedPromotions(history, databaseState),
+    checkEndedPromotions(
+      history,
+      databaseState,
+      recoveries.flatMap(({ undone }) => undone ?? []),
+    ),
     checkActivatedPromotions(history, databaseState),
     ...checkContactData(history, apiState.users),
     checkTotals(databaseState, apiState),

@@ -367,3 +367,20 @@ test.each(losses)('%s is a breach', (_title, promise, breakPromise) => {
   breakPromise(run);
   expect(brokenPromises(run)).toContainEqual(expect.stringMatching(promise));
 });
+
+test('what a fault has undone in the running consumer is judged by the lease, and nothing else is', () => {
+  const run = correctRun();
+  const [{ startedAt: from }, { endedAt: to }] = [run.history[2], run.history[4]];
+  const promises = (undone: { from: number; to: number }): string[] =>
+    checkEndedPromotions(run.history, run.databaseState, [undone]).breaches;
+  Object.assign(run.history[4], { projection: 'applied' });
+  const subscribeAt = (second: number): void => {
+    Object.assign(run.history[3], { startedAt: epoch + second * 1_000, endedAt: epoch + second * 1_000 + 100 });
+    Object.assign(run.databaseState.subscriptions[0] ?? {}, { created_at: new Date(epoch + second * 1_000 + 50) });
+  };
+  subscribeAt(9);
+  expect(promises({ from, to })).toEqual([]);
+  expect(promises({ from, to: to - 1 })).toEqual([expect.stringContaining('after "applied"')]);
+  subscribeAt(13);
+  expect(promises({ from, to })).toEqual([expect.stringContaining('beyond the lease')]);
+});

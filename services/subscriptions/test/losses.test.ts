@@ -236,6 +236,22 @@ describe('the own database set back by seconds', () => {
     await isEnded();
     expect(await accepted(5)).toBe(0);
   });
+
+  test('without a restart, by less than the time between two heartbeats: its failover to another server shows it', async () => {
+    await stopHeartbeats();
+    await save();
+    await scene.announce('promotion.status_changed', ended);
+    await isEnded();
+    await setBack();
+    await scene.sql(`update subscriptions.publication set timeline = 'FFFFFFFF'`);
+    await scene.sql(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where application_name = 'promopulse-subscriptions' and datname = current_database()`,
+    );
+    stopHeartbeats = beatEvery(200);
+    await isEnded();
+    expect(await accepted(5)).toBe(0);
+  });
 });
 
 describe('a heartbeat', () => {

@@ -3,16 +3,22 @@ import type { OwnerPosition } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
 import type { OwnerName } from './store.ts';
 
+/**
+ * A session of heartbeats, $1 for example, in the present life of this database. A failover to another server may lose
+ * events without a heartbeat among them: its new epoch ends the session (packages/shared/src/outbox/epoch.ts).
+ */
+const sessionSql = (session: string) => `${session} || '/' || left((select epoch from publication)::text, 8)`;
+
 const statements = {
   /** $2: whether every row must be compared. $3: a new session of heartbeats, or null. */
   invalidate: {
     name: 'source_invalidate',
     text: `insert into projection_sources as source (service, invalidations, invalidated_at, session)
-      values ($1, 1, now(), $3::text)
+      values ($1, 1, now(), ${sessionSql('$3::text')})
       on conflict (service) do update set
         reconciled_at = null, invalidations = source.invalidations + 1, invalidated_at = now(),
         complete_needed = source.complete_needed or $2,
-        session = coalesce($3, source.session), beats = case when $3::text is null then source.beats else 0 end`,
+        session = coalesce(excluded.session, source.session), beats = case when $3::text is null then source.beats else 0 end`,
   },
   /**
    * One compare-and-set. It fails when another session has taken over, when this database was set back, when the epoch is
@@ -25,13 +31,13 @@ const statements = {
         update projection_sources set
           watermark = case when watermark < now() + interval '1 second' then greatest(watermark, $4) else $4 end,
           beats = beats + 1, position = greatest(position, $5)
-        where service = $1 and session = $2 and beats = $3 and $4 <= now() + interval '1 second'
+        where service = $1 and session = ${sessionSql('$2::text')} and beats = $3 and $4 <= now() + interval '1 second'
           and coalesce(epoch, $6) = $6 and (position <= $5 or $4 < read_to)
         returning 1
       )
       select case when exists (select from applied) then 'applied'
                   when $4 > now() + interval '1 second' then 'clock'
-                  when session is distinct from $2 or beats <> $3 then 'session'
+                  when session is distinct from ${sessionSql('$2::text')} or beats <> $3 then 'session'
                   when epoch <> $6 then 'epoch'
                   else 'set_back' end as outcome
       from projection_sources where service = $1`,

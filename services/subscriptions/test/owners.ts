@@ -169,6 +169,11 @@ export async function startScene(env: Record<string, string> = {}): Promise<Scen
     const watermark = new Date(Number(row?.now) - secondsAgo * 1000).toISOString();
     await send('relay.heartbeat', { service: 'promotions', watermark, position: promotions.publication.position });
   };
+  // Before the first reading every subscribe asks the owners, which a busy machine may not answer in time.
+  await eventually(async () => {
+    for (const owner of ['users', 'promotions'] as const)
+      expect(await projection(owner)).toMatchObject({ reconciled: true });
+  });
   return {
     ...service,
     users,

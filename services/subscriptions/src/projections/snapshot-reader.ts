@@ -3,9 +3,10 @@
 // what has changed since the last reading.
 import { bucketSize, digestsPerPage, type OwnerPosition } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
+import { listDigests, readLastBucket } from './comparison-store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
 import { readClock } from './source-store.ts';
-import { applyPage, doubt, listDigests, listDoubted, markLost, type OwnerName, readLastBucket } from './store.ts';
+import { applyPage, doubt, listDoubted, markLost, type OwnerName } from './store.ts';
 
 /** Rows of a page: those of a user are small. */
 const pageSize = { promotions: 1_000, users: 10_000 } as const;

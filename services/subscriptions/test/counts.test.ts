@@ -15,7 +15,7 @@ import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;
 beforeAll(async () => {
-  scene = await startScene({ DATABASE_POOL_MAX: '16', FRESHNESS_LEASE_MS: '60000' });
+  scene = await startScene({ DATABASE_POOL_MAX: '16', FRESHNESS_LEASE_MS: '60000', OWNER_TIMEOUT_MS: '5000' });
   for (let id = 1; id <= 300; id += 1) scene.users.states.set(id, { id, version: 1 });
   for (let id = 1; id <= 30; id += 1) scene.promotions.states.set(id, promotionState(id, 'active', 2));
 });

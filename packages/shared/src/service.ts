@@ -16,7 +16,7 @@ import { addRoutes, type Route } from './http/routes.ts';
 import { type RunningServer, serve } from './http/server.ts';
 import type { Broker, BrokerOptions, Consumer, RetryPolicy } from './messaging/broker.ts';
 import { connectRabbit } from './messaging/rabbitmq/broker.ts';
-import { ensureEpoch } from './outbox/epoch.ts';
+import { ensureEpoch, ensureEpochOn } from './outbox/epoch.ts';
 import { startRelay } from './outbox/relay.ts';
 import { StopList } from './stop-list.ts';
 import { startHealthMonitor } from './telemetry/health-monitor.ts';
@@ -176,7 +176,8 @@ async function openMigratedDatabase(
   };
   const applied = await migrate(options, log);
   if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
-  const database = await openDatabase(options);
+  const onConnect: NonNullable<DatabaseOptions['onConnect']> = (connection) => ensureEpochOn(connection, log);
+  const database = await openDatabase({ ...options, onConnect });
   try {
     // Before an id is given: on another server, the ids begin above those that this database may have given and lost.
     await retryUntilAvailable(log, () => ensureEpoch(database, log));

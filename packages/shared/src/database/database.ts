@@ -40,6 +40,8 @@ export interface DatabaseOptions {
   migrations: string;
   poolMax?: number;
   pipelinedConnections?: number;
+  /** Runs on each new connection before anything else. When it fails, the connection is closed. */
+  onConnect?: (connection: Pick<Connection, 'query'>) => Promise<unknown>;
 }
 
 export interface Database {
@@ -107,11 +109,17 @@ function connectionOptions(schema: string): pg.ClientConfig {
 
 /** Opens no connection before the first query, so it succeeds while the server is down. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
-  const { schema, pipelinedConnections = defaultPipelinedConnections } = options;
+  const { schema, pipelinedConnections = defaultPipelinedConnections, onConnect } = options;
   const orm = new MikroORM(ormOptions(options));
   const pool = await poolOf(orm);
   closeUnansweredConnections(pool);
-  const pipelined = new PipelinedConnections(connectionSettingsOf(pool, schema), pipelinedConnections);
+  const prepare = async (client: pg.ClientBase): Promise<void> => {
+    await onConnect?.({
+      query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
+    });
+  };
+  pool.options.onConnect = prepare;
+  const pipelined = new PipelinedConnections(connectionSettingsOf(pool, schema), pipelinedConnections, prepare);
   const listeners: (() => void)[] = [];
   const notifyCommit = (): void => {
     for (const listener of listeners) listener();

@@ -25,14 +25,17 @@ const closeTimeoutMs = 1_000;
 export class PipelinedConnections {
   readonly #config: pg.ClientConfig;
   readonly #maxConnections: number;
+  readonly #prepare: (client: pg.ClientBase) => Promise<void>;
   readonly #connections = new Set<PipelinedConnection>();
   #opening: Promise<void> | undefined;
   #openNotBefore = 0;
   #closed = false;
 
-  constructor(config: pg.ClientConfig, maxConnections: number) {
+  /** @param prepare runs on each new connection before it takes statements */
+  constructor(config: pg.ClientConfig, maxConnections: number, prepare = async (_client: pg.ClientBase) => {}) {
     this.#config = config;
     this.#maxConnections = maxConnections;
+    this.#prepare = prepare;
   }
 
   /** @returns undefined when no connection is ready: the caller then uses its pool, whose queue has a time limit */
@@ -71,7 +74,7 @@ export class PipelinedConnections {
     let connection: PipelinedConnection | undefined;
     try {
       connection = new PipelinedConnection(this.#config, (lost) => this.#remove(lost));
-      await connection.connect();
+      await connection.connect(this.#prepare);
       if (this.#closed) await connection.end();
       else this.#connections.add(connection);
     } catch {
@@ -103,8 +106,9 @@ class PipelinedConnection {
     this.#client.on('end', () => onLost(this));
   }
 
-  connect(): Promise<unknown> {
-    return this.#client.connect();
+  async connect(prepare: (client: pg.ClientBase) => Promise<void>): Promise<void> {
+    await this.#client.connect();
+    await prepare(this.#client);
   }
 
   isStalled(now: number): boolean {

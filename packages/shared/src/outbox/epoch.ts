@@ -6,6 +6,8 @@ import { withOwnConnection } from '../database/own-connection.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { statements } from './statements.ts';
 
+type Queries = Pick<Connection, 'query'>;
+
 interface PublicationRow {
   epoch: string;
   isSameServer: boolean;
@@ -30,10 +32,15 @@ export interface ChangedEpoch {
  * @returns the epoch that holds from now on
  * @throws the database's error, which counts as unavailable on a standby
  */
-export async function ensureEpoch(database: Database, log: Logger): Promise<string> {
-  const [known] = await database.run<PublicationRow>(statements.publication, []);
+export function ensureEpoch(database: Database, log: Logger): Promise<string> {
+  return withOwnConnection(database, (connection) => ensureEpochOn(connection, log));
+}
+
+/** `ensureEpoch` on a connection. On each new one, so that no id is given on another server before the ids are raised. */
+export async function ensureEpochOn(connection: Queries, log: Logger): Promise<string> {
+  const [known] = await connection.query<PublicationRow>(statements.publication);
   if (known?.isSameServer) return known.epoch;
-  return await transaction(database, async (connection) => {
+  return await transactionOn(connection, async () => {
     const locked = await lockPublication(connection);
     if (locked.isSameServer) return locked.epoch; // another replica was faster
     if (!locked.isServerKnown) {
@@ -48,19 +55,21 @@ export async function ensureEpoch(database: Database, log: Logger): Promise<stri
 
 /** Begins a new epoch. The next ids are above `highestKnownId` and above all that the database has given. */
 export function changeEpoch(database: Database, highestKnownId: number): Promise<ChangedEpoch> {
-  return transaction(database, async (connection) => {
-    await lockPublication(connection);
-    return await beginEpoch(connection, highestKnownId);
-  });
+  return withOwnConnection(database, (connection) =>
+    transactionOn(connection, async () => {
+      await lockPublication(connection);
+      return await beginEpoch(connection, highestKnownId);
+    }),
+  );
 }
 
-async function lockPublication(connection: Connection): Promise<PublicationRow> {
+async function lockPublication(connection: Queries): Promise<PublicationRow> {
   await connection.query(statements.createPublication);
   const [row] = await connection.query<PublicationRow>(statements.lockPublication);
   return row as PublicationRow;
 }
 
-async function beginEpoch(connection: Connection, highestKnownId: number): Promise<ChangedEpoch> {
+async function beginEpoch(connection: Queries, highestKnownId: number): Promise<ChangedEpoch> {
   const [row] = await connection.query<{ epoch: string }>(statements.beginEpoch);
   const sequences = await connection.query<{ sequence: string; table: string; column: string }>(statements.idSequences);
   const raised: RaisedSequence[] = [];
@@ -74,11 +83,10 @@ async function beginEpoch(connection: Connection, highestKnownId: number): Promi
   return { epoch: String(row?.epoch), raised };
 }
 
-function transaction<Result>(database: Database, work: (connection: Connection) => Promise<Result>) {
-  return withOwnConnection(database, async (connection) => {
-    await connection.query({ text: 'begin' });
-    const result = await work(connection);
-    await connection.query({ text: 'commit' });
-    return result;
-  });
+/** When it fails, the connection is to be closed. */
+async function transactionOn<Result>(connection: Queries, work: () => Promise<Result>): Promise<Result> {
+  await connection.query({ text: 'begin' });
+  const result = await work();
+  await connection.query({ text: 'commit' });
+  return result;
 }

@@ -57,10 +57,14 @@ export function isUnanswered({ status }: Attempt): boolean {
   return status === 0 || status === 503 || status === 504;
 }
 
-/** A write that may have taken effect or not. One that gets another 503, with Retry-After, has not. */
+/**
+ * A write that may have taken effect or not. One that gets another 503, with Retry-After, has not. The gateway cannot know
+ * that a bad request would have been rejected.
+ */
 export function isOutcomeUnknown(attempt: Attempt): boolean {
-  const { status, code } = attempt;
-  return isWrite(attempt) && (status === 0 || status === 504 || (status === 503 && code === 'outcome_unknown'));
+  const { kind, method, status, code } = attempt;
+  const mayWrite = isWrite(attempt) || (kind === 'bad request' && method !== 'GET');
+  return mayWrite && (status === 0 || status === 504 || (status === 503 && code === 'outcome_unknown'));
 }
 
 export function isWrite({ kind }: Attempt): boolean {

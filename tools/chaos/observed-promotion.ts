@@ -62,13 +62,19 @@ export async function subscribeFor(load: Pick<Load, 'subscribe'>, id: number, du
 }
 
 /**
- * Users try to subscribe to the ended promotion, until later than any of them may succeed.
+ * Users try to subscribe to the ended promotion: after `applied` for a moment, because none may succeed any more; else,
+ * and when what was applied is undone, until later than any may succeed.
  * @returns a note @throws Error when none got a yes or a no for 30 s longer
  */
-export async function watchEnded(load: Pick<Load, 'subscribe'>, end: Attempt): Promise<string> {
+export async function watchEnded(
+  load: Pick<Load, 'subscribe'>,
+  end: Attempt,
+  { isUndone = false } = {},
+): Promise<string> {
   const id = idInPath(end);
-  const untilNoneMayMs = end.endedAt + maxAcceptanceMs - Date.now();
-  const attempts = await subscribeFor(load, id, Math.max(0, untilNoneMayMs) + minWatchMs);
+  const mayBeAccepted = isUndone || end.projection !== 'applied';
+  const untilNoneMayMs = mayBeAccepted ? Math.max(0, end.endedAt + maxAcceptanceMs - Date.now()) : 0;
+  const attempts = await subscribeFor(load, id, untilNoneMayMs + minWatchMs);
   const answered = (): Attempt[] => attempts.filter((attempt) => !isUnanswered(attempt));
   await waitUntil(`somebody gets an answer about promotion ${id}`, async () => {
     if (answered().length === 0) attempts.push(await load.subscribe(id));

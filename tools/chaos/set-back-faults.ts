@@ -119,8 +119,9 @@ export const setProjectionBack: Inject = async (stack, { target, holdMs }, load)
     return acknowledged;
   });
   const recoverFrom = Date.now();
-  const note = await watchEnded(load, end);
-  return { recoverFrom, note, ...(target === 'running' && { undone: { from, to: recoverFrom } }) };
+  const isUndone = target === 'running';
+  const note = await watchEnded(load, end, { isUndone });
+  return { recoverFrom, note, ...(isUndone && { undone: { from, to: recoverFrom } }) };
 };
 
 async function putBack(client: SqlClient): Promise<void> {

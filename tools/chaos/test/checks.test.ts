@@ -279,6 +279,15 @@ test.each(breaches)('%s is a breach', (_title, promise, breakPromise) => {
   expect(brokenPromises(run)).toContainEqual(expect.stringMatching(promise));
 });
 
+test('the outcome of a bad request may be unknown, unless it only reads', () => {
+  const run = correctRun();
+  const unknown = { kind: 'bad request', path: '/subscriptions', status: 503, code: 'outcome_unknown' } as const;
+  run.history.push(run.at(6, unknown));
+  expect(brokenPromises(run)).toEqual([]);
+  run.history.push(run.at(7, { ...unknown, method: 'GET' }));
+  expect(brokenPromises(run)).toEqual([expect.stringMatching(/only declared responses/)]);
+});
+
 /** The user subscribes again, to a promotion that was ended 34 s before. */
 function subscribeLate({ history, databaseState, at }: Run, status: number): void {
   history.push(at(39, { ...subscribing, status, id: 2, body: { user_id: 2, promotion_id: 1 } }));

@@ -3,7 +3,8 @@ import type { Database } from '@promopulse/shared/database/database';
 import { notFound } from '@promopulse/shared/errors';
 import { type Route, route } from '@promopulse/shared/http/routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
-import { ownerNames, summarize } from './projections/store.ts';
+import { summarize } from './projections/digest-store.ts';
+import { ownerNames } from './projections/store.ts';
 import { listSubscriptions } from './queries.ts';
 import {
   listFilterOf,

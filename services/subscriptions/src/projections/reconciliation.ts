@@ -5,6 +5,7 @@ import { sleep } from '@promopulse/shared/backoff';
 import { tryLock } from '@promopulse/shared/database/advisory-lock';
 import type { Database } from '@promopulse/shared/database/database';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
+import { summarize } from './digest-store.ts';
 import type { OwnerClient, Owners } from './owner-client.ts';
 import {
   EpochChanged,
@@ -15,7 +16,7 @@ import {
   type SnapshotReading,
 } from './snapshot-reader.ts';
 import { adoptEpoch, invalidate, markReconciled, type SourceState, sourceStates } from './source-store.ts';
-import { type OwnerName, ownerNames, summarize } from './store.ts';
+import { type OwnerName, ownerNames } from './store.ts';
 
 const checkEveryMs = 1_000;
 const maxLoggedIds = 20;

@@ -2,10 +2,8 @@
 // order of them converges. An owner's answer is the authority: it also replaces a higher version, unless the row has
 // changed since the owner was asked (decision 0015).
 import { promotionState } from '@promopulse/shared/contracts/promotions';
-import { bucketSize } from '@promopulse/shared/contracts/snapshot';
 import { userState } from '@promopulse/shared/contracts/users';
 import type { Database } from '@promopulse/shared/database/database';
-import { bucketSql, digestSql } from '@promopulse/shared/database/digest';
 import { z } from 'zod';
 
 export const ownerNames = ['promotions', 'users'] as const;
@@ -26,7 +24,7 @@ export interface ProjectedState {
   deleted?: boolean;
 }
 
-const tables = {
+export const tables = {
   promotions: {
     table: 'cached_promotions',
     id: 'promotion_id',
@@ -105,7 +103,7 @@ function answerStatements(owner: OwnerName) {
 }
 
 function rowStatements(owner: OwnerName) {
-  const { table, id, digested, present } = tables[owner];
+  const { table, id, present } = tables[owner];
   return {
     doubt: {
       name: `projection_${owner}_doubt`,
@@ -128,26 +126,6 @@ function rowStatements(owner: OwnerName) {
         where ${id} between $1 and $2 and ${id} not in (select unnest($3::int[])) and changed_at < $4
           and (${present} or doubted_at <= $4)
         returning ${id} as id, coalesce(lost_at = now(), false) as newly_lost`,
-    },
-    /** $1, $2: buckets, inclusive. */
-    digests: {
-      name: `projection_${owner}_digests`,
-      text: `select ${bucketSql(id)} as bucket, count(*)::int as count, (${digestSql(digested)})::text as digest
-        from ${table}
-        where ${id} between $1::bigint * ${bucketSize} and $2::bigint * ${bucketSize} + ${bucketSize - 1} and ${present}
-        group by 1 order by 1`,
-    },
-    lastBucket: {
-      name: `projection_${owner}_last_bucket`,
-      text: `select coalesce(${bucketSql(`max(${id})`)}, -1) as bucket from ${table}`,
-    },
-    summary: {
-      name: `projection_${owner}_summary`,
-      text: `select
-          greatest((select max(${id}) from ${table}), (select max(${id}) from subscriptions), 0) as highest_id,
-          (select count(*)::int from ${table} where lost_at is not null) as lost,
-          (select count(*)::int from ${table} join subscriptions using (${id}) where lost_at is not null)
-            as subscriptions_of_lost`,
     },
   };
 }
@@ -219,31 +197,4 @@ export async function doubt(database: Database, owner: OwnerName, id: number): P
 /** @returns the ids of at most 500 doubtful rows */
 export async function listDoubted(database: Database, owner: OwnerName): Promise<number[]> {
   return (await database.run<{ id: number }>(statements[owner].doubted, [])).map(({ id }) => id);
-}
-
-export interface Digest {
-  bucket: number;
-  count: number;
-  digest: string;
-}
-
-export async function listDigests(database: Database, owner: OwnerName, from: number, to: number): Promise<Digest[]> {
-  return await database.run<Digest>(statements[owner].digests, [from, to]);
-}
-
-/** @returns the highest bucket that has a row, -1 when there is none */
-export async function readLastBucket(database: Database, owner: OwnerName): Promise<number> {
-  return ((await database.run<{ bucket: number }>(statements[owner].lastBucket, []))[0] as { bucket: number }).bucket;
-}
-
-export interface ProjectionSummary {
-  /** The highest id that this service has seen; 0 when it has seen none. */
-  highest_id: number;
-  /** Number of rows that the owner has lost. */
-  lost: number;
-  subscriptions_of_lost: number;
-}
-
-export async function summarize(database: Database, owner: OwnerName): Promise<ProjectionSummary> {
-  return (await database.run<ProjectionSummary>(statements[owner].summary, []))[0] as ProjectionSummary;
 }

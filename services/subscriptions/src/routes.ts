@@ -3,7 +3,7 @@ import type { Database } from '@promopulse/shared/database/database';
 import { notFound } from '@promopulse/shared/errors';
 import { type Route, route } from '@promopulse/shared/http/routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
-import { summarize } from './projections/comparison-store.ts';
+import { summarize } from './projections/digest-store.ts';
 import { ownerNames } from './projections/store.ts';
 import { listSubscriptions } from './queries.ts';
 import {

@@ -118,7 +118,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
     });
   };
-  pool.options.onConnect = prepare;
+  if (onConnect) pool.options.onConnect = prepare;
   const pipelined = new PipelinedConnections(connectionSettingsOf(pool, schema), pipelinedConnections, prepare);
   const listeners: (() => void)[] = [];
   const notifyCommit = (): void => {

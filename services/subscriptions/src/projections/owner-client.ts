@@ -5,7 +5,7 @@ import { type OwnerPosition, snapshotDigests, snapshotPage } from '@promopulse/s
 import { dependencyUnavailable } from '@promopulse/shared/errors';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
-import type { Digest } from './comparison-store.ts';
+import type { Digest } from './digest-store.ts';
 import { type OwnerName, type ProjectedState, projectedPromotion, projectedUser } from './store.ts';
 
 interface OwnerOptions {

@@ -5,7 +5,7 @@ import { sleep } from '@promopulse/shared/backoff';
 import { tryLock } from '@promopulse/shared/database/advisory-lock';
 import type { Database } from '@promopulse/shared/database/database';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
-import { summarize } from './comparison-store.ts';
+import { summarize } from './digest-store.ts';
 import type { OwnerClient, Owners } from './owner-client.ts';
 import {
   EpochChanged,

@@ -3,7 +3,7 @@
 // what has changed since the last reading.
 import { bucketSize, digestsPerPage, type OwnerPosition } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
-import { listDigests, readLastBucket } from './comparison-store.ts';
+import { listDigests, readLastBucket } from './digest-store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
 import { readClock } from './source-store.ts';
 import { applyPage, doubt, listDoubted, markLost, type OwnerName } from './store.ts';
@@ -145,7 +145,8 @@ async function readPages(
   for (;;) {
     const page = await client.page({ ...query, after_id: afterId, limit }, stop);
     progress.check(page.read);
-    if (page.states.length > 0) progress.corrected += await applyPage(database, owner, page.states, readAt);
+    const corrected = page.states.length > 0 ? await applyPage(database, owner, page.states, readAt) : 0;
+    progress.corrected += corrected; // in one step: several buckets are read at once
     // A row that this release does not understand exists. Nobody relies on what is held of it.
     for (const id of page.unknownIds) await doubt(database, owner, id);
     for (const { id } of page.states) present.push(id);

@@ -1,4 +1,4 @@
-// What a comparison of a projection with its owner needs: digests of the own rows, and how many rows are lost.
+// Statements over a whole projection: what it holds, to be compared with its owner and to be reported.
 import { bucketSize } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
 import { bucketSql, digestSql } from '@promopulse/shared/database/digest';

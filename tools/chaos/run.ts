@@ -2,7 +2,7 @@
 // every promise. The exit code is 0 only when every promise was kept.
 //   --seed N      repeats the faults and requests of a run  --minutes M   minimum duration (default 3)
 //   --only FAULT  injects this fault only                   --json FILE   where the report is written as JSON
-//   --short       every fault once, on one target, for its shortest duration: about four minutes in all
+//   --short       every fault once, on one target, for its shortest duration: four to six minutes in all
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -186,13 +186,13 @@ describe('an owner that was set back', () => {
     await scene.announce('user.created', { id: 1, version: 1 });
     scene.users.states.delete(1);
     Object.assign(scene.users.publication, { epoch: randomUUID(), lead: randomUUID(), number: 0 });
-    await scene.send('user.created', { id: 900, version: 1 });
+    await scene.announce('user.created', { id: 401, version: 1 });
     await eventually(async () => {
       expect(await scene.projection('users')).toMatchObject({ reconciled: true, lost: 1, subscriptions_of_lost: 1 });
     });
     expect((await scene.subscribe(1, 5)).status).toBe(404);
     const summary = await scene.api.get('/internal/projections/users');
-    expect(summary.body).toEqual({ highest_id: 400, lost: 1, subscriptions_of_lost: 1 });
+    expect(summary.body).toEqual({ highest_id: 401, lost: 1, subscriptions_of_lost: 1 });
     scene.users.states.set(1, { id: 1, version: 1 });
     expect((await scene.subscribe(1, 5)).status).toBe(409);
     expect(await scene.projection('users')).toMatchObject({ lost: 0, subscriptions_of_lost: 0 });

@@ -21,6 +21,10 @@ import { type OwnerName, ownerNames } from './store.ts';
 const checkEveryMs = 1_000;
 const maxLoggedIds = 20;
 
+/** A reading may last longer than the server leaves the connection of its lock idle (60 s). */
+const signEveryMs = 20_000;
+const sign = { text: 'select' };
+
 interface ReconciliationOptions {
   database: Database;
   owners: Owners;
@@ -109,9 +113,11 @@ export class Reconciliation {
     if (!state?.reconciled || isComparisonDue) {
       const lock = await tryLock(database, `reconciliation.${owner}`);
       if (!lock) return; // another replica reconciles
+      const stayingAlive = setInterval(() => void lock.query(sign).catch(() => undefined), signEveryMs);
       try {
         await this.#reconcile(options, state, isComparisonDue);
       } finally {
+        clearInterval(stayingAlive);
         lock.end();
       }
     }

@@ -29,7 +29,7 @@ const statements = {
     name: 'source_heartbeat',
     text: `with applied as (
         update projection_sources set
-          watermark = case when watermark < now() + interval '1 second' then greatest(watermark, $4) else $4 end,
+          watermark = greatest(case when watermark <= now() then watermark end, least($4, now())),
           beats = beats + 1, position = greatest(position, $5)
         where service = $1 and session = ${sessionSql('$2::text')} and beats = $3 and $4 <= now() + interval '1 second'
           and coalesce(epoch, $6) = $6 and (position <= $5 or $4 < read_to)

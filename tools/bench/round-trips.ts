@@ -9,7 +9,7 @@ import { fillIn } from './wrk.ts';
 
 const requestCount = 100;
 /** Statements that a service also sends without requests: of the relay, the projections and the health check. */
-const background = /^(outbox_|projection_|ready\b)/;
+const background = /^(outbox_|projection_|publication\b|snapshot_|source_|ready\b)/;
 
 /** Sends requests one by one while PostgreSQL logs every statement. @returns statements per request */
 export async function countRoundTrips(name: EndpointName, { servers, served, parts }: Requests): Promise<number> {

@@ -25,22 +25,27 @@ interface Wanted {
   promotion_id: number;
 }
 
-/** Called when nothing was inserted. The order is part of the API: user, promotion, duplicate. */
+/**
+ * Called when nothing was inserted. The order is part of the API: user, promotion, duplicate. An owner is asked again when
+ * its answer cannot be relied on any more, because an event or an invalidation came meanwhile.
+ */
 export function decide(facts: SubscriptionFacts, consulted: Consulted, wanted: Wanted): Decision {
   const { user, promotion, fresh, subscribed } = facts;
   if (user === 'deleted') return { reject: userNotFound(wanted) };
   if (user === 'unknown') {
-    if (!consulted.users) return { consult: 'users' };
-    // The owner's answer may be outdated already, when an event came meanwhile. Unknown is never answered as "no".
-    return { reject: consulted.users === 'none' ? userNotFound(wanted) : factsUnknown() };
+    return consulted.users === 'none' ? { reject: userNotFound(wanted) } : { consult: 'users' };
   }
 
   if (promotion === 'ended') return { reject: promotionNotActive(wanted, promotion) }; // final, so the owner is not asked
-  const isActive = promotion === 'active' && fresh;
-  if (!isActive && !consulted.promotions) return { consult: 'promotions' };
-  if (promotion === 'unknown' && consulted.promotions === 'state') return { reject: factsUnknown() };
-  if (promotion !== 'active') return { reject: promotionNotActive(wanted, promotion) };
-  if (!fresh) return { reject: factsUnknown() }; // the lease ended after the owner's answer
+  if (promotion === 'unknown') {
+    return consulted.promotions === 'none'
+      ? { reject: promotionNotActive(wanted, promotion) }
+      : { consult: 'promotions' };
+  }
+  if (promotion !== 'active') {
+    return consulted.promotions ? { reject: promotionNotActive(wanted, promotion) } : { consult: 'promotions' };
+  }
+  if (!fresh) return { consult: 'promotions' };
 
   if (subscribed) return { reject: alreadySubscribed(wanted) };
   return 'retry'; // a row changed between the insert and the reading of these facts

@@ -26,8 +26,8 @@ describe('the user', () => {
   test('is not found when the owner does not know it either', () => {
     expect(rejection({ user: 'unknown' }, noneFound)).toBe('not_found: User 7 not found');
   });
-  test('is neither found nor missing when the answer of its owner was outdated at once', () => {
-    expect(rejection({ user: 'unknown' }, found)).toMatch(/^unavailable: /);
+  test('is looked up again when the answer of its owner was outdated at once', () => {
+    expect(decide({ ...good, user: 'unknown' }, found, wanted)).toEqual({ consult: 'users' });
   });
   test('is not found when deleted, without a look-up', () => {
     expect(rejection({ user: 'deleted' }, noneConsulted)).toBe('not_found: User 7 not found');
@@ -48,8 +48,8 @@ describe('the promotion', () => {
   test('that the owner does not know is rejected as not_found', () => {
     expect(rejection({ promotion: 'unknown' }, noneFound)).toBe(notActive('not_found'));
   });
-  test('whose owner has answered a state that was outdated at once is neither accepted nor rejected', () => {
-    expect(rejection({ promotion: 'unknown' }, found)).toMatch(/^unavailable: /);
+  test('is looked up again when the answer of its owner was outdated at once', () => {
+    expect(decide({ ...good, promotion: 'unknown' }, found, wanted)).toEqual({ consult: 'promotions' });
   });
   test('with a status that this release does not know is rejected with that status', () => {
     expect(rejection({ promotion: 'paused' }, found)).toBe(notActive('paused'));
@@ -57,8 +57,8 @@ describe('the promotion', () => {
   test('that is a draft at its owner is rejected as a draft', () => {
     expect(rejection({ promotion: 'draft' }, found)).toBe(notActive('draft'));
   });
-  test('whose owner answered too long ago is neither accepted nor rejected', () => {
-    expect(rejection({ fresh: false }, found)).toMatch(/^unavailable: /);
+  test('whose owner answered too long ago is looked up again', () => {
+    expect(decide({ ...good, fresh: false }, found, wanted)).toEqual({ consult: 'promotions' });
   });
 });
 

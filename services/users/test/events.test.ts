@@ -108,6 +108,9 @@ describe('on the queue', () => {
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       datacontenttype: 'application/json',
       requestid: 'request-of-this-test',
+      epoch: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      lead: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      sequencenumber: expect.any(Number),
       data: { id: user.id, version: 1 },
     });
   });

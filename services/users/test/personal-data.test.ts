@@ -86,7 +86,13 @@ test('an email and a phone are in no table, event, statement, log line or error 
   const tables = await frame.sql<{ name: string }>(
     `select table_name as name from information_schema.tables where table_schema = 'users'`,
   );
-  expect(tables.map(({ name }) => name).sort()).toEqual(['mikro_orm_migrations', 'outbox', 'statements', 'users']);
+  expect(tables.map(({ name }) => name).sort()).toEqual([
+    'mikro_orm_migrations',
+    'outbox',
+    'publication',
+    'statements',
+    'users',
+  ]);
   for (const { name } of tables) {
     const rows = await frame.sql<{ row: string }>(`select t::text as row from users."${name}" t`);
     expect(rows.length).toBeGreaterThan(0);

@@ -379,10 +379,8 @@ describe('a queue in RabbitMQ', () => {
     }
   }
 
-  // Needs rabbitmqctl, which is not available for a RabbitMQ given by AMQP_URL.
-  const testWithLimit = process.env.TEST_RABBITMQCTL ? test : test.skip;
-
-  testWithLimit(
+  // Needs rabbitmqctl: at a RabbitMQ given by AMQP_URL set TEST_RABBITMQCTL.
+  test(
     'a message that is interrupted by five graceful stops is still in its queue, once, at a delivery limit of three',
     () =>
       withDeliveryLimit(async () => {
@@ -462,7 +460,7 @@ describe('a queue in RabbitMQ', () => {
     await network.close();
   });
 
-  testWithLimit(
+  test(
     'a message whose consumer dies on every delivery is dead-lettered by RabbitMQ after one delivery more than its limit',
     () =>
       withDeliveryLimit(async () => {

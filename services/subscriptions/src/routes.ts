@@ -1,4 +1,5 @@
 // The routes of subscriptions.
+import { projectionSummary } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
 import { notFound } from '@promopulse/shared/errors';
 import { type Route, route } from '@promopulse/shared/http/routes';
@@ -12,7 +13,6 @@ import {
   newSubscriptionExample,
   ownerParams,
   presentedSubscription,
-  projectionSummary,
   subscriptionCursor,
   subscriptionId,
   subscriptionList,

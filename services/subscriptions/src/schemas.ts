@@ -103,10 +103,3 @@ export function listFilterOf({ user_id, promotion_id, ...rest }: z.infer<typeof 
 }
 
 export const ownerParams = z.strictObject({ owner: z.string() });
-
-/** What this service has seen of another one. */
-export const projectionSummary = z.object({
-  highest_id: z.int(),
-  lost: z.int(),
-  subscriptions_of_lost: z.int(),
-});

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { ConfigError, loadConfig } from '../config.ts';
 import { hasQueue } from '../contracts/queues.ts';
 import { type ServiceName, services, urlVariable } from '../contracts/services.ts';
+import { projectionSummary } from '../contracts/snapshot.ts';
 import { tryLock } from '../database/advisory-lock.ts';
 import { type Database, databaseConfig, openDatabase } from '../database/database.ts';
 import { changeEpoch } from '../outbox/epoch.ts';
@@ -20,12 +21,6 @@ given as NAME_FILE.`;
 
 const answerTimeoutMs = 10_000;
 
-/** What a neighbour holds of the restored service. */
-const projection = z.object({
-  highest_id: z.int().nonnegative(),
-  lost: z.int().nonnegative(),
-  subscriptions_of_lost: z.int().nonnegative(),
-});
 const nothingProjected = z.object({ status: z.literal(404), code: z.string(), request_id: z.string() });
 
 interface Command {
@@ -93,7 +88,7 @@ async function highestIdAt(neighbour: ServiceName, url: string, service: Service
       return 0;
     }
     if (!response.ok) throw new Error(`status ${response.status}`);
-    const { highest_id, lost, subscriptions_of_lost } = projection.parse(body);
+    const { highest_id, lost, subscriptions_of_lost } = projectionSummary.parse(body);
     print(`${neighbour} has seen ids of ${service} up to ${highest_id}.`);
     if (lost > 0) {
       print(

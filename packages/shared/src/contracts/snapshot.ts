@@ -38,3 +38,14 @@ export const snapshotDigests = ownerPosition.extend({
 
 /** Number of buckets in one answer of digests, and its maximum: 200,000 rows are read in a fraction of a statement's 2 s. */
 export const digestsPerPage = 20;
+
+/** What a consumer has seen of an owner: the answer of its `/internal/projections/<owner>`. */
+export const projectionSummary = z.object({
+  /** The highest id that it has seen; 0 when it has seen none. */
+  highest_id: z.int().nonnegative(),
+  /** Number of rows that the owner has lost. */
+  lost: z.int().nonnegative(),
+  subscriptions_of_lost: z.int().nonnegative(),
+});
+
+export type ProjectionSummary = z.infer<typeof projectionSummary>;

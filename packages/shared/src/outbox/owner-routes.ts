@@ -1,7 +1,7 @@
 // The internal routes by which consumers read what an owner has: pages of rows, and digests that tell which pages differ
 // (docs/decisions/0015-epochs-and-sequences.md).
 import { z } from 'zod';
-import { digestsPerPage, snapshotDigests, snapshotPage } from '../contracts/snapshot.ts';
+import { bucketSize, digestsPerPage, snapshotDigests, snapshotPage } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
 import { type Route, route } from '../http/routes.ts';
 import { maxId, moment, required, textId, textInteger } from '../http/schemas.ts';
@@ -23,7 +23,7 @@ const ids = z
   .transform((value) => value.split(',').map(Number))
   .refine((values) => values.length <= maxIds && values.every((value) => value <= maxId), idsRule);
 
-const maxBucket = 214_748;
+const maxBucket = Math.floor(maxId / bucketSize);
 
 const digestsQuery = z.strictObject({
   from_bucket: textInteger(0, maxBucket),

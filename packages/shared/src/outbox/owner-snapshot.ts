@@ -1,13 +1,12 @@
 // Reads what an owner has, for the consumers of its events. Each answer is one statement, so that the rows, the epoch and
 // the position belong together.
-import type { BucketDigest, OwnerPosition } from '../contracts/snapshot.ts';
-import { bucketSize } from '../contracts/snapshot.ts';
+import { type BucketDigest, bucketSize, type OwnerPosition } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
 import { bucketSql, digestSql } from '../database/digest.ts';
 import { runApart } from '../database/own-connection.ts';
 import type { Statement } from '../database/prepared.ts';
 import { unavailable } from '../errors.ts';
-import { presentTime } from '../http/schemas.ts';
+import { maxId, presentTime } from '../http/schemas.ts';
 import { isSameServerSql, positionSql } from './publication.ts';
 
 /** The table whose rows are read, and the columns that consumers get. `updated_at` changes with every change of a row. */
@@ -35,8 +34,6 @@ interface OwnerRow {
   read_at: Date;
   isSameServer: boolean;
 }
-
-const maxId = 2_147_483_647;
 
 const ownerColumns = `epoch, ${positionSql} as position, now() as read_at, ${isSameServerSql} as "isSameServer"`;
 

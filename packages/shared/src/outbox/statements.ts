@@ -1,5 +1,6 @@
 // The SQL of the relay and of the epoch.
 import type { Statement } from '../database/prepared.ts';
+import { maxId } from '../http/schemas.ts';
 import { isSameServerSql, positionSql, setServerSql } from './publication.ts';
 
 /** How many rows a statement inspects for their number and age. A backlog can have millions. */
@@ -10,8 +11,6 @@ const pruneBatchSize = 1_000;
 
 /** How far a new epoch raises the ids: more than a set-back database can have given unseen. */
 const idGap = 100_000;
-
-const maxId = 2_147_483_647;
 
 const waits = 'published_at is null and parked_at is null';
 const isParked = 'published_at is null and parked_at is not null';

@@ -1,5 +1,5 @@
 // Statements over a whole projection: what it holds, to be compared with its owner and to be reported.
-import { bucketSize } from '@promopulse/shared/contracts/snapshot';
+import { type BucketDigest, bucketSize, type ProjectionSummary } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
 import { bucketSql, digestSql } from '@promopulse/shared/database/digest';
 import { type OwnerName, tables } from './store.ts';
@@ -32,27 +32,18 @@ function statementsOf(owner: OwnerName) {
 
 const statements = { promotions: statementsOf('promotions'), users: statementsOf('users') };
 
-export interface Digest {
-  bucket: number;
-  count: number;
-  digest: string;
-}
-
-export async function listDigests(database: Database, owner: OwnerName, from: number, to: number): Promise<Digest[]> {
-  return await database.run<Digest>(statements[owner].digests, [from, to]);
+export async function listDigests(
+  database: Database,
+  owner: OwnerName,
+  from: number,
+  to: number,
+): Promise<BucketDigest[]> {
+  return await database.run<BucketDigest>(statements[owner].digests, [from, to]);
 }
 
 /** @returns the highest bucket that has a row, -1 when there is none */
 export async function readLastBucket(database: Database, owner: OwnerName): Promise<number> {
   return ((await database.run<{ bucket: number }>(statements[owner].lastBucket, []))[0] as { bucket: number }).bucket;
-}
-
-export interface ProjectionSummary {
-  /** The highest id that this service has seen; 0 when it has seen none. */
-  highest_id: number;
-  /** Number of rows that the owner has lost. */
-  lost: number;
-  subscriptions_of_lost: number;
 }
 
 export async function summarize(database: Database, owner: OwnerName): Promise<ProjectionSummary> {

@@ -1,11 +1,15 @@
 // Asks an owner for its current state when the projection is not sufficient, with one call per id at a time. A caller
 // never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
 // a circuit breaker).
-import { type OwnerPosition, snapshotDigests, snapshotPage } from '@promopulse/shared/contracts/snapshot';
+import {
+  type BucketDigest,
+  type OwnerPosition,
+  snapshotDigests,
+  snapshotPage,
+} from '@promopulse/shared/contracts/snapshot';
 import { dependencyUnavailable } from '@promopulse/shared/errors';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
-import type { Digest } from './digest-store.ts';
 import { type OwnerName, type ProjectedState, projectedPromotion, projectedUser } from './store.ts';
 
 interface OwnerOptions {
@@ -54,7 +58,7 @@ export interface Page {
 export interface DigestPage {
   read: OwnerPosition;
   lastBucket: number;
-  digests: Digest[];
+  digests: BucketDigest[];
 }
 
 /**

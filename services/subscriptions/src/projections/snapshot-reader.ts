@@ -1,8 +1,14 @@
 // Reads an owner into its projection. A complete reading compares the digests of buckets of ids and reads only buckets that
 // differ, so it costs little when nothing is wrong, and it continues where an error has stopped it. A delta reads only
 // what has changed since the last reading.
-import { bucketSize, digestsPerPage, type OwnerPosition } from '@promopulse/shared/contracts/snapshot';
+import {
+  type BucketDigest,
+  bucketSize,
+  digestsPerPage,
+  type OwnerPosition,
+} from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
+import { maxId } from '@promopulse/shared/http/schemas';
 import { listDigests, readLastBucket } from './digest-store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
 import { readClock } from './source-store.ts';
@@ -85,16 +91,8 @@ export async function readCompletely(options: SnapshotOptions): Promise<Snapshot
   }
 }
 
-const maxId = 2_147_483_647;
-
-interface ComparedDigest {
-  bucket: number;
-  count: number;
-  digest: string;
-}
-
-function differingBuckets(theirs: readonly ComparedDigest[], own: readonly ComparedDigest[]): number[] {
-  const text = ({ count, digest }: ComparedDigest): string => `${count} ${digest}`;
+function differingBuckets(theirs: readonly BucketDigest[], own: readonly BucketDigest[]): number[] {
+  const text = ({ count, digest }: BucketDigest): string => `${count} ${digest}`;
   const ownByBucket = new Map(own.map((each) => [each.bucket, text(each)]));
   const different = theirs.filter((each) => ownByBucket.get(each.bucket) !== text(each)).map(({ bucket }) => bucket);
   const theirBuckets = new Set(theirs.map(({ bucket }) => bucket));

@@ -82,6 +82,9 @@ export interface BrokerOptions {
   confirmTimeoutMs?: number;
 }
 
+/** Called with the id of a message, and the queue whose consumer has applied it. */
+export type ReplyListener = (messageId: string, queue: string) => void;
+
 export interface Broker {
   /** Publishes a batch with one wait for all its confirms. Never rejects. @returns one outcome per message, in order */
   publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome[]>;
@@ -90,7 +93,7 @@ export interface Broker {
   /** This process's address for replies; undefined while there is no connection. */
   replyAddress(): string | undefined;
   /** Calls `listener` for each message whose `replyTo` was this process and that the consumer of `queue` has applied. */
-  onReply(listener: (messageId: string, queue: string) => void): void;
+  onReply(listener: ReplyListener): void;
   /** The user that the broker knows this process by. */
   userName(): string;
   isConnected(): boolean;

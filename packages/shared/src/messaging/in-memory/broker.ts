@@ -10,6 +10,7 @@ import {
   type OutgoingMessage,
   type PublishOutcome,
   plainBroker,
+  type ReplyListener,
 } from '../broker.ts';
 import { DeadLetterFiles } from './dead-letters.ts';
 import { type Enqueued, MemoryQueue } from './queue.ts';
@@ -29,7 +30,7 @@ export function createMemoryHub({ deadLetterDir }: { deadLetterDir: string }): M
 class Hub {
   readonly #files: DeadLetterFiles;
   readonly #queues = new Map<string, MemoryQueue>();
-  readonly #repliers = new Map<string, (messageId: string, queue: string) => void>();
+  readonly #repliers = new Map<string, ReplyListener>();
   #brokers = 0;
   #stopReplays: (() => Promise<void>) | undefined;
 
@@ -38,7 +39,7 @@ class Hub {
   }
 
   /** @returns the reply address of a new broker, whose replies go to `onReply` */
-  register(onReply: (messageId: string, queue: string) => void): string {
+  register(onReply: ReplyListener): string {
     this.#brokers += 1;
     const address = `memory.${this.#brokers}`;
     this.#repliers.set(address, onReply);
@@ -99,7 +100,7 @@ class MemoryBroker implements Broker {
   readonly #hub: Hub;
   readonly #options: BrokerOptions;
   readonly #address: string;
-  readonly #replyListeners: ((messageId: string, queue: string) => void)[] = [];
+  readonly #replyListeners: ReplyListener[] = [];
   readonly #unsubscribes: ((timeoutMs: number) => Promise<void>)[] = [];
   readonly #consumed = new Set<string>();
   readonly #publishing = new Set<Promise<unknown>>();
@@ -131,7 +132,7 @@ class MemoryBroker implements Broker {
     return this.#closed ? undefined : this.#address;
   }
 
-  onReply(listener: (messageId: string, queue: string) => void): void {
+  onReply(listener: ReplyListener): void {
     this.#replyListeners.push(listener);
   }
 

@@ -10,6 +10,7 @@ import {
   type OutgoingMessage,
   type PublishOutcome,
   plainBroker,
+  type ReplyListener,
 } from '../broker.ts';
 import { type MaintainedConnection, maintainConnection } from './connection.ts';
 import { openRabbitConsumer, type RabbitConsumer } from './consumer.ts';
@@ -40,7 +41,7 @@ class RabbitBroker implements Broker {
   readonly #publisher: MaintainedConnection<RabbitPublisher>;
   readonly #consumers: MaintainedConnection<RabbitConsumer>[] = [];
   readonly #userName: string;
-  readonly #replyListeners: ((messageId: string, queue: string) => void)[] = [];
+  readonly #replyListeners: ReplyListener[] = [];
   readonly #deliveries = new Set<Promise<void>>();
   readonly #publishing = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
@@ -109,7 +110,7 @@ class RabbitBroker implements Broker {
     return this.#publisher.session()?.replyAddress;
   }
 
-  onReply(listener: (messageId: string, queue: string) => void): void {
+  onReply(listener: ReplyListener): void {
     this.#replyListeners.push(listener);
   }
 

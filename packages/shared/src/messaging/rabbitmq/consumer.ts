@@ -7,7 +7,7 @@ import type { BrokerOptions, Consumer, IncomingMessage } from '../broker.ts';
 import { deliver, deliveryLog } from '../delivery.ts';
 import { guard } from './connection.ts';
 import { countDeadLetters } from './dead-letters.ts';
-import type { OutgoingFrame } from './publisher.ts';
+import { frameForQueue, type OutgoingFrame } from './publisher.ts';
 import { declareExchanges, declareQueue, messageHeaders, type Topology } from './topology.ts';
 
 interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
@@ -148,7 +148,7 @@ class RabbitConsumer {
     if (this.#lifetime.signal.aborted) return false; // RabbitMQ has requeued it
     const { topology, publish, log } = this.#options;
     try {
-      await publish(copyFrame(topology.queue(this.#consumer.queue), message));
+      await publish(frameForQueue(topology.queue(this.#consumer.queue), message));
       return true;
     } catch (error) {
       deliveryLog(log, this.#consumer, message).warn(
@@ -189,10 +189,4 @@ function deadLetterFrame(
     [messageHeaders.publishedBy]: userId,
   };
   return { exchange, routingKey: queue, body, options: { messageId: id, contentType, mandatory: true, headers } };
-}
-
-/** Without `replyTo`: by the time the copy is applied, its sender has stopped waiting. */
-function copyFrame(queue: string, { id, routingKey, body }: IncomingMessage): OutgoingFrame {
-  const headers = { [messageHeaders.routingKey]: routingKey };
-  return { exchange: '', routingKey: queue, body, options: { messageId: id, contentType, mandatory: true, headers } };
 }

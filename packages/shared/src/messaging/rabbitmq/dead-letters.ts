@@ -4,11 +4,10 @@
 import { randomUUID } from 'node:crypto';
 import type { ChannelModel, ConfirmChannel, GetMessage } from 'amqplib';
 import { settleWithin } from '../../backoff.ts';
-import { contentType } from '../../contracts/envelope.ts';
 import { queues } from '../../contracts/queues.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 import { guard, openConnection } from './connection.ts';
-import { ConfirmSender, type OutgoingFrame } from './publisher.ts';
+import { ConfirmSender, frameForQueue, type OutgoingFrame } from './publisher.ts';
 import { declareDeadQueue, declareExchanges, messageHeaders, type Topology, topologyOf } from './topology.ts';
 
 /** What to do with a dead letter. */
@@ -82,7 +81,7 @@ class RabbitDeadLetters implements DeadLetterStore {
         const deadLetter = toDeadLetter(raw, name);
         const action = decide(deadLetter);
         if (action === 'keep') await this.#send(deadLetterFrame(topology.deadQueue(name), deadLetter));
-        if (action === 'replay') await this.#send(replayFrame(topology.queue(name), deadLetter));
+        if (action === 'replay') await this.#send(frameForQueue(topology.queue(name), deadLetter));
         this.#channel.ack(raw);
         processed.push(deadLetter);
       }
@@ -106,15 +105,9 @@ export async function countDeadLetters(connection: ChannelModel, deadQueue: stri
   return messageCount;
 }
 
-/** A message for the queue it came from, addressed by the queue's name. */
-function replayFrame(queue: string, { id: messageId, body, routingKey }: DeadLetter): OutgoingFrame {
-  const headers = { [messageHeaders.routingKey]: routingKey };
-  return { exchange: '', routingKey: queue, body, options: { messageId, contentType, mandatory: true, headers } };
-}
-
 /** The dead letter itself, for its own queue. */
 function deadLetterFrame(queue: string, deadLetter: DeadLetter): OutgoingFrame {
-  const frame = replayFrame(queue, deadLetter);
+  const frame = frameForQueue(queue, deadLetter);
   const { reason, attempts, failedAt, publishedBy } = deadLetter;
   const headers = {
     ...frame.options.headers,

@@ -1,15 +1,28 @@
 // Publishing with confirms over one connection. The promise: every `send` resolves exactly once, with RabbitMQ's
 // answer, or with `failed` when RabbitMQ can no longer answer.
 import type { Channel, ChannelModel, ConfirmChannel, Options } from 'amqplib';
-import type { PublishOutcome } from '../broker.ts';
+import { contentType } from '../../contracts/envelope.ts';
+import type { PublishOutcome, ReplyListener } from '../broker.ts';
 import { guard } from './connection.ts';
-import { declareExchanges, type Topology } from './topology.ts';
+import { declareExchanges, messageHeaders, type Topology } from './topology.ts';
 
 export interface OutgoingFrame {
   exchange: string;
   routingKey: string;
   body: string;
   options: Options.Publish & { messageId: string };
+}
+
+/**
+ * A message for a queue, addressed by the queue's name; a header keeps its original routing key. Without `replyTo`: by the
+ * time it is applied, its sender has stopped waiting.
+ */
+export function frameForQueue(
+  queue: string,
+  { id: messageId, routingKey, body }: { id: string; routingKey: string; body: string },
+): OutgoingFrame {
+  const headers = { [messageHeaders.routingKey]: routingKey };
+  return { exchange: '', routingKey: queue, body, options: { messageId, contentType, mandatory: true, headers } };
 }
 
 /** Maximum number of unconfirmed messages. amqplib buffers without a limit, so this bounds the memory of a channel. */
@@ -94,7 +107,7 @@ export async function openRabbitPublisher(
   connection: ChannelModel,
   lifetime: AbortController,
   topology: Topology,
-  onReply: (messageId: string, queue: string) => void,
+  onReply: ReplyListener,
 ): Promise<RabbitPublisher> {
   let blocked = false;
   connection.on('blocked', () => {
@@ -123,11 +136,7 @@ export async function openRabbitPublisher(
   };
 }
 
-async function openReplyQueue(
-  channel: Channel,
-  lifetime: AbortController,
-  onReply: (messageId: string, queue: string) => void,
-): Promise<string> {
+async function openReplyQueue(channel: Channel, lifetime: AbortController, onReply: ReplyListener): Promise<string> {
   const { queue } = await channel.assertQueue('', { exclusive: true, durable: false, autoDelete: true });
   const onDelivery = (raw: { properties: { correlationId?: unknown; type?: unknown } } | null): void => {
     if (raw === null) lifetime.abort(new Error('reply queue was deleted'));

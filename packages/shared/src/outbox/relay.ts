@@ -10,7 +10,7 @@ import { isDatabaseUnavailable } from '../database/sqlstate.ts';
 import type { Broker } from '../messaging/broker.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { BatchPublisher } from './batch.ts';
-import { ensureEpoch } from './epoch.ts';
+import { ensureEpochOn } from './epoch.ts';
 import { Lead, type Leading } from './lead.ts';
 import { ParkedRows } from './parked.ts';
 import { pruneUntil } from './prune.ts';
@@ -135,7 +135,7 @@ class Relay {
 
   async #leadUntilStopped(leaderConnection: Connection): Promise<void> {
     const { database, broker, log } = this.#options;
-    const lead = new Lead(await ensureEpoch(database, log), database.schema);
+    const lead = new Lead(await ensureEpochOn(leaderConnection, log), database.schema);
     const ended = new AbortController();
     void pruneUntil(ended.signal, this.#options);
     try {

@@ -107,10 +107,10 @@ export class Reconciliation {
   async #readIfDue(owner: OwnerName): Promise<void> {
     const { database, intervalMs, owners, log } = this.#options;
     const client: OwnerClient = owners[owner];
-    const state = (await sourceStates(database)).get(owner);
-    const options = { database, owner, client, stop: this.#stop.signal, epoch: state?.epoch ?? null };
-    const isComparisonDue = (state?.compared_seconds_ago ?? Number.POSITIVE_INFINITY) * 1000 > intervalMs;
-    if (!state?.reconciled || isComparisonDue) {
+    const state = await readState(database, owner);
+    const options = { database, owner, client, stop: this.#stop.signal, epoch: state.epoch };
+    const isComparisonDue = (state.compared_seconds_ago ?? Number.POSITIVE_INFINITY) * 1000 > intervalMs;
+    if (!state.reconciled || isComparisonDue) {
       const lock = await tryLock(database, `reconciliation.${owner}`);
       if (!lock) return; // another replica reconciles
       const stayingAlive = setInterval(() => void lock.query(sign).catch(() => undefined), signEveryMs);
@@ -125,13 +125,12 @@ export class Reconciliation {
     if (doubted) report(log, owner, doubted, true);
   }
 
-  async #reconcile(options: SnapshotOptions, state: SourceState | undefined, isComparisonDue: boolean): Promise<void> {
+  async #reconcile(options: SnapshotOptions, state: SourceState, isComparisonDue: boolean): Promise<void> {
     const { database, owner } = options;
     const { log } = this.#options;
-    if (!state) await invalidate(database, owner); // creates the row
-    const invalidations = state?.invalidations ?? 1;
+    const { invalidations } = state;
     const { reading, complete } = await readOwner(options, state, isComparisonDue);
-    const wasFilled = state?.read_to !== null && state?.read_to !== undefined;
+    const wasFilled = state.read_to !== null;
     const corrected = wasFilled ? reading.corrected + reading.lost.length : 0;
     const counts = await markReconciled(database, owner, { invalidations, read: reading.read, complete, corrected });
     report(log, owner, reading, wasFilled);
@@ -139,13 +138,21 @@ export class Reconciliation {
   }
 }
 
+/** An invalidation creates the row of an owner that has none yet. */
+async function readState(database: Database, owner: OwnerName): Promise<SourceState> {
+  const state = (await sourceStates(database)).get(owner);
+  if (state) return state;
+  await invalidate(database, owner);
+  return await readState(database, owner);
+}
+
 /** Reads the changes only, when that is enough: the owner's database is the same, and further on than before. */
 async function readOwner(
   options: SnapshotOptions,
-  state: SourceState | undefined,
+  state: SourceState,
   isComparisonDue: boolean,
 ): Promise<{ reading: SnapshotReading; complete: boolean }> {
-  if (state?.read_to && !state.complete_needed && !isComparisonDue) {
+  if (state.read_to && !state.complete_needed && !isComparisonDue) {
     const reading = await readChanges(options, state.read_to);
     if (reading.read.position >= state.position) return { reading, complete: false };
   }

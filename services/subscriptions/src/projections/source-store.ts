@@ -50,14 +50,14 @@ const statements = {
         reconciled_at = null, invalidations = invalidations + 1, invalidated_at = now()
       where service = $1 and epoch is distinct from $2`,
   },
-  /** $2: the invalidations before the reading. $3 to $5: where the owner was. $6: whether every row was compared. */
+  /** $2: the invalidations before the reading. $3, $4: where the owner was. $5: whether every row was compared. */
   reconciled: {
     name: 'source_reconciled',
     text: `update projection_sources set
-        reconciled_at = now(), epoch = $3, read_to = $5, corrected = corrected + $7,
-        position = case when $6 then $4 else greatest(position, $4) end,
-        complete_needed = complete_needed and not $6,
-        compared_at = case when $6 then now() else compared_at end
+        reconciled_at = now(), read_to = $4, corrected = corrected + $6,
+        position = case when $5 then $3 else greatest(position, $3) end,
+        complete_needed = complete_needed and not $5,
+        compared_at = case when $5 then now() else compared_at end
       where service = $1 and invalidations = $2
       returning 1`,
   },
@@ -137,7 +137,7 @@ export async function markReconciled(
   owner: OwnerName,
   { invalidations, read, complete, corrected }: Reading,
 ): Promise<boolean> {
-  const values = [owner, invalidations, read.epoch, read.position, read.read_at, complete, corrected];
+  const values = [owner, invalidations, read.position, read.read_at, complete, corrected];
   return (await database.run(statements.reconciled, values)).length === 1;
 }
 

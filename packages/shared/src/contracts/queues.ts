@@ -7,9 +7,15 @@ export const queues = {
 
 export type QueueName = keyof typeof queues;
 
-/** Whether a service has a queue: the name of a queue begins with the service that consumes it. */
+/** The routing keys, or patterns of them, that a service binds its queues to. A queue's name begins with its service. */
+export function bindingsOf(service: string): string[] {
+  const own = Object.entries(queues).filter(([queue]) => queue.startsWith(`${service}.`));
+  return [...new Set(own.flatMap(([, bindings]) => bindings))];
+}
+
+/** Whether a service consumes events. */
 export function hasQueue(service: string): boolean {
-  return Object.keys(queues).some((queue) => queue.startsWith(`${service}.`));
+  return bindingsOf(service).length > 0;
 }
 
 /** Topic matching as in AMQP: `*` matches exactly one word, `#` zero or more. */

@@ -12,3 +12,8 @@ export function urlVariable<Name extends ServiceName>(service: Name): UrlVariabl
 export function serviceUrls(urlOf: (service: ServiceName) => string): Record<string, string> {
   return Object.fromEntries(services.map((service) => [urlVariable(service), urlOf(service)]));
 }
+
+/** An event is named after what it is about: `user.created` is an event of the service `users`. */
+export function eventPrefix(service: string): string {
+  return `${service.replace(/s$/, '')}.`;
+}

@@ -9,7 +9,7 @@ import { type ProjectedMessage, readMessage } from './events.ts';
 import { InFlight } from './in-flight.ts';
 import { LossDetector } from './loss-detector.ts';
 import { applyHeartbeat, type HeartbeatOutcome, invalidate } from './source-store.ts';
-import { applyEvent, doubt, type OwnerName, ownerNames } from './store.ts';
+import { applyEvent, doubt, type OwnerName, ownerNames, ownerOf } from './store.ts';
 
 const queue = 'subscriptions.projections';
 
@@ -194,6 +194,6 @@ class ProjectionConsumer {
 /** The owner of a message, by its routing key; all owners when the routing key names none. */
 function ownersOf({ routingKey }: IncomingMessage): readonly OwnerName[] {
   if (routingKey === 'relay.heartbeat') return [];
-  const owners = ownerNames.filter((owner) => `${routingKey.split('.')[0]}s` === owner);
-  return owners.length > 0 ? owners : ownerNames;
+  const owner = ownerOf(routingKey);
+  return owner ? [owner] : ownerNames;
 }

@@ -4,7 +4,14 @@
 import { type EventName, eventData } from '@promopulse/shared/contracts/index';
 import { type IncomingMessage, Unprocessable } from '@promopulse/shared/messaging/broker';
 import { z } from 'zod';
-import { type OwnerName, ownerNames, type ProjectedState, projectedPromotion, projectedUser } from './store.ts';
+import {
+  type OwnerName,
+  ownerNames,
+  ownerOf,
+  type ProjectedState,
+  projectedPromotion,
+  projectedUser,
+} from './store.ts';
 
 /** The attributes used of a CloudEvents envelope. */
 const usedEnvelope = z.object({ type: z.string(), source: z.string(), subject: z.string(), data: z.unknown() });
@@ -41,7 +48,7 @@ export function readMessage(message: Pick<IncomingMessage, 'body' | 'userId'>, o
   const event = parseEnvelope(message.body);
   const [, name = '', release] = /^promopulse\.(.+)\.v(\d+)$/.exec(event.type) ?? [];
   if (name === 'relay.heartbeat') return readHeartbeat(event, message, ownUser);
-  const owner = ownerNames.find((each) => `${name.split('.')[0]}s` === each);
+  const owner = ownerOf(name);
   if (!owner) return { kind: 'other' };
   const trusted = trustedPublication(event, owner, message.userId, ownUser);
   const parsed = release === '1' ? usedData[name as keyof typeof usedData]?.safeParse(event.data) : undefined;

@@ -2,6 +2,7 @@
 // order of them converges. An owner's answer is the authority: it also replaces a higher version, unless the row has
 // changed since the owner was asked (decision 0015).
 import { promotionState } from '@promopulse/shared/contracts/promotions';
+import { eventPrefix } from '@promopulse/shared/contracts/services';
 import { userState } from '@promopulse/shared/contracts/users';
 import type { Database } from '@promopulse/shared/database/database';
 import { z } from 'zod';
@@ -9,6 +10,11 @@ import { z } from 'zod';
 export const ownerNames = ['promotions', 'users'] as const;
 /** An owner of projected state. */
 export type OwnerName = (typeof ownerNames)[number];
+
+/** @returns undefined for an event of a service that is not projected */
+export function ownerOf(eventName: string): OwnerName | undefined {
+  return ownerNames.find((owner) => eventName.startsWith(eventPrefix(owner)));
+}
 
 /** The fields used here, of events and of owners' answers. Nothing else is parsed, so all else may change. */
 export const projectedPromotion = promotionState

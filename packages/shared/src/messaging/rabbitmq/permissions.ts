@@ -2,7 +2,8 @@
 // RabbitMQ checks `configure` (declare, delete), `write` (publish, bind a queue) and `read` (consume, purge, bind to an
 // exchange) by the name of the queue or exchange, and for a topic exchange the routing key as well. A pattern is a
 // regular expression, and `^$` allows nothing (https://www.rabbitmq.com/docs/access-control).
-import { hasQueue, queues } from '../../contracts/queues.ts';
+import { bindingsOf, hasQueue } from '../../contracts/queues.ts';
+import { eventPrefix } from '../../contracts/services.ts';
 import { topologyOf } from './topology.ts';
 
 export interface BrokerPermissions {
@@ -35,17 +36,6 @@ export function brokerPermissions(service: string, prefix: string): BrokerPermis
       read: anyOf(bindingsOf(service).map(literal)),
     },
   };
-}
-
-/** An event is named after what it is about: `user.created` is an event of the service `users`. */
-export function eventPrefix(service: string): string {
-  return `${service.replace(/s$/, '')}.`;
-}
-
-/** The routing keys, or patterns of them, that a service binds its queues to. */
-function bindingsOf(service: string): string[] {
-  const own = Object.entries(queues).filter(([queue]) => queue.startsWith(`${service}.`));
-  return [...new Set(own.flatMap(([, bindings]) => bindings))];
 }
 
 function literal(name: string): string {

@@ -8,7 +8,8 @@ import type { Broker, OutgoingMessage } from '@promopulse/shared/messaging/broke
 import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
 import { declareExchanges, declareQueue, topologyOf } from '@promopulse/shared/messaging/rabbitmq/topology';
 import { startRelay } from '@promopulse/shared/outbox/relay';
-import { brokerOptions, databaseOptionsOf } from '@promopulse/shared/service';
+import { databaseOptionsOf } from '@promopulse/shared/service';
+import { brokerOptions } from '@promopulse/shared/service/service-broker';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { connect } from 'amqplib';
 import { promotions } from '../../services/promotions/src/service.ts';

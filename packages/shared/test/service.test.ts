@@ -22,7 +22,7 @@ import { parseEvent } from '../src/contracts/index.ts';
 import { queues } from '../src/contracts/queues.ts';
 import { withClient } from '../src/database/provision.ts';
 import { connectRabbit } from '../src/messaging/rabbitmq/broker.ts';
-import { brokerOptions } from '../src/service.ts';
+import { brokerOptions } from '../src/service/service-broker.ts';
 import { createLogger } from '../src/telemetry/logger.ts';
 
 const main = join(import.meta.dirname, '../../../services/users/src/main.ts');

@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
-import { brokerOptions, startService } from '@promopulse/shared/service';
+import { startService } from '@promopulse/shared/service';
+import { brokerOptions } from '@promopulse/shared/service/service-broker';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';

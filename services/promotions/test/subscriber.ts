@@ -3,7 +3,7 @@ import { parseEvent, type ReceivedEvent } from '@promopulse/shared/contracts/ind
 import { queues } from '@promopulse/shared/contracts/queues';
 import type { Broker } from '@promopulse/shared/messaging/broker';
 import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
-import { brokerOptions } from '@promopulse/shared/service';
+import { brokerOptions } from '@promopulse/shared/service/service-broker';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';

@@ -10,7 +10,7 @@ import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import { bucketSize } from '@promopulse/shared/contracts/snapshot';
 import type { OutgoingMessage } from '@promopulse/shared/messaging/broker';
 import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
-import { brokerOptions } from '@promopulse/shared/service';
+import { brokerOptions } from '@promopulse/shared/service/service-broker';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import type { ClientResponse, Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';

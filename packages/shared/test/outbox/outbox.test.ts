@@ -10,7 +10,7 @@ import type { Database } from '../../src/database/database.ts';
 import type { Broker, PublishOutcome } from '../../src/messaging/broker.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { recordEvent } from '../../src/outbox/outbox.ts';
-import { brokerOptions } from '../../src/service.ts';
+import { brokerOptions } from '../../src/service/service-broker.ts';
 import {
   cause,
   cleanUp,

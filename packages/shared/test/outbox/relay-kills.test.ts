@@ -20,7 +20,7 @@ import { type Database, openDatabase } from '../../src/database/database.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { OutboxMessage, recordEvent } from '../../src/outbox/outbox.ts';
 import { Publication } from '../../src/outbox/publication.ts';
-import { brokerOptions } from '../../src/service.ts';
+import { brokerOptions } from '../../src/service/service-broker.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
 const kills = 25;

@@ -7,7 +7,7 @@ import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
 import { Publication } from '../../src/outbox/publication.ts';
 import { startRelay } from '../../src/outbox/relay.ts';
-import { brokerOptions } from '../../src/service.ts';
+import { brokerOptions } from '../../src/service/service-broker.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
 const { DATABASE_URL = '', AMQP_URL = '', AMQP_PREFIX = '' } = process.env;

@@ -6,6 +6,7 @@ import { type EntityManager, MikroORM, type Options } from '@mikro-orm/postgresq
 import type pg from 'pg';
 import { z } from 'zod';
 import { outcomeUnknown } from '../errors.ts';
+import { connectionOptions, databaseUrl } from './connection-settings.ts';
 import { PipelinedConnections } from './pipelined-connections.ts';
 import { type Entities, queryOf, type Statement } from './prepared.ts';
 import { isUnanswered } from './sqlstate.ts';
@@ -13,7 +14,7 @@ import { isUnanswered } from './sqlstate.ts';
 const defaultPipelinedConnections = 4;
 
 export const databaseConfig = {
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
+  DATABASE_URL: databaseUrl,
   /** Maximum number of this process's connections for transactions. The relay's leader holds one of them. */
   DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(5),
   /**
@@ -70,8 +71,9 @@ export interface Database {
 
 /** MikroORM's options for a service's schema. The migrations use them as well. */
 export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: DatabaseOptions): Options {
+  const connection = connectionOptions({ url, schema });
   return {
-    clientUrl: url,
+    dbName: connection.database ?? '',
     schema,
     entities,
     extensions: [Migrator],
@@ -89,21 +91,7 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
     pool: { max: poolMax },
     forceUtcTimezone: true,
     logger: () => undefined,
-    driverOptions: connectionOptions(schema),
-  };
-}
-
-function connectionOptions(schema: string): pg.ClientConfig {
-  return {
-    // The keep-alive settings are the server's: it closes a dead connection after about a minute.
-    options: `-c search_path="${schema}" -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3`,
-    application_name: `promopulse-${schema}`,
-    connectionTimeoutMillis: 2_000,
-    statement_timeout: 2_000,
-    query_timeout: 3_000, // the client's own limit, for a server that no longer answers
-    lock_timeout: 1_000,
-    idle_in_transaction_session_timeout: 5_000,
-    keepAlive: true,
+    driverOptions: connection,
   };
 }
 
@@ -119,7 +107,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     });
   };
   if (onConnect) pool.options.onConnect = prepare;
-  const pipelined = new PipelinedConnections(connectionSettingsOf(pool, schema), pipelinedConnections, prepare);
+  const pipelined = new PipelinedConnections(connectionOptions(options), pipelinedConnections, prepare);
   const listeners: (() => void)[] = [];
   const notifyCommit = (): void => {
     for (const listener of listeners) listener();
@@ -189,12 +177,6 @@ function rejectUnanswered(sent: Promise<pg.QueryResult>): Promise<pg.QueryResult
   return sent.catch((error) => {
     throw isUnanswered(error) ? outcomeUnknown(error) : error;
   });
-}
-
-/** The pool's own settings, which MikroORM has parsed: both kinds of connections must have the same. */
-function connectionSettingsOf(pool: pg.Pool, schema: string): pg.ClientConfig {
-  const { host, port, user, password, database, ssl } = pool.options;
-  return { host, port, user, password, database, ssl, ...connectionOptions(schema) };
 }
 
 function heldConnection(client: pg.PoolClient): Connection {

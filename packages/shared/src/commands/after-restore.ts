@@ -17,8 +17,8 @@ import { Publication } from '../outbox/publication.ts';
 const usage = `Usage: after-restore <service> [--without <neighbour>]
   <service>    whose database was restored: ${services.join(', ')}. All its replicas must be stopped.
   --without    goes on without the ids that this neighbour has seen
-Reads DATABASE_URL, and the URL of each neighbour that consumes events, such as SUBSCRIPTIONS_URL. Each variable may be
-given as NAME_FILE.`;
+Reads DIRECT_DATABASE_URL or else DATABASE_URL, and the URL of each neighbour that consumes events, such as
+SUBSCRIPTIONS_URL. Each variable may be given as NAME_FILE.`;
 
 const answerTimeoutMs = 10_000;
 
@@ -56,10 +56,12 @@ function serviceOf(name: string): ServiceName {
 async function run(args: string[]): Promise<void> {
   const { service, neighbours } = readCommand(args);
   const urlSchemas = neighbours.map((neighbour) => [urlVariable(neighbour), z.url({ protocol: /^https?$/ })]);
-  const schema = z.object({ DATABASE_URL: databaseConfig.DATABASE_URL, ...Object.fromEntries(urlSchemas) });
-  const { DATABASE_URL, ...urls } = loadConfig(schema, process.env) as Record<string, string>;
+  const { DATABASE_URL, DIRECT_DATABASE_URL } = databaseConfig;
+  const schema = z.object({ DATABASE_URL, DIRECT_DATABASE_URL, ...Object.fromEntries(urlSchemas) });
+  const urls = loadConfig(schema, process.env) as Record<string, string>;
+  const url = String(urls.DIRECT_DATABASE_URL ?? urls.DATABASE_URL);
   const entities = [OutboxMessage, Publication];
-  const database = await openDatabase({ url: String(DATABASE_URL), schema: service, entities, migrations: '' });
+  const database = await openDatabase({ url, schema: service, entities, migrations: '' });
   try {
     // The lock of the relay's leader: a service that runs has it, and one that starts now waits for it.
     const lock = await tryLock(database, 'relay');

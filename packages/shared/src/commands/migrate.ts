@@ -55,12 +55,15 @@ async function run(definition: ServiceDefinition, args: string[], env: Environme
   }
   const work = Object.hasOwn(commands, command) ? commands[command] : undefined;
   if (!work) throw new ConfigError(usage);
-  const { DATABASE_URL } = loadConfig(z.object({ DATABASE_URL: databaseConfig.DATABASE_URL }), env);
+  const { DATABASE_URL: url, DIRECT_DATABASE_URL: directUrl = url } = loadConfig(z.object(urls), env);
   return await work(
-    databaseOptionsOf(definition, DATABASE_URL),
+    databaseOptionsOf(definition, directUrl),
     createLogger({ service: definition.name, level: 'warn' }),
   );
 }
+
+const { DATABASE_URL, DIRECT_DATABASE_URL } = databaseConfig;
+const urls = { DATABASE_URL, DIRECT_DATABASE_URL };
 
 /** For operations that need no database. */
 export const offlineUrl = 'postgres://nowhere/offline';

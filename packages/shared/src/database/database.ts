@@ -3,7 +3,7 @@
 // again.
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntityManager, MikroORM, type Options } from '@mikro-orm/postgresql';
-import type pg from 'pg';
+import pg from 'pg';
 import { z } from 'zod';
 import { outcomeUnknown } from '../errors.ts';
 import { connectionOptions, databaseUrl } from './connection-settings.ts';
@@ -11,12 +11,15 @@ import { PipelinedConnections } from './pipelined-connections.ts';
 import { type Entities, queryOf, type Statement } from './prepared.ts';
 import { isUnanswered } from './sqlstate.ts';
 
+const defaultPoolMax = 5;
 const defaultPipelinedConnections = 4;
 
 export const databaseConfig = {
   DATABASE_URL: databaseUrl,
+  /** For what needs a session of its own, if DATABASE_URL leads to a pooler of transactions. Default: DATABASE_URL. */
+  DIRECT_DATABASE_URL: databaseUrl.optional(),
   /** Maximum number of this process's connections for transactions. The relay's leader holds one of them. */
-  DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(5),
+  DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(defaultPoolMax),
   /**
    * Maximum number of further connections that single statements share. 0: each statement takes a connection of the
    * pool.
@@ -35,6 +38,8 @@ export interface Connection {
 
 export interface DatabaseOptions {
   url: string;
+  /** For `connect`. Default: `url`. */
+  directUrl?: string | undefined;
   schema: string;
   entities: Entities;
   /** Absolute path of the migrations' folder. */
@@ -64,13 +69,13 @@ export interface Database {
   onCommit(listener: () => void): void;
   /** @returns true if the server answers @throws the database's error if it does not */
   isReachable(): Promise<boolean>;
-  /** Takes a connection out of the pool, for session locks. */
+  /** Takes a connection for a session of its own, as for session locks: out of the pool, or of that of `directUrl`. */
   connect(): Promise<Connection>;
   close(): Promise<void>;
 }
 
 /** MikroORM's options for a service's schema. The migrations use them as well. */
-export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: DatabaseOptions): Options {
+export function ormOptions({ url, schema, entities, migrations, poolMax = defaultPoolMax }: DatabaseOptions): Options {
   const connection = connectionOptions({ url, schema });
   return {
     dbName: connection.database ?? '',
@@ -100,13 +105,16 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const { schema, pipelinedConnections = defaultPipelinedConnections, onConnect } = options;
   const orm = new MikroORM(ormOptions(options));
   const pool = await poolOf(orm);
-  closeUnansweredConnections(pool);
   const prepare = async (client: pg.ClientBase): Promise<void> => {
     await onConnect?.({
       query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
     });
   };
-  if (onConnect) pool.options.onConnect = prepare;
+  const direct = directPool(options) ?? pool;
+  for (const each of new Set([pool, direct])) {
+    closeUnansweredConnections(each);
+    if (onConnect) each.options.onConnect = prepare;
+  }
   const pipelined = new PipelinedConnections(connectionOptions(options), pipelinedConnections, prepare);
   const listeners: (() => void)[] = [];
   const notifyCommit = (): void => {
@@ -134,13 +142,23 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     },
     onCommit: (listener) => listeners.push(listener),
     isReachable: async () => (await run({ name: 'ready', text: 'select 1' }, [])).length === 1,
-    connect: async () => heldConnection(await pool.connect()),
+    connect: async () => heldConnection(await direct.connect()),
     close: async () => {
       await pipelined.close();
       await orm.close();
-      if (!pool.ending) await pool.end(); // MikroORM ends the pool only if it has used it itself
+      for (const each of [pool, direct]) if (!each.ending) await each.end(); // MikroORM ends only a pool that it has used
     },
   };
+}
+
+/** @returns undefined when `connect` may use the pool of all */
+function directPool({ url, directUrl = url, schema, poolMax = defaultPoolMax }: DatabaseOptions): pg.Pool | undefined {
+  if (directUrl === url) return undefined;
+  const pool = new pg.Pool({ ...connectionOptions({ url: directUrl, schema }), max: poolMax });
+  // As MikroORM does with its own pool. Whoever waits for an answer gets the same error.
+  pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
 }
 
 async function runTransaction<Result>(

@@ -4,6 +4,7 @@
 import { join } from 'node:path';
 import { hasQueue } from '@promopulse/shared/contracts/queues';
 import { services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { readDatabaseUrl } from '@promopulse/shared/database/connection-settings';
 import { provision } from '@promopulse/shared/database/provision';
 import { createMemoryHub } from '@promopulse/shared/messaging/in-memory/broker';
 import { type ServiceDefinition, startService } from '@promopulse/shared/service';
@@ -107,10 +108,10 @@ async function keepStarted(starting: Promise<{ name: string; close: Stop }>[], s
 /** @returns a database URL per service */
 async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Stop[]): Promise<Record<string, string>> {
   if (env.DATABASE_URL) {
-    const named = decodeURIComponent(new URL(env.DATABASE_URL).pathname.slice(1));
-    const database = named === '' || named === 'postgres' ? 'promopulse' : named;
+    const { database: named = 'postgres', host, port } = readDatabaseUrl(env.DATABASE_URL);
+    const database = named === 'postgres' ? 'promopulse' : named;
     const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services });
-    print(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
+    print(`PostgreSQL    ${host}:${port}, database ${database} (DATABASE_URL)`);
     if (!ownRoles)
       print('              This user cannot create roles: all services use it, each with a schema of its own');
     return urls;

@@ -101,6 +101,7 @@ export async function startService(
   const stops = new StopList(log, config.SHUTDOWN_TIMEOUT_MS);
   const databaseOptions: DatabaseOptions = {
     ...databaseOptionsOf(definition, config.DATABASE_URL),
+    directUrl: config.DIRECT_DATABASE_URL,
     poolMax: config.DATABASE_POOL_MAX,
     pipelinedConnections: config.DATABASE_PIPELINED_CONNECTIONS,
   };

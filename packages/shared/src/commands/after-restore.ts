@@ -9,6 +9,7 @@ import { type ServiceName, services, urlVariable } from '../contracts/services.t
 import { projectionSummary } from '../contracts/snapshot.ts';
 import { tryLock } from '../database/advisory-lock.ts';
 import { type Database, databaseConfig, openDatabase } from '../database/database.ts';
+import { explainTlsError } from '../database/sqlstate.ts';
 import { changeEpoch } from '../outbox/epoch.ts';
 import { OutboxMessage } from '../outbox/outbox.ts';
 import { Publication } from '../outbox/publication.ts';
@@ -16,8 +17,8 @@ import { Publication } from '../outbox/publication.ts';
 const usage = `Usage: after-restore <service> [--without <neighbour>]
   <service>    whose database was restored: ${services.join(', ')}. All its replicas must be stopped.
   --without    goes on without the ids that this neighbour has seen
-Reads DATABASE_URL, and the URL of each neighbour that consumes events, such as SUBSCRIPTIONS_URL. Each variable may be
-given as NAME_FILE.`;
+Reads DIRECT_DATABASE_URL or else DATABASE_URL, and the URL of each neighbour that consumes events, such as
+SUBSCRIPTIONS_URL. Each variable may be given as NAME_FILE.`;
 
 const answerTimeoutMs = 10_000;
 
@@ -55,10 +56,12 @@ function serviceOf(name: string): ServiceName {
 async function run(args: string[]): Promise<void> {
   const { service, neighbours } = readCommand(args);
   const urlSchemas = neighbours.map((neighbour) => [urlVariable(neighbour), z.url({ protocol: /^https?$/ })]);
-  const schema = z.object({ DATABASE_URL: databaseConfig.DATABASE_URL, ...Object.fromEntries(urlSchemas) });
-  const { DATABASE_URL, ...urls } = loadConfig(schema, process.env) as Record<string, string>;
+  const { DATABASE_URL, DIRECT_DATABASE_URL } = databaseConfig;
+  const schema = z.object({ DATABASE_URL, DIRECT_DATABASE_URL, ...Object.fromEntries(urlSchemas) });
+  const urls = loadConfig(schema, process.env) as Record<string, string>;
+  const url = String(urls.DIRECT_DATABASE_URL ?? urls.DATABASE_URL);
   const entities = [OutboxMessage, Publication];
-  const database = await openDatabase({ url: String(DATABASE_URL), schema: service, entities, migrations: '' });
+  const database = await openDatabase({ url, schema: service, entities, migrations: '' });
   try {
     // The lock of the relay's leader: a service that runs has it, and one that starts now waits for it.
     const lock = await tryLock(database, 'relay');
@@ -127,7 +130,7 @@ try {
   process.stderr.write(
     isUnmigrated
       ? 'The restored database is of an older release: run its migrations first (migration:up).\n'
-      : `${message || code}\n`,
+      : `${explainTlsError(error) ?? (message || code)}\n`,
   );
   process.exitCode = name === 'ConfigError' ? 2 : 1;
 }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ConfigError, type Environment, loadConfig } from '../config.ts';
 import { type DatabaseOptions, databaseConfig } from '../database/database.ts';
 import { createMigration, listMigrations, migrate, revert } from '../database/migrations.ts';
+import { explainTlsError } from '../database/sqlstate.ts';
 import { databaseOptionsOf, type ServiceDefinition } from '../service.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 
@@ -37,9 +38,11 @@ export async function migrationCommand(definition: ServiceDefinition, args: stri
   try {
     for (const line of await run(definition, args, env)) process.stdout.write(`${line}\n`);
   } catch (error) {
-    if ((error as Error).name !== 'ConfigError') throw error;
-    process.stderr.write(`${(error as Error).message}\n`);
-    process.exitCode = 2;
+    const isConfigError = (error as Error).name === 'ConfigError';
+    const reason = isConfigError ? (error as Error).message : explainTlsError(error);
+    if (reason === undefined) throw error;
+    process.stderr.write(`${reason}\n`);
+    process.exitCode = isConfigError ? 2 : 1;
   }
 }
 
@@ -52,12 +55,15 @@ async function run(definition: ServiceDefinition, args: string[], env: Environme
   }
   const work = Object.hasOwn(commands, command) ? commands[command] : undefined;
   if (!work) throw new ConfigError(usage);
-  const { DATABASE_URL } = loadConfig(z.object({ DATABASE_URL: databaseConfig.DATABASE_URL }), env);
+  const { DATABASE_URL: url, DIRECT_DATABASE_URL: directUrl = url } = loadConfig(z.object(urls), env);
   return await work(
-    databaseOptionsOf(definition, DATABASE_URL),
+    databaseOptionsOf(definition, directUrl),
     createLogger({ service: definition.name, level: 'warn' }),
   );
 }
+
+const { DATABASE_URL, DIRECT_DATABASE_URL } = databaseConfig;
+const urls = { DATABASE_URL, DIRECT_DATABASE_URL };
 
 /** For operations that need no database. */
 export const offlineUrl = 'postgres://nowhere/offline';

@@ -3,19 +3,23 @@
 // again.
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntityManager, MikroORM, type Options } from '@mikro-orm/postgresql';
-import type pg from 'pg';
+import pg from 'pg';
 import { z } from 'zod';
 import { outcomeUnknown } from '../errors.ts';
+import { connectionOptions, databaseUrl } from './connection-settings.ts';
 import { PipelinedConnections } from './pipelined-connections.ts';
 import { type Entities, queryOf, type Statement } from './prepared.ts';
 import { isUnanswered } from './sqlstate.ts';
 
+const defaultPoolMax = 5;
 const defaultPipelinedConnections = 4;
 
 export const databaseConfig = {
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
+  DATABASE_URL: databaseUrl,
+  /** For what needs a session of its own, if DATABASE_URL leads to a pooler of transactions. Default: DATABASE_URL. */
+  DIRECT_DATABASE_URL: databaseUrl.optional(),
   /** Maximum number of this process's connections for transactions. The relay's leader holds one of them. */
-  DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(5),
+  DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(defaultPoolMax),
   /**
    * Maximum number of further connections that single statements share. 0: each statement takes a connection of the
    * pool.
@@ -34,6 +38,8 @@ export interface Connection {
 
 export interface DatabaseOptions {
   url: string;
+  /** For `connect`. Default: `url`. */
+  directUrl?: string | undefined;
   schema: string;
   entities: Entities;
   /** Absolute path of the migrations' folder. */
@@ -63,15 +69,16 @@ export interface Database {
   onCommit(listener: () => void): void;
   /** @returns true if the server answers @throws the database's error if it does not */
   isReachable(): Promise<boolean>;
-  /** Takes a connection out of the pool, for session locks. */
+  /** Takes a connection for a session of its own, as for session locks: out of the pool, or of that of `directUrl`. */
   connect(): Promise<Connection>;
   close(): Promise<void>;
 }
 
 /** MikroORM's options for a service's schema. The migrations use them as well. */
-export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: DatabaseOptions): Options {
+export function ormOptions({ url, schema, entities, migrations, poolMax = defaultPoolMax }: DatabaseOptions): Options {
+  const connection = connectionOptions({ url, schema });
   return {
-    clientUrl: url,
+    dbName: connection.database ?? '',
     schema,
     entities,
     extensions: [Migrator],
@@ -89,21 +96,7 @@ export function ormOptions({ url, schema, entities, migrations, poolMax = 5 }: D
     pool: { max: poolMax },
     forceUtcTimezone: true,
     logger: () => undefined,
-    driverOptions: connectionOptions(schema),
-  };
-}
-
-function connectionOptions(schema: string): pg.ClientConfig {
-  return {
-    // The keep-alive settings are the server's: it closes a dead connection after about a minute.
-    options: `-c search_path="${schema}" -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3`,
-    application_name: `promopulse-${schema}`,
-    connectionTimeoutMillis: 2_000,
-    statement_timeout: 2_000,
-    query_timeout: 3_000, // the client's own limit, for a server that no longer answers
-    lock_timeout: 1_000,
-    idle_in_transaction_session_timeout: 5_000,
-    keepAlive: true,
+    driverOptions: connection,
   };
 }
 
@@ -112,14 +105,17 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const { schema, pipelinedConnections = defaultPipelinedConnections, onConnect } = options;
   const orm = new MikroORM(ormOptions(options));
   const pool = await poolOf(orm);
-  closeUnansweredConnections(pool);
   const prepare = async (client: pg.ClientBase): Promise<void> => {
     await onConnect?.({
       query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
     });
   };
-  if (onConnect) pool.options.onConnect = prepare;
-  const pipelined = new PipelinedConnections(connectionSettingsOf(pool, schema), pipelinedConnections, prepare);
+  const direct = directPool(options) ?? pool;
+  for (const each of new Set([pool, direct])) {
+    closeUnansweredConnections(each);
+    if (onConnect) each.options.onConnect = prepare;
+  }
+  const pipelined = new PipelinedConnections(connectionOptions(options), pipelinedConnections, prepare);
   const listeners: (() => void)[] = [];
   const notifyCommit = (): void => {
     for (const listener of listeners) listener();
@@ -146,13 +142,23 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     },
     onCommit: (listener) => listeners.push(listener),
     isReachable: async () => (await run({ name: 'ready', text: 'select 1' }, [])).length === 1,
-    connect: async () => heldConnection(await pool.connect()),
+    connect: async () => heldConnection(await direct.connect()),
     close: async () => {
       await pipelined.close();
       await orm.close();
-      if (!pool.ending) await pool.end(); // MikroORM ends the pool only if it has used it itself
+      for (const each of [pool, direct]) if (!each.ending) await each.end(); // MikroORM ends only a pool that it has used
     },
   };
+}
+
+/** @returns undefined when `connect` may use the pool of all */
+function directPool({ url, directUrl = url, schema, poolMax = defaultPoolMax }: DatabaseOptions): pg.Pool | undefined {
+  if (directUrl === url) return undefined;
+  const pool = new pg.Pool({ ...connectionOptions({ url: directUrl, schema }), max: poolMax });
+  // As MikroORM does with its own pool. Whoever waits for an answer gets the same error.
+  pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
 }
 
 async function runTransaction<Result>(
@@ -189,12 +195,6 @@ function rejectUnanswered(sent: Promise<pg.QueryResult>): Promise<pg.QueryResult
   return sent.catch((error) => {
     throw isUnanswered(error) ? outcomeUnknown(error) : error;
   });
-}
-
-/** The pool's own settings, which MikroORM has parsed: both kinds of connections must have the same. */
-function connectionSettingsOf(pool: pg.Pool, schema: string): pg.ClientConfig {
-  const { host, port, user, password, database, ssl } = pool.options;
-  return { host, port, user, password, database, ssl, ...connectionOptions(schema) };
 }
 
 function heldConnection(client: pg.PoolClient): Connection {

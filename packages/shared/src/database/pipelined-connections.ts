@@ -3,6 +3,7 @@
 // for both. Each statement is a transaction of its own. A statement that waits, for a lock for example, delays those
 // behind it. So there are several connections: a statement goes to the least busy one that is not stalled.
 import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import pg from 'pg';
 import { settleWithin } from '../backoff.ts';
 import { coalesceWrites } from '../coalesce-writes.ts';
@@ -98,8 +99,7 @@ class PipelinedConnection {
 
   /** @param onLost also called for a connection that `end` has ended */
   constructor(config: pg.ClientConfig, onLost: (connection: PipelinedConnection) => void) {
-    // With TLS, pg puts a TLS socket on top of this one, and writes one statement at a time to it.
-    const stream = (): Socket => coalesceWrites(new Socket(), setImmediate);
+    const stream = (): Socket => (config.ssl ? new Socket() : coalesceWrites(new Socket(), setImmediate));
     this.#client = new pg.Client({ ...config, pipeline: true, stream });
     this.#onLost = onLost;
     this.#client.on('error', () => onLost(this)); // the statements in flight are rejected with the same error
@@ -108,6 +108,9 @@ class PipelinedConnection {
 
   async connect(prepare: (client: pg.ClientBase) => Promise<void>): Promise<void> {
     await this.#client.connect();
+    // With TLS, node-postgres has put a TLS socket on top of the one from the constructor. It writes past that one.
+    const { stream } = this.#client.connection;
+    if (stream instanceof TLSSocket) coalesceWrites(stream, setImmediate);
     await prepare(this.#client);
   }
 

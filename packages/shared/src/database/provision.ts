@@ -3,6 +3,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
+import { changeDatabaseUrl, readDatabaseUrl } from './connection-settings.ts';
 
 interface ProvisionOptions {
   /** Created if it is missing. Its name is a prefix of the role names, because roles belong to the whole cluster. */
@@ -25,7 +26,7 @@ export async function provision(adminUrl: string, { database, services }: Provis
     // Roles and databases belong to the cluster. The lock is taken in the one database that every process connects to.
     await cluster.query(`select pg_advisory_lock(hashtext('promopulse.provision'))`);
     await createIfMissing(cluster, database);
-    const databaseUrl = changeUrl(adminUrl, { pathname: `/${encodeURIComponent(database)}` });
+    const databaseUrl = changeDatabaseUrl(adminUrl, { database });
     const ownRoles = await mayCreateRoles(cluster);
     const urls = ownRoles
       ? await provisionServices(databaseUrl, { database, services })
@@ -58,7 +59,7 @@ function provisionServices(
       const role = roleOf(database, service);
       const password = passwordOf(role, adminUrl);
       await client.query('select pg_temp.provision_service($1, $2, $3)', [service, role, password]);
-      urls[service] = changeUrl(adminUrl, { username: role, password });
+      urls[service] = changeDatabaseUrl(adminUrl, { user: role, password });
     }
     return urls;
   });
@@ -83,19 +84,15 @@ function roleOf(database: string, service: string): string {
  * time do not change each other's passwords. Random when the administrator has no password.
  */
 function passwordOf(role: string, adminUrl: string): string {
-  const secret = new URL(adminUrl).password;
+  const secret = readDatabaseUrl(adminUrl).password;
   return secret === ''
     ? randomBytes(24).toString('base64url')
     : createHmac('sha256', secret).update(role).digest('base64url');
 }
 
-function changeUrl(url: string, parts: Partial<Pick<URL, 'pathname' | 'username' | 'password'>>): string {
-  return Object.assign(new URL(url), parts).href;
-}
-
 /** Connects for the duration of `work`. */
 export async function withClient<Result>(url: string, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  const client = new pg.Client({ ...readDatabaseUrl(url), connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined); // the query in flight fails with the same error
   await client.connect();
   try {

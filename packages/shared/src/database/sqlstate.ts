@@ -27,6 +27,15 @@ const unansweredStates = /^(08|40003)/;
 const unansweredSystemCodes = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);
 const unansweredMessages = /^(Connection terminated|Query read timeout)/;
 
+/** The certificate of the server: https://nodejs.org/docs/latest-v24.x/api/tls.html#x509-certificate-error-codes */
+const untrustedCodes =
+  /^((UNABLE_TO|CERT|CRL|DEPTH_ZERO|SELF_SIGNED|INVALID|PATH_LENGTH|ERROR_IN)_[A-Z_]+|HOSTNAME_MISMATCH|ERR_TLS_CERT_[A-Z_]+)$/;
+const brokenTlsCodes = /^(ERR_SSL|ERR_OSSL|EPROTO)/;
+
+/** Errors of node-postgres that have no code. */
+const noTlsMessages =
+  /^(The server does not support SSL connections|There was an error establishing an SSL connection)/;
+
 /**
  * Whether an error is due to the present state of the server (down, full, locked, shutting down), and not to the
  * statement. The causes of the error are examined as well.
@@ -36,6 +45,7 @@ export function isDatabaseUnavailable(error: unknown): boolean {
     if (typeof code === 'string' && (transientSystemCodes.has(code) || transientStates.test(code))) {
       return code !== databaseDropped;
     }
+    if (refusedTls({ code, message })) return true;
     return typeof message === 'string' && transientMessages.test(message) ? true : undefined;
   });
 }
@@ -46,16 +56,54 @@ export function isDatabaseUnavailable(error: unknown): boolean {
  */
 export function isUnanswered(error: unknown): boolean {
   return someCause(error, ({ code, message }) => {
-    if (typeof code === 'string') return unansweredSystemCodes.has(code) || unansweredStates.test(code);
+    if (typeof code === 'string') {
+      return unansweredSystemCodes.has(code) || unansweredStates.test(code) || brokenTlsCodes.test(code);
+    }
     return typeof message === 'string' && unansweredMessages.test(message) ? true : undefined;
   });
 }
 
+interface CodedError {
+  code?: unknown;
+  message?: unknown;
+}
+
+/** Whether this side or the server did not accept the other for TLS. No statement was sent. */
+function refusedTls({ code, message }: CodedError): boolean {
+  if (typeof code === 'string') return untrustedCodes.test(code) || brokenTlsCodes.test(code);
+  return typeof message === 'string' && noTlsMessages.test(message);
+}
+
+/**
+ * Why the server and DATABASE_URL do not fit as to TLS, in one line. Waiting does not help.
+ * @returns undefined for every other error
+ */
+export function explainTlsError(error: unknown): string | undefined {
+  const { code, message, cause, routine } = (error ?? {}) as CodedError & { cause?: unknown; routine?: unknown };
+  // invalid_authorization_specification, from the routine that applies pg_hba.conf
+  if (code === '28000' && routine === 'ClientAuthentication') {
+    return (
+      'The database server has no rule (pg_hba.conf) that admits this user and database from here. ' +
+      'If it takes TLS only, add sslmode=verify-full to DATABASE_URL; if it wants a client certificate, sslcert and sslkey.'
+    );
+  }
+  if (!refusedTls({ code, message })) return cause && cause !== error ? explainTlsError(cause) : undefined;
+  const reason = typeof code === 'string' ? ` (${code})` : '';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `The certificate of the database server is for another host than that of DATABASE_URL${reason}.`;
+  }
+  if (code === 'CERT_HAS_EXPIRED') return `The certificate of the database server has expired${reason}.`;
+  if (typeof code === 'string' && untrustedCodes.test(code)) {
+    return `The certificate of the database server is not signed by a trusted CA: name its CA by sslrootcert in DATABASE_URL${reason}.`;
+  }
+  if (typeof code === 'string') {
+    return `The database server ended the TLS handshake: check sslcert and sslkey of DATABASE_URL${reason}.`;
+  }
+  return 'The database server offers no TLS, and DATABASE_URL asks for it (sslmode).';
+}
+
 /** @returns the first answer of `examine` along the chain of causes; false when there is none */
-function someCause(
-  error: unknown,
-  examine: (error: { code?: unknown; message?: unknown }) => boolean | undefined,
-): boolean {
+function someCause(error: unknown, examine: (error: CodedError) => boolean | undefined): boolean {
   if (typeof error !== 'object' || error === null) return false;
   const { cause } = error as { cause?: unknown };
   return examine(error) ?? (cause !== error && someCause(cause, examine));

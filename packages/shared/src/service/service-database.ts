@@ -6,7 +6,7 @@ import type { Logger } from '../telemetry/logger.ts';
 
 /** @throws the database's error after 30 s without a database, or when a migration fails */
 export async function openMigratedDatabase(options: DatabaseOptions, log: Logger): Promise<Database> {
-  const applied = await migrate(options, log);
+  const applied = await migrate({ ...options, url: options.directUrl ?? options.url }, log);
   if (applied.length > 0) log.info({ migrations: applied }, 'migrated');
   const onConnect: NonNullable<DatabaseOptions['onConnect']> = (connection) => ensureEpochOn(connection, log);
   const database = await openDatabase({ ...options, onConnect });

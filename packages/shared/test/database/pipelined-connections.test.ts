@@ -157,12 +157,15 @@ describe('a connection that', () => {
   });
 
   test('cannot be opened is not retried without end: the pool serves the statements', async () => {
-    const url = new URL(testDatabase.urlFor('users'));
-    url.search = '?sslmode=verify-full&sslrootcert=/nowhere/root.crt&options=-c%20search_path%3Dpublic';
+    const url = proxy.through(testDatabase.urlFor('users'));
     const common = { schema: 'users', entities: [OutboxMessage], migrations: import.meta.dirname };
-    const other = await openDatabase({ ...common, url: url.href, poolMax, pipelinedConnections: connections });
+    const other = await openDatabase({ ...common, url, poolMax, pipelinedConnections: connections });
+    for (const connection of await many(poolMax, () => other.connect())) connection.release();
+    const before = proxy.accepted();
+    proxy.limit(0); // only the open connections of the pool go on
     const readCards = () => other.run<{ label: string }>({ text: 'select label from cards' }, []);
     for (let n = 0; n < 5; n += 1) expect(await many(8, readCards)).toEqual(Array(8).fill([{ label: 'existing' }]));
+    expect(proxy.accepted() - before).toBe(1);
     await other.close();
   });
 

@@ -8,10 +8,10 @@ import type { Logger } from '../../telemetry/logger.ts';
 import { isLockConflict } from '../sqlstate.ts';
 
 /** Longest wait of a migration for one lock, in milliseconds: its sessions' `lock_timeout`. */
-export const lockTimeoutMs = 400;
+export const lockTimeoutMs = 250;
 
 /** Longest wait of one attempt for all its locks, in milliseconds. It keeps the first locks while it waits for the next. */
-const attemptTimeoutMs = 700;
+const attemptTimeoutMs = 500;
 const sampleMs = 100;
 const logIntervalMs = 10_000;
 

@@ -56,7 +56,8 @@ const startErrors: Record<string, string> = {
   ENOTFOUND: 'The database of DATABASE_URL cannot be reached: its host is unknown.',
 };
 
-function explain(error: unknown): string {
+/** Says why a process cannot work, in one message without personal data. */
+export function explain(error: unknown): string {
   const { name, message, code, port } = error as { name?: string; message?: string; code?: string; port?: number };
   if (name === ('ConfigError' satisfies ConfigError['name'])) return String(message);
   if (code === 'EADDRINUSE') return `PORT ${port} is taken: set PORT to a free one.`;

@@ -106,7 +106,7 @@ export async function startService(
     pipelinedConnections: config.DATABASE_PIPELINED_CONNECTIONS,
   };
   try {
-    const database = decorate.database(await openMigratedDatabase(databaseOptions, log));
+    const database = decorate.database(await openMigratedDatabase(databaseOptions, log, config));
     stops.add(() => database.close());
     const broker = decorate.broker(connectBroker(config, log, options.connectBroker));
     stops.add((remainingMs) => broker.close(remainingMs));

@@ -1,9 +1,10 @@
 // The migration command of every service: `node src/migrate.ts current|list|create [name]|up|down`.
+import { pino } from 'pino';
 import { z } from 'zod';
 import { ConfigError, type Environment, loadConfig } from '../config.ts';
 import { type DatabaseOptions, databaseConfig } from '../database/database.ts';
-import { createMigration, listMigrations, migrate, revert } from '../database/migrations.ts';
-import { explainTlsError } from '../database/sqlstate.ts';
+import { createMigration, listMigrations, migrate, migrationConfig, revert } from '../database/migrations.ts';
+import { explain } from '../process.ts';
 import { databaseOptionsOf, type ServiceDefinition } from '../service.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 
@@ -14,56 +15,74 @@ const usage = `Usage: node src/migrate.ts <command>
   up             apply the pending migrations
   down           revert the migration that was applied last`;
 
-const commands: Record<string, (options: DatabaseOptions, log: Logger) => Promise<string[]>> = {
-  current: async (options, log) => {
+type Print = (line: string) => void;
+
+interface CommandContext {
+  options: DatabaseOptions;
+  log: Logger;
+  waitMs: number;
+  print: Print;
+}
+
+const commands: Record<string, (context: CommandContext) => Promise<void>> = {
+  current: async ({ options, log, print }) => {
     const applied = (await listMigrations(options, log)).filter(({ appliedAt }) => appliedAt);
-    return [applied.at(-1)?.name ?? 'none'];
+    print(applied.at(-1)?.name ?? 'none');
   },
-  list: async (options, log) =>
-    (await listMigrations(options, log)).map(({ name, appliedAt }) =>
-      appliedAt ? `applied  ${name}  ${appliedAt.toISOString()}` : `pending  ${name}`,
-    ),
-  up: async (options, log) => {
-    const names = await migrate(options, log);
-    return names.length > 0 ? names.map((name) => `applied ${name}`) : ['nothing to apply'];
+  list: async ({ options, log, print }) => {
+    for (const { name, appliedAt } of await listMigrations(options, log)) {
+      print(appliedAt ? `applied  ${name}  ${appliedAt.toISOString()}` : `pending  ${name}`);
+    }
   },
-  down: async (options, log) => {
-    const name = await revert(options, log);
-    return [name ? `reverted ${name}` : 'nothing to revert'];
+  up: async ({ options, log, waitMs, print }) => {
+    const names = await migrate(options, log, { waitMs, onApplied: (name) => print(`applied ${name}`) });
+    if (names.length === 0) print('nothing to apply');
+  },
+  down: async ({ options, log, waitMs, print }) => {
+    const name = await revert(options, log, { waitMs });
+    print(name ? `reverted ${name}` : 'nothing to revert');
   },
 };
 
-/** The body of every migrate.ts. Wrong arguments and a missing DATABASE_URL are reported with exit code 2. */
+/**
+ * The body of every migrate.ts. Exits with 0 when the command has done its work, with 1 when it failed, and with 2 for
+ * wrong arguments or variables. What was applied before a failure stays applied, and is printed.
+ */
 export async function migrationCommand(definition: ServiceDefinition, args: string[], env: Environment): Promise<void> {
+  const print: Print = (line) => void process.stdout.write(`${line}\n`);
   try {
-    for (const line of await run(definition, args, env)) process.stdout.write(`${line}\n`);
+    const work = prepare(definition, args, env);
+    await work(print).catch((error: unknown) => {
+      process.stderr.write(`The migration command has failed. ${explain(error)}\n`);
+      process.exitCode = 1;
+    });
   } catch (error) {
-    const isConfigError = (error as Error).name === 'ConfigError';
-    const reason = isConfigError ? (error as Error).message : explainTlsError(error);
-    if (reason === undefined) throw error;
-    process.stderr.write(`${reason}\n`);
-    process.exitCode = isConfigError ? 2 : 1;
+    if ((error as Error).name !== 'ConfigError') throw error;
+    process.stderr.write(`${(error as Error).message}\n`);
+    process.exitCode = 2;
   }
 }
 
-async function run(definition: ServiceDefinition, args: string[], env: Environment): Promise<string[]> {
+/** @throws ConfigError for wrong arguments or variables */
+function prepare(definition: ServiceDefinition, args: string[], env: Environment): (print: Print) => Promise<void> {
   const [command = '', name, ...rest] = args;
   if (rest.length > 0 || name?.startsWith('-') || (name && command !== 'create')) throw new ConfigError(usage);
   if (command === 'create') {
-    const file = await createMigration(databaseOptionsOf(definition, offlineUrl), name);
-    return [file ? `wrote ${file}` : 'the entities have not changed'];
+    return async (print) => {
+      const file = await createMigration(databaseOptionsOf(definition, offlineUrl), name);
+      print(file ? `wrote ${file}` : 'the entities have not changed');
+    };
   }
   const work = Object.hasOwn(commands, command) ? commands[command] : undefined;
   if (!work) throw new ConfigError(usage);
-  const { DATABASE_URL: url, DIRECT_DATABASE_URL: directUrl = url } = loadConfig(z.object(urls), env);
-  return await work(
-    databaseOptionsOf(definition, directUrl),
-    createLogger({ service: definition.name, level: 'warn' }),
-  );
+  const { DATABASE_URL, DIRECT_DATABASE_URL } = databaseConfig;
+  const { MIGRATION_WAIT_SECONDS } = migrationConfig;
+  const config = loadConfig(z.object({ DATABASE_URL, DIRECT_DATABASE_URL, MIGRATION_WAIT_SECONDS }), env);
+  const options = databaseOptionsOf(definition, config.DIRECT_DATABASE_URL ?? config.DATABASE_URL);
+  // On stderr, because stdout has what the command prints.
+  const log = createLogger({ service: definition.name, level: 'warn', destination: pino.destination(2) });
+  return (print) => work({ options, log, waitMs: config.MIGRATION_WAIT_SECONDS * 1000, print });
 }
-
-const { DATABASE_URL, DIRECT_DATABASE_URL } = databaseConfig;
-const urls = { DATABASE_URL, DIRECT_DATABASE_URL };
 
 /** For operations that need no database. */
 export const offlineUrl = 'postgres://nowhere/offline';

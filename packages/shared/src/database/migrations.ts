@@ -1,48 +1,143 @@
-// A service's migrations, applied at its start and by command. MikroORM's migrator takes no lock. Every operation on a
-// database is therefore done under a session advisory lock per schema, held on a second connection.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+// A service's migrations, applied at its start and by command, by one process at a time (startup/migration-lock.ts) and
+// with short waits for locks (startup/lock-waits.ts).
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TSMigrationGenerator } from '@mikro-orm/migrations';
 import { MikroORM } from '@mikro-orm/postgresql';
+import pg from 'pg';
+import { z } from 'zod';
 import { sleep } from '../backoff.ts';
+import { ConfigError } from '../config.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { type DatabaseOptions, ormOptions, poolOf } from './database.ts';
+import { type DatabaseOptions, ormOptions } from './database.ts';
 import { explainTlsError, isDatabaseUnavailable } from './sqlstate.ts';
+import { defaultWaitMs } from './startup/lock-waits.ts';
+import { migrationTable } from './startup/migration-lock.ts';
+import { withMigrator } from './startup/migrator-session.ts';
 
 const databaseWaitMs = 30_000;
 const retryDelayMs = 1_000;
+const pendingLogMs = 10_000;
+
+export const migrationConfig = {
+  /** off: the service applies no migrations. It starts once the migration command has applied them. */
+  MIGRATE: z.enum(['on', 'off']).default('on'),
+  /**
+   * Seconds for which each migration tries to get its locks (each statement, if it runs outside a transaction). With
+   * MIGRATE=off: for which the start waits until no migration is pending.
+   */
+  MIGRATION_WAIT_SECONDS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(defaultWaitMs / 1000),
+};
+
+interface MigrateOptions {
+  /** MIGRATION_WAIT_SECONDS, in milliseconds. */
+  waitMs?: number;
+  onApplied?: (name: string) => void;
+}
 
 /**
  * Applies the pending migrations, once for all replicas. Waits up to 30 s while the server is unavailable, also in the
- * middle.
+ * middle, and for as long as another process migrates.
  * @returns the names of the migrations applied by this call
- * @throws the database's error if the server is still unavailable, or if a migration fails
+ * @throws ConfigError when a migration gets no lock within `waitMs`, the database's error if the server is still
+ *   unavailable, or if a migration fails
  */
-export function migrate(options: DatabaseOptions, log: Logger): Promise<string[]> {
+export async function migrate(options: DatabaseOptions, log: Logger, more: MigrateOptions = {}): Promise<string[]> {
+  const applied: string[] = [];
   // A retry starts from the beginning: it skips the migrations that the attempt before it has applied.
-  return retryUntilAvailable(log, () =>
-    withMigrationLock(options, log, async (orm) => (await orm.migrator.up()).map(({ name }) => name)),
+  await retryUntilAvailable(log, () =>
+    withMigrator(options, log, more.waitMs, async ({ pool, locked }) => {
+      if ((await pendingOn(pool, options)).length === 0) return; // another process may migrate to a newer release
+      await locked(async (migrator, repeat) => {
+        for (const name of await pendingOn(pool, options)) {
+          await repeat(() => migrator.up({ migrations: [name] })).catch((error: unknown) => {
+            if (!isDatabaseUnavailable(error)) log.error({ migration: name, err: error }, 'a migration has failed');
+            throw error;
+          });
+          applied.push(name);
+          more.onApplied?.(name);
+        }
+      });
+    }),
   );
+  return applied;
 }
 
 /** Reverts the migration that was applied last. @returns its name, or undefined when there is none */
-export function revert(options: DatabaseOptions, log: Logger): Promise<string | undefined> {
-  return withMigrationLock(options, log, async (orm) => {
-    const executed = await orm.migrator.getExecuted();
-    return executed.length > 0 ? (await orm.migrator.down())[0]?.name : undefined;
+export function revert(options: DatabaseOptions, log: Logger, more: MigrateOptions = {}): Promise<string | undefined> {
+  return withMigrator(options, log, more.waitMs, async ({ pool, locked }) => {
+    await retryUntilAvailable(log, () => readApplied(pool, options));
+    return await locked((migrator, repeat) => repeat(async () => (await migrator.down())[0]?.name));
   });
 }
 
-/** Lists every migration, the oldest first; `appliedAt` is undefined for a pending one. */
+/** Lists every migration, the oldest first; `appliedAt` is undefined for a pending one. Takes no lock. */
 export function listMigrations(options: DatabaseOptions, log: Logger): Promise<{ name: string; appliedAt?: Date }[]> {
-  return withMigrationLock(options, log, async (orm) => {
-    const executed = await orm.migrator.getExecuted();
-    const pending = await orm.migrator.getPending();
-    return [
-      ...executed.map((migration) => ({ name: migration.name, appliedAt: migration.executed_at })),
-      ...pending.map(({ name }) => ({ name })),
-    ];
+  return withMigrator(options, log, undefined, async ({ pool }) => {
+    const applied = await retryUntilAvailable(log, () => readApplied(pool, options));
+    return [...applied, ...pendingBut(applied, options).map((name) => ({ name }))];
   });
+}
+
+/**
+ * For MIGRATE=off: waits until the migration command has applied all migrations of this release. Migrations that this
+ * release does not know may be applied as well.
+ * @throws ConfigError when one is still pending after `waitMs`
+ */
+export function waitForMigrations(options: DatabaseOptions, log: Logger, waitMs = defaultWaitMs): Promise<void> {
+  return withMigrator(options, log, undefined, async ({ pool }) => {
+    const deadline = Date.now() + waitMs;
+    for (let loggedAt = Number.NEGATIVE_INFINITY; ; ) {
+      const pending = await retryUntilAvailable(log, () => pendingOn(pool, options));
+      if (pending.length === 0) return;
+      if (Date.now() >= deadline) throw stillPending(pending);
+      if (Date.now() - loggedAt >= pendingLogMs) {
+        loggedAt = Date.now();
+        log.warn({ pending }, 'waiting for the migration command, because MIGRATE=off');
+      }
+      await sleep(Math.min(retryDelayMs, Math.max(0, deadline - Date.now())));
+    }
+  });
+}
+
+function stillPending(pending: readonly string[]): ConfigError {
+  const count = pending.length === 1 ? '1 migration is' : `${pending.length} migrations are`;
+  return new ConfigError(
+    `MIGRATE=off, and ${count} pending (the first: ${pending[0]}). Run \`node src/migrate.ts up\` in this image ` +
+      '(`npm run migration:up -w services/<name>`), or set MIGRATE=on.',
+  );
+}
+
+async function readApplied(pool: pg.Pool, { schema }: DatabaseOptions): Promise<{ name: string; appliedAt: Date }[]> {
+  const table = `${pg.escapeIdentifier(schema)}.${migrationTable}`;
+  const at = `to_char(executed_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`; // MikroORM parses no dates here
+  try {
+    const { rows } = await pool.query<{ name: string; at: string }>(
+      `select name, ${at} as at from ${table} order by id`,
+    );
+    return rows.map((row) => ({ name: row.name, appliedAt: new Date(row.at) }));
+  } catch (error) {
+    if ((error as { code?: unknown }).code === '42P01') return []; // no such table: nothing is applied
+    throw error;
+  }
+}
+
+async function pendingOn(pool: pg.Pool, options: DatabaseOptions): Promise<string[]> {
+  return pendingBut(await readApplied(pool, options), options);
+}
+
+function pendingBut(applied: readonly { name: string }[], { migrations }: DatabaseOptions): string[] {
+  const files = readdirSync(migrations).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'));
+  const names = new Set(applied.map(({ name }) => name));
+  return files
+    .map((file) => file.replace(/\.ts$/, ''))
+    .filter((name) => !names.has(name))
+    .sort();
 }
 
 /**
@@ -95,46 +190,15 @@ async function offline<Result>(options: DatabaseOptions, work: (orm: MikroORM) =
   }
 }
 
-async function withMigrationLock<Result>(
-  options: DatabaseOptions,
-  log: Logger,
-  work: (orm: MikroORM) => Promise<Result>,
-): Promise<Result> {
-  const base = ormOptions({ ...options, poolMax: 2 }); // the lock's connection and the migrator's
-  // A migration may take longer than a request.
-  const timeouts = {
-    statement_timeout: 0,
-    query_timeout: 0,
-    lock_timeout: 60_000,
-    idle_in_transaction_session_timeout: 0,
-  };
-  const orm = new MikroORM({ ...base, driverOptions: { ...base.driverOptions, ...timeouts } });
-  try {
-    const pool = await poolOf(orm);
-    const client = await retryUntilAvailable(log, () => pool.connect());
-    try {
-      await client.query({
-        text: 'select pg_advisory_lock(hashtextextended($1, 0))',
-        values: [`promopulse.${options.schema}.migrations`],
-      });
-      return await work(orm);
-    } finally {
-      client.release(true);
-    }
-  } finally {
-    await orm.close();
-  }
-}
-
 /**
  * Repeats `work` while the database is unavailable, for up to 30 s. `work` must be repeatable: a failed attempt may have taken effect.
  */
 export async function retryUntilAvailable<Result>(log: Logger, work: () => Promise<Result>): Promise<Result> {
-  const deadline = Date.now() + databaseWaitMs;
-  for (;;) {
+  for (let deadline: number | undefined; ; ) {
     try {
       return await work();
     } catch (error) {
+      deadline ??= Date.now() + databaseWaitMs; // work may have taken long before it failed
       if (!isDatabaseUnavailable(error) || explainTlsError(error) || Date.now() > deadline) throw error;
       log.warn({ err: error }, 'waiting for the database');
       await sleep(retryDelayMs);

@@ -102,6 +102,11 @@ export function explainTlsError(error: unknown): string | undefined {
   return 'The database server offers no TLS, and DATABASE_URL asks for it (sslmode).';
 }
 
+/** Whether a statement got no lock in time, or was chosen to end a deadlock. Its transaction is rolled back. */
+export function isLockConflict(error: unknown): boolean {
+  return someCause(error, ({ code }) => (code === '55P03' || code === '40P01' ? true : undefined));
+}
+
 /** @returns the first answer of `examine` along the chain of causes; false when there is none */
 function someCause(error: unknown, examine: (error: CodedError) => boolean | undefined): boolean {
   if (typeof error !== 'object' || error === null) return false;

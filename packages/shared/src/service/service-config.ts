@@ -2,11 +2,13 @@
 import { z } from 'zod';
 import { type Environment, loadConfig, processConfig } from '../config.ts';
 import { databaseConfig } from '../database/database.ts';
+import { migrationConfig } from '../database/migrations.ts';
 import { amqpConfig } from '../messaging/rabbitmq/endpoint.ts';
 
 const serviceConfig = {
   ...processConfig,
   ...databaseConfig,
+  ...migrationConfig,
   /** Prefix of every exchange and queue name, so that several stacks can share a broker. */
   AMQP_PREFIX: z.string().default(''),
   /** Published events stay in the outbox for this time, so that people can inspect them. */

@@ -109,7 +109,7 @@ async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Sto
   if (env.DATABASE_URL) {
     const named = decodeURIComponent(new URL(env.DATABASE_URL).pathname.slice(1));
     const database = named === '' || named === 'postgres' ? 'promopulse' : named;
-    const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services });
+    const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services, isShared: true });
     print(`PostgreSQL    ${new URL(env.DATABASE_URL).host}, database ${database} (DATABASE_URL)`);
     if (!ownRoles)
       print('              This user cannot create roles: all services use it, each with a schema of its own');

@@ -103,7 +103,7 @@ export class HeldLease {
     this.connection = connection;
     this.holder = holder;
     this.#name = name;
-    this.#renewals = setInterval(() => void this.#renew(), renewEveryMs);
+    this.#renewals = setInterval(() => void this.#renew(), renewEveryMs).unref();
   }
 
   /** Aborts when the lease is lost. Its reason is an Error. */

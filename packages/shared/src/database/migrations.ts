@@ -11,6 +11,8 @@ import { isDatabaseUnavailable } from './sqlstate.ts';
 
 const databaseWaitMs = 30_000;
 const retryDelayMs = 1_000;
+/** PostgreSQL's greatest time-out. */
+const unlimitedMs = 2_147_483_647;
 
 /**
  * Applies the pending migrations, once for all replicas. Waits up to 30 s while the server is unavailable, also in the
@@ -101,12 +103,12 @@ async function withMigrationLock<Result>(
   work: (orm: MikroORM) => Promise<Result>,
 ): Promise<Result> {
   const base = ormOptions({ ...options, poolMax: 2 }); // the lock's connection and the migrator's
-  // A migration may take longer than a request.
+  // A migration may take longer than a request. A zero would not be sent, and the role's own time-outs would hold.
   const timeouts = {
-    statement_timeout: 0,
+    statement_timeout: unlimitedMs,
     query_timeout: 0,
     lock_timeout: 60_000,
-    idle_in_transaction_session_timeout: 0,
+    idle_in_transaction_session_timeout: unlimitedMs,
   };
   const orm = new MikroORM({ ...base, driverOptions: { ...base.driverOptions, ...timeouts } });
   try {

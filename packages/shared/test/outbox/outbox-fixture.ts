@@ -47,9 +47,11 @@ export function useOutbox(): { readonly database: Database } {
   return outbox;
 }
 
+export const serviceUrl = (): string => testDatabase.urlFor('users');
+
 export async function open(): Promise<Database> {
   const opened = await openDatabase({
-    url: testDatabase.urlFor('users'),
+    url: serviceUrl(),
     schema: 'users',
     entities: [OutboxMessage, Publication, Lease],
     migrations: import.meta.dirname,

@@ -11,8 +11,6 @@ import { isDatabaseUnavailable } from './sqlstate.ts';
 
 const databaseWaitMs = 30_000;
 const retryDelayMs = 1_000;
-/** PostgreSQL's greatest time-out. */
-const unlimitedMs = 2_147_483_647;
 
 /**
  * Applies the pending migrations, once for all replicas. Waits up to 30 s while the server is unavailable, also in the
@@ -103,12 +101,12 @@ async function withMigrationLock<Result>(
   work: (orm: MikroORM) => Promise<Result>,
 ): Promise<Result> {
   const base = ormOptions({ ...options, poolMax: 2 }); // the lock's connection and the migrator's
-  // A migration may take longer than a request. A zero would not be sent, and the role's own time-outs would hold.
+  // A migration may take longer than a request.
   const timeouts = {
-    statement_timeout: unlimitedMs,
+    statement_timeout: 0,
     query_timeout: 0,
     lock_timeout: 60_000,
-    idle_in_transaction_session_timeout: unlimitedMs,
+    idle_in_transaction_session_timeout: 0,
   };
   const orm = new MikroORM({ ...base, driverOptions: { ...base.driverOptions, ...timeouts } });
   try {

@@ -6,7 +6,7 @@
 -- role may use no other schema, may create none, and may connect to no other database whose owner has closed it to
 -- PUBLIC. Without a migrator, the role owns the schema. With a migrator, that role owns the schema and everything in it,
 -- and the service's role may only read and change rows; a schema that the service's role owns is handed over.
--- The default limit: two replicas with 9 connections each, twice during a rollout, and 2 for each of two migrations.
+-- The default limit: two replicas with 9 connections each, twice during a rollout, and 4 for people.
 -- A session can change its time-outs. They are for sessions that forget to set any.
 create function pg_temp.provision_service(
   service text, role_name text, password text, connection_limit int default 40,

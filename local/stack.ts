@@ -110,7 +110,7 @@ async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Sto
   if (env.DATABASE_URL) {
     const { database: named = 'postgres', host, port } = readDatabaseUrl(env.DATABASE_URL);
     const database = named === 'postgres' ? 'promopulse' : named;
-    const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services });
+    const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services, isShared: true });
     print(`PostgreSQL    ${host}:${port}, database ${database} (DATABASE_URL)`);
     if (!ownRoles)
       print('              This user cannot create roles: all services use it, each with a schema of its own');

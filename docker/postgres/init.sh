@@ -22,5 +22,6 @@ services=$(sed -n "s/^export const services = \[\(.*\)\] as const;$/\1/p" /servi
     echo "\\getenv password $variable"
     echo "select pg_temp.provision_service('$service', 'promopulse_$service', :'password');"
   done
+  echo 'select pg_temp.close_maintenance_databases();'
 } | psql --host /var/run/postgresql --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
   --no-psqlrc --quiet --set ON_ERROR_STOP=1

@@ -1,6 +1,7 @@
 // The tables of schema "promotions".
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
+import { Lease } from '@promopulse/shared/database/lease';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 import { Publication } from '@promopulse/shared/outbox/publication';
 
@@ -43,4 +44,4 @@ const PromotionCount = defineEntity({
   indexes: [{ name: 'promotion_counts_status_index', properties: ['status'] }],
 });
 
-export const entities = [Promotion, PromotionCount, OutboxMessage, Publication];
+export const entities = [Promotion, PromotionCount, OutboxMessage, Publication, Lease];

@@ -1,5 +1,6 @@
 // The tables of schema "subscriptions": its own, and the projections of other services' state.
 import { defineEntity, p } from '@mikro-orm/postgresql';
+import { Lease } from '@promopulse/shared/database/lease';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 import { Publication } from '@promopulse/shared/outbox/publication';
 
@@ -125,4 +126,5 @@ export const entities = [
   ProjectionSource,
   OutboxMessage,
   Publication,
+  Lease,
 ];

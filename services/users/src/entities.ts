@@ -1,5 +1,6 @@
 // The tables of schema "users". No column holds an email or a phone unencrypted; names are unencrypted.
 import { defineEntity, p } from '@mikro-orm/postgresql';
+import { Lease } from '@promopulse/shared/database/lease';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 import { Publication } from '@promopulse/shared/outbox/publication';
 
@@ -31,4 +32,4 @@ export const User = defineEntity({
   ],
 });
 
-export const entities = [User, OutboxMessage, Publication];
+export const entities = [User, OutboxMessage, Publication, Lease];

@@ -7,8 +7,8 @@ import { ConfigError, loadConfig } from '../config.ts';
 import { hasQueue } from '../contracts/queues.ts';
 import { type ServiceName, services, urlVariable } from '../contracts/services.ts';
 import { projectionSummary } from '../contracts/snapshot.ts';
-import { tryLock } from '../database/advisory-lock.ts';
 import { type Database, databaseConfig, openDatabase } from '../database/database.ts';
+import { Lease, tryLease } from '../database/lease.ts';
 import { explainTlsError } from '../database/sqlstate.ts';
 import { changeEpoch } from '../outbox/epoch.ts';
 import { OutboxMessage } from '../outbox/outbox.ts';
@@ -60,19 +60,19 @@ async function run(args: string[]): Promise<void> {
   const schema = z.object({ DATABASE_URL, DIRECT_DATABASE_URL, ...Object.fromEntries(urlSchemas) });
   const urls = loadConfig(schema, process.env) as Record<string, string>;
   const url = String(urls.DIRECT_DATABASE_URL ?? urls.DATABASE_URL);
-  const entities = [OutboxMessage, Publication];
+  const entities = [OutboxMessage, Publication, Lease];
   const database = await openDatabase({ url, schema: service, entities, migrations: '' });
   try {
-    // The lock of the relay's leader: a service that runs has it, and one that starts now waits for it.
-    const lock = await tryLock(database, 'relay');
-    if (!lock) throw new Error(`The ${service} service is running. Stop all its replicas first.`);
+    // The lease of the relay's leader: a service that runs has it, and one that starts now waits for it.
+    const lease = await tryLease(database, 'relay');
+    if (!lease) throw new Error(`The ${service} service is running. Stop all its replicas first.`);
     try {
       const known = await Promise.all(
         neighbours.map((name) => highestIdAt(name, String(urls[urlVariable(name)]), service)),
       );
       await beginEpoch(database, Math.max(0, ...known));
     } finally {
-      lock.end();
+      await lease.release();
     }
   } finally {
     await database.close();

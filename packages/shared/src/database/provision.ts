@@ -9,6 +9,12 @@ interface ProvisionOptions {
   /** Created if it is missing. Its name is a prefix of the role names, because roles belong to the whole cluster. */
   database: string;
   services: readonly string[];
+  /** Maximum number of connections of each service's role. Default 40, as in provision.sql. */
+  connectionLimit?: number;
+  /** Adds a role per service that owns its schema. The service's own role can then only read and change rows. */
+  migrators?: boolean;
+  /** Whether the server has other users, who may need to connect to `postgres` and `template1`. Default false. */
+  isShared?: boolean;
 }
 
 export interface Provisioned {
@@ -16,22 +22,24 @@ export interface Provisioned {
   adminUrl: string;
   /** One URL per service. */
   urls: Record<string, string>;
+  /** With `migrators`: one URL per service, for its migrations. Otherwise those of `urls`. */
+  migratorUrls: Record<string, string>;
   /** False: the administrator may not create roles, so every service has the administrator's URL. */
   ownRoles: boolean;
 }
 
 /** @throws if the database neither exists nor may be created, or a schema belongs to another role */
-export async function provision(adminUrl: string, { database, services }: ProvisionOptions): Promise<Provisioned> {
+export async function provision(adminUrl: string, options: ProvisionOptions): Promise<Provisioned> {
+  const { database, services } = options;
   return withClient(adminUrl, async (cluster) => {
     // Roles and databases belong to the cluster. The lock is taken in the one database that every process connects to.
     await cluster.query(`select pg_advisory_lock(hashtext('promopulse.provision'))`);
     await createIfMissing(cluster, database);
     const databaseUrl = changeDatabaseUrl(adminUrl, { database });
     const ownRoles = await mayCreateRoles(cluster);
-    const urls = ownRoles
-      ? await provisionServices(databaseUrl, { database, services })
-      : Object.fromEntries(services.map((service) => [service, databaseUrl]));
-    return { adminUrl: databaseUrl, urls, ownRoles };
+    if (ownRoles) return { adminUrl: databaseUrl, ...(await provisionServices(databaseUrl, options)), ownRoles };
+    const urls = Object.fromEntries(services.map((service) => [service, databaseUrl]));
+    return { adminUrl: databaseUrl, urls, migratorUrls: urls, ownRoles };
   });
 }
 
@@ -47,21 +55,28 @@ async function mayCreateRoles(cluster: pg.Client): Promise<boolean> {
   return rows[0]?.allowed === true;
 }
 
-/** @returns one URL per service */
 function provisionServices(
   adminUrl: string,
-  { database, services }: ProvisionOptions,
-): Promise<Record<string, string>> {
+  { database, services, connectionLimit = 40, migrators = false, isShared = false }: ProvisionOptions,
+): Promise<Pick<Provisioned, 'urls' | 'migratorUrls'>> {
   return withClient(adminUrl, async (client) => {
     await client.query(readFileSync(new URL('provision.sql', import.meta.url), 'utf8'));
-    const urls: Record<string, string> = {};
-    for (const service of services) {
-      const role = roleOf(database, service);
+    const accountOf = (role: string) => {
       const password = passwordOf(role, adminUrl);
-      await client.query('select pg_temp.provision_service($1, $2, $3)', [service, role, password]);
-      urls[service] = changeDatabaseUrl(adminUrl, { user: role, password });
+      return { role, password, url: changeDatabaseUrl(adminUrl, { user: role, password }) };
+    };
+    const urls: Record<string, string> = {};
+    const migratorUrls: Record<string, string> = {};
+    for (const service of services) {
+      const own = accountOf(roleOf(database, service));
+      const migrator = migrators ? accountOf(migratorOf(database, service)) : undefined;
+      const values = [service, own.role, own.password, connectionLimit, migrator?.role, migrator?.password];
+      await client.query('select pg_temp.provision_service($1, $2, $3, $4, $5, $6)', values);
+      urls[service] = own.url;
+      migratorUrls[service] = (migrator ?? own).url;
     }
-    return urls;
+    if (!isShared) await client.query('select pg_temp.close_maintenance_databases()');
+    return { urls, migratorUrls };
   });
 }
 
@@ -70,13 +85,19 @@ export async function unprovision(adminUrl: string, { database, services }: Prov
   await withClient(adminUrl, async (cluster) => {
     await cluster.query(`drop database if exists ${pg.escapeIdentifier(database)} with (force)`);
     for (const service of services) {
-      await cluster.query(`drop role if exists ${pg.escapeIdentifier(roleOf(database, service))}`);
+      for (const role of [roleOf(database, service), migratorOf(database, service)]) {
+        await cluster.query(`drop role if exists ${pg.escapeIdentifier(role)}`);
+      }
     }
   });
 }
 
 function roleOf(database: string, service: string): string {
   return `${database}_${service}`;
+}
+
+function migratorOf(database: string, service: string): string {
+  return `${roleOf(database, service)}_migrator`;
 }
 
 /**

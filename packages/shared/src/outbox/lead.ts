@@ -1,10 +1,11 @@
-// One lead of a relay: from the moment it takes the lock of the schema until it loses or releases it. It gives every
+// One lead of a relay: from the moment it takes the lease of the schema until it loses or releases it. It gives every
 // event a number, without a gap from 1, when the event is handed to the transport. So a consumer notices a lost event.
 // Numbers are not stored: a consumer that sees another lead reads the owner's snapshot.
 import { randomUUID } from 'node:crypto';
 import { eventType } from '../contracts/index.ts';
 import { isConsumed } from '../contracts/queues.ts';
 import type { Connection } from '../database/database.ts';
+import { leaseMs } from '../database/lease.ts';
 import type { Broker, OutgoingMessage } from '../messaging/broker.ts';
 import { statements } from './statements.ts';
 
@@ -21,7 +22,7 @@ export interface OutboxRow {
 
 /** What the parts of a leading relay have in common. */
 export interface Leading {
-  /** The connection that holds the leader's lock. */
+  /** The connection that the leader's lease was taken on. */
   leaderConnection: Connection;
   broker: Pick<Broker, 'publish'>;
   lead: Lead;
@@ -32,17 +33,20 @@ interface Watermark {
   watermark: Date;
   isComplete: boolean;
   isSameEpoch: boolean | null;
+  isLeader: boolean;
   position: number;
 }
 
 export class Lead {
-  readonly #id = randomUUID();
+  readonly #id: string;
   readonly #epoch: string;
   readonly #schema: string;
   readonly #consumed = new Map<string, boolean>();
   #lastNumber = 0;
 
-  constructor(epoch: string, schema: string) {
+  /** @param id the holder of the lease */
+  constructor(id: string, epoch: string, schema: string) {
+    this.#id = id;
     this.#epoch = epoch;
     this.#schema = schema;
   }
@@ -57,11 +61,14 @@ export class Lead {
    * Publishes a heartbeat through the same exchange and queue as the events. Everything this service committed before
    * the watermark was published before this heartbeat, except what no queue takes. No heartbeat is sent while more rows
    * wait than are inspected, because the age of the oldest is then unknown.
-   * @throws Error when the database is on another server, or its epoch was changed: the lead must end
+   * @throws Error when another relay may lead, the database is on another server, or its epoch was changed: the lead must end
    */
   async sendHeartbeat({ leaderConnection, broker }: Omit<Leading, 'lead'>): Promise<void> {
-    const [row] = await leaderConnection.query<Watermark>(statements.watermark, [this.#epoch]);
-    const { now, watermark, position, isComplete, isSameEpoch } = row as Watermark;
+    const askedAt = performance.now();
+    const [row] = await leaderConnection.query<Watermark>(statements.watermark, [this.#epoch, this.#id]);
+    const { now, watermark, position, isComplete, isSameEpoch, isLeader } = row as Watermark;
+    // The process may have been suspended since it asked.
+    if (!isLeader || performance.now() - askedAt > leaseMs) throw new Error('another relay may lead');
     if (!isSameEpoch) throw new Error('the epoch of the database has ended');
     if (!isComplete) return;
     const heartbeat = {

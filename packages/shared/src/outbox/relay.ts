@@ -1,11 +1,11 @@
 // The relay of the transactional outbox. The promise: an event is published if and only if its change was committed.
 // A row is written in the transaction of its change. The relay publishes it with a confirm and marks it only then, so a
 // crash in between publishes it a second time and never loses it.
-// One relay leads per schema (a session advisory lock). It publishes rows in id order, which for one aggregate is the
-// order of its versions. During a change of leader a row may be published twice or late; consumers compare versions.
+// One relay leads per schema (the lease `relay`). It publishes rows in id order, which for one aggregate is the order of
+// its versions. During a change of leader a row may be published twice or late; consumers compare versions.
 import { settleWithin, sleep } from '../backoff.ts';
-import { tryLock } from '../database/advisory-lock.ts';
-import type { Connection, Database } from '../database/database.ts';
+import type { Database } from '../database/database.ts';
+import { type HeldLease, tryLease } from '../database/lease.ts';
 import { isDatabaseUnavailable } from '../database/sqlstate.ts';
 import type { Broker } from '../messaging/broker.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -46,9 +46,6 @@ const leaderRetryMs = 500;
 /** Gap in ms between batches = size of the last batch, clamped to [min, max]: it grows with the event rate. */
 const gapMs = { min: 5, max: 25 };
 
-/** Longer than a leader leaves its connection idle: a batch without confirms takes 5 s, the longest pause 2 s. */
-const leaderIdleTimeoutMs = 15_000;
-
 const maxPauseMs = 2_000;
 
 export type { Relay };
@@ -67,20 +64,20 @@ export function startRelay({
 
 /**
  * States:
- * - competing: tries to get the lock of the schema every half second. Another replica leads meanwhile.
+ * - competing: tries to take the lease every half second. Another replica leads meanwhile.
  * - leading: publishes batches. After a batch it sends a heartbeat and tries parked rows if these are due. After a full
  *   batch the next one follows at once, otherwise after a commit of this process or `pollMs`. While nothing is confirmed,
- *   the pause doubles up to 2 s and a commit does not end it. An error of the database ends the lead, and so does another
- *   epoch: it competes again. Published rows are pruned meanwhile.
+ *   the pause doubles up to 2 s and a commit does not end it. An error of the database ends the lead, and so do another
+ *   epoch and the loss of the lease: it competes again. Published rows are pruned meanwhile.
  * - stopping, from `stop` on: a leader publishes what is left until a batch is empty or the time is over, then releases
- *   the lock. A competitor stops at once.
+ *   the lease. A competitor stops at once.
  */
 class Relay {
   readonly #options: Required<RelayOptions>;
   readonly #stopping = new AbortController();
   readonly #done: Promise<void>;
   #flushUntil = 0;
-  #leaderConnection: Connection | undefined;
+  #lease: HeldLease | undefined;
   #woken = false;
   #endPause: (() => void) | undefined;
 
@@ -106,52 +103,54 @@ class Relay {
     this.#stopping.abort();
     this.wake();
     // Do not wait longer for a stuck publish: the unmarked batch is published again after the restart.
-    if (!(await settleWithin(timeoutMs, this.#done))) this.#leaderConnection?.end();
+    if (!(await settleWithin(timeoutMs, this.#done))) this.#lease?.end();
   }
 
   async #compete(): Promise<void> {
     const { database, log } = this.#options;
     while (!this.#stopping.signal.aborted) {
-      const leaderConnection = await tryLock(database, 'relay', leaderIdleTimeoutMs).catch((error: unknown) => {
+      const lease = await tryLease(database, 'relay').catch((error: unknown) => {
         if (!isDatabaseUnavailable(error)) log.error({ err: error }, 'relay cannot compete for the lead');
         return undefined;
       });
-      if (!leaderConnection) {
+      if (!lease) {
         await sleep(leaderRetryMs, this.#stopping.signal); // the leader publishes what this process commits
         continue;
       }
-      this.#leaderConnection = leaderConnection;
+      this.#lease = lease;
       try {
-        await this.#leadUntilStopped(leaderConnection);
+        await this.#leadUntilStopped(lease);
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
         log.warn({ err: error }, 'relay lost the lead');
         await this.#pauseUnlessWoken(leaderRetryMs);
       } finally {
-        leaderConnection.end();
+        await lease.release();
       }
     }
   }
 
-  async #leadUntilStopped(leaderConnection: Connection): Promise<void> {
+  async #leadUntilStopped({ connection: leaderConnection, holder, lost }: HeldLease): Promise<void> {
     const { database, broker, log } = this.#options;
-    const lead = new Lead(await ensureEpochOn(leaderConnection, log), database.schema);
+    const epoch = await ensureEpochOn(leaderConnection, log);
+    const lead = new Lead(holder, epoch, database.schema);
     const ended = new AbortController();
     void pruneUntil(ended.signal, this.#options);
     try {
-      await this.#publishUntilStopped({ leaderConnection, broker, lead });
+      await this.#publishUntilStopped({ leaderConnection, broker, lead }, lost);
     } finally {
       ended.abort();
     }
   }
 
-  async #publishUntilStopped(leading: Leading): Promise<void> {
+  async #publishUntilStopped(leading: Leading, lost: AbortSignal): Promise<void> {
     const { batchSize, heartbeatMs } = this.#options;
     const batches = new BatchPublisher({ ...leading, batchSize });
     const parked = new ParkedRows(leading);
     let failures = 0;
     let nextHeartbeat = 0;
     for (;;) {
+      lost.throwIfAborted();
       const startedAt = performance.now();
       const { found, failed } = await batches.publishNext();
       failures = found > 0 && failed === found ? failures + 1 : 0;

@@ -47,12 +47,13 @@ export const statements = {
     name: 'outbox_parked',
     text: `select ${eventColumns} from outbox where ${isParked} and name = $1 and id > $2 order by id limit $3`,
   },
-  /** `isComplete` is false when more rows wait than are inspected. */
+  /** $1: epoch, $2: holder of the lease. `isComplete` is false when more rows wait than are inspected. */
   watermark: {
     name: 'outbox_watermark',
     text: `select now() as now, coalesce(min(created_at), now()) as watermark,
                   count(*) < ${maxInspectedRows} as "isComplete", ${positionSql} as position,
-                  (select ${isSameServerSql} and epoch = $1::uuid from publication) as "isSameEpoch" ${waitingRows}`,
+                  (select ${isSameServerSql} and epoch = $1::uuid from publication) as "isSameEpoch",
+                  exists (select from leases where name = 'relay' and holder = $2::uuid) as "isLeader" ${waitingRows}`,
   },
   backlog: {
     name: 'outbox_backlog',

@@ -8,8 +8,8 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import pg from 'pg';
-import { tryLock } from '../../src/database/advisory-lock.ts';
 import { openDatabase } from '../../src/database/database.ts';
+import { Lease, tryLease } from '../../src/database/lease.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
 import { Publication } from '../../src/outbox/publication.ts';
 
@@ -53,7 +53,7 @@ const open = () =>
   openDatabase({
     url: testDatabase.urlFor('users'),
     schema: 'users',
-    entities: [OutboxMessage, Publication],
+    entities: [OutboxMessage, Publication, Lease],
     migrations: import.meta.dirname,
   });
 const insertUser = async (): Promise<number> =>
@@ -129,7 +129,7 @@ test.each([
 
 test('changes nothing while a relay of the service leads', async () => {
   const database = await open();
-  const lock = await tryLock(database, 'relay');
+  const lease = await tryLease(database, 'relay');
   const before = await storedEpoch();
   expect(await run(['users'])).toEqual({
     code: 1,
@@ -137,7 +137,7 @@ test('changes nothing while a relay of the service leads', async () => {
     err: 'The users service is running. Stop all its replicas first.\n',
   });
   expect(await storedEpoch()).toBe(before);
-  lock?.end();
+  await lease?.release();
   await database.close();
 });
 

@@ -4,8 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { eventually } from '@promopulse/testing/eventually';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
-import { tryLock } from '../../src/database/advisory-lock.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
+import { tryLease } from '../../src/database/lease.ts';
 import { withClient } from '../../src/database/provision.ts';
 import { isDatabaseUnavailable, translateDatabaseError, violatedConstraint } from '../../src/database/sqlstate.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
@@ -250,7 +250,7 @@ describe('a server that is unavailable', () => {
     expectUnavailable(await failureOf(unreachable.transaction((em) => add(em, 'x'))));
     expectUnavailable(await failureOf(unreachable.em().find(OutboxMessage, {})));
     expectUnavailable(await failureOf(unreachable.connect()));
-    expectUnavailable(await failureOf(tryLock(unreachable, 'lock')));
+    expectUnavailable(await failureOf(tryLease(unreachable, 'relay')));
     await unreachable.close();
   });
 
@@ -338,99 +338,6 @@ describe('a time limit', () => {
     expect(translateDatabaseError(error)).toMatchObject({ kind: 'unavailable' });
     for (const connection of busy) connection.end();
     await database.run({ text: 'select 1' }, []);
-  });
-});
-
-describe('a lock', () => {
-  let other: Database;
-  beforeEach(async () => {
-    other = await open(testDatabase.urlFor('users'));
-  });
-  afterEach(() => other.close());
-
-  test('has one holder among all processes until its connection ends', async () => {
-    const holder = await tryLock(database, 'relay');
-    expect(holder).toBeDefined();
-    expect(await tryLock(other, 'relay')).toBeUndefined();
-    expect(await tryLock(database, 'relay')).toBeUndefined();
-    holder?.end();
-    const next = await eventually(async () => {
-      const lock = await tryLock(other, 'relay');
-      if (!lock) throw new Error('still held');
-      return lock;
-    });
-    next.end();
-  });
-
-  test('has one holder when many try at once, and the others leave their connections in the pool', async () => {
-    const tries = await Promise.all(
-      Array.from({ length: 4 * poolMax }, (_, n) => tryLock(n % 2 ? database : other, 'relay')),
-    );
-    const held = tries.filter((lock) => lock !== undefined);
-    expect(held).toHaveLength(1);
-    held[0]?.end();
-    await Promise.all(Array.from({ length: 2 * poolMax }, () => database.run({ text: 'select 1' }, [])));
-  });
-
-  test('of another name or of another schema is another lock', async () => {
-    const otherService = await open(testDatabase.urlFor('promotions'), 'promotions');
-    const locks = await Promise.all([
-      tryLock(database, 'relay'),
-      tryLock(database, 'other'),
-      tryLock(otherService, 'relay'),
-    ]);
-    for (const lock of locks) {
-      expect(lock).toBeDefined();
-      lock?.end();
-    }
-    await otherService.close();
-  });
-
-  test('is kept while its holder sends statements, and freed when it is silent, although its connection stays open', async () => {
-    const proxy = await startTcpProxy(testDatabase.urlFor('users'));
-    const remote = await open(proxy.through(testDatabase.urlFor('users')));
-    try {
-      const holder = await tryLock(remote, 'relay', 500);
-      for (let n = 0; n < 10; n += 1) {
-        await sleep(100);
-        await holder?.query({ text: 'select 1' });
-      }
-      expect(await tryLock(other, 'relay')).toBeUndefined();
-      proxy.stall();
-      await eventually(
-        async () => {
-          const lock = await tryLock(other, 'relay');
-          if (!lock) throw new Error('still held');
-          lock.end();
-        },
-        { timeoutMs: 3_000 },
-      );
-      holder?.end();
-    } finally {
-      proxy.resume();
-      proxy.cut();
-      await proxy.close();
-      await remote.close();
-    }
-  });
-
-  test('is freed when the connection of its holder ends, and the next query of the holder fails', async () => {
-    const holder = await tryLock(database, 'relay');
-    const [row] = (await holder?.query<{ pid: number }>({ text: 'select pg_backend_pid() as pid' })) ?? [];
-    await kill(Number(row?.pid));
-    const next = await eventually(
-      async () => {
-        const lock = await tryLock(other, 'relay');
-        if (!lock) throw new Error('still held');
-        return lock;
-      },
-      { timeoutMs: 2_000 },
-    );
-    next.end();
-    const error = await failureOf((holder as NonNullable<typeof holder>).query({ text: 'select 1' }));
-    expect(isDatabaseUnavailable(error)).toBe(true);
-    holder?.end();
-    await Promise.all(Array.from({ length: 2 * poolMax }, () => database.run({ text: 'select 1' }, [])));
   });
 });
 

@@ -4,6 +4,7 @@ import { createTestDatabase, type TestDatabase } from '@promopulse/testing/serve
 import pg from 'pg';
 import { parseEvent, type ReceivedEvent } from '../../src/contracts/index.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
+import { Lease } from '../../src/database/lease.ts';
 import type { Broker, OutgoingMessage, PublishOutcome } from '../../src/messaging/broker.ts';
 import { OutboxMessage, recordEvent } from '../../src/outbox/outbox.ts';
 import { Publication } from '../../src/outbox/publication.ts';
@@ -46,11 +47,13 @@ export function useOutbox(): { readonly database: Database } {
   return outbox;
 }
 
+export const serviceUrl = (): string => testDatabase.urlFor('users');
+
 export async function open(): Promise<Database> {
   const opened = await openDatabase({
-    url: testDatabase.urlFor('users'),
+    url: serviceUrl(),
     schema: 'users',
-    entities: [OutboxMessage, Publication],
+    entities: [OutboxMessage, Publication, Lease],
     migrations: import.meta.dirname,
   });
   cleanUp.push(() => opened.close());
@@ -106,12 +109,13 @@ export const versionsOf = (events: readonly ReceivedEvent[]) =>
 export const idsOf = (events: readonly ReceivedEvent[]) => events.map(({ data }) => (data as { id: number }).id);
 export const waiting = async () => (await sql('select id from users.outbox where published_at is null')).length;
 
-/** The pids of the backends that lead (hold an advisory lock) in this file's database. */
+/** The pids of the backends whose relay leads in this file's database: at most one. */
 export const leaders = async (): Promise<number[]> =>
   (
     await sql(
-      `select pid from pg_locks join pg_database on pg_database.oid = database
-       where datname = current_database() and locktype = 'advisory' and granted`,
+      `select pid from users.leases join pg_stat_activity as activity
+         on pid = backend_pid and activity.backend_start = leases.backend_start
+       where name = 'relay' and expires_at > clock_timestamp()`,
     )
   ).map(({ pid }) => Number(pid));
 export async function killLeaders(): Promise<void> {

@@ -17,6 +17,7 @@ import {
 import { parseEvent } from '../../src/contracts/index.ts';
 import { queues } from '../../src/contracts/queues.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
+import { Lease } from '../../src/database/lease.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { OutboxMessage, recordEvent } from '../../src/outbox/outbox.ts';
 import { Publication } from '../../src/outbox/publication.ts';
@@ -38,7 +39,7 @@ beforeAll(async () => {
   database = await openDatabase({
     url: testDatabase.urlFor('users'),
     schema: 'users',
-    entities: [OutboxMessage, Publication],
+    entities: [OutboxMessage, Publication, Lease],
     migrations: import.meta.dirname,
   });
   const em = database.em();

@@ -3,6 +3,7 @@
 // Writes "leads" at the first publish, which is the first heartbeat at the latest.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openDatabase } from '../../src/database/database.ts';
+import { Lease } from '../../src/database/lease.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
 import { Publication } from '../../src/outbox/publication.ts';
@@ -15,7 +16,7 @@ const log = createLogger({ service: 'relay', level: 'warn' });
 const database = await openDatabase({
   url: DATABASE_URL,
   schema: 'users',
-  entities: [OutboxMessage, Publication],
+  entities: [OutboxMessage, Publication, Lease],
   migrations: import.meta.dirname,
 });
 const broker = connectRabbit({ url: AMQP_URL }, brokerOptions(AMQP_PREFIX, log));

@@ -2,8 +2,8 @@
 // reading, or every row when that is not enough), compares every row at an interval, and reads rows in doubt. Each owner has
 // a loop of its own, in one replica at a time.
 import { sleep } from '@promopulse/shared/backoff';
-import { tryLock } from '@promopulse/shared/database/advisory-lock';
 import type { Database } from '@promopulse/shared/database/database';
+import { tryLease } from '@promopulse/shared/database/lease';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import { summarize } from './digest-store.ts';
 import type { OwnerClient, Owners } from './owner-client.ts';
@@ -20,10 +20,6 @@ import { type OwnerName, ownerNames } from './store.ts';
 
 const checkEveryMs = 1_000;
 const maxLoggedIds = 20;
-
-/** A reading may last longer than the server leaves the connection of its lock idle (60 s). */
-const signEveryMs = 20_000;
-const sign = { text: 'select' };
 
 interface ReconciliationOptions {
   database: Database;
@@ -111,14 +107,13 @@ export class Reconciliation {
     const options = { database, owner, client, stop: this.#stop.signal, epoch: state.epoch };
     const isComparisonDue = (state.compared_seconds_ago ?? Number.POSITIVE_INFINITY) * 1000 > intervalMs;
     if (!state.reconciled || isComparisonDue) {
-      const lock = await tryLock(database, `reconciliation.${owner}`);
-      if (!lock) return; // another replica reconciles
-      const stayingAlive = setInterval(() => void lock.query(sign).catch(() => undefined), signEveryMs);
+      const lease = await tryLease(database, `reconciliation.${owner}`);
+      if (!lease) return; // another replica reconciles
       try {
-        await this.#reconcile(options, state, isComparisonDue);
+        const stop = AbortSignal.any([options.stop, lease.lost]);
+        await this.#reconcile({ ...options, stop }, state, isComparisonDue);
       } finally {
-        clearInterval(stayingAlive);
-        lock.end();
+        await lease.release();
       }
     }
     const doubted = await readDoubted(options);

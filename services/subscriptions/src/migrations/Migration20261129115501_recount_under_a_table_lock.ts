@@ -1,0 +1,44 @@
+import { Migration } from '@mikro-orm/migrations';
+
+export class Migration20261129115501_recount_under_a_table_lock extends Migration {
+
+  override name = 'Migration20261129115501_recount_under_a_table_lock';
+
+  override up(): void | Promise<void> {
+    // Adds by how much the counts are off in this snapshot: writers at the same time need not stop, because what they
+    // commit later is in neither side of the difference and counts itself. The lock keeps two from adding it twice. It
+    // lets writers pass, and no other role can take it; an advisory lock has a name that every role may take.
+    this.addSql(`create or replace function "subscriptions"."recount_subscriptions"() returns bigint language plpgsql as $$
+      declare
+        mended bigint;
+      begin
+        lock table "subscriptions"."subscription_counts" in share update exclusive mode;
+        insert into "subscriptions"."subscription_counts" (promotion_id, total, active)
+        select promotion_id, sum(total), sum(active) from (
+          select promotion_id, count(*) as total, count(*) filter (where is_active) as active from "subscriptions"."subscriptions" group by promotion_id
+          union all select promotion_id, -sum(total), -sum(active) from "subscriptions"."subscription_counts" group by promotion_id
+        ) as difference
+        group by promotion_id having sum(total) <> 0 or sum(active) <> 0;
+        get diagnostics mended = row_count;
+        return mended;
+      end $$;`);
+  }
+
+  override down(): void | Promise<void> {
+    this.addSql(`create or replace function "subscriptions"."recount_subscriptions"() returns bigint language plpgsql as $$
+      declare
+        mended bigint;
+      begin
+        perform pg_advisory_xact_lock(hashtextextended('promopulse.subscriptions.recount', 0));
+        insert into "subscriptions"."subscription_counts" (promotion_id, total, active)
+        select promotion_id, sum(total), sum(active) from (
+          select promotion_id, count(*) as total, count(*) filter (where is_active) as active from "subscriptions"."subscriptions" group by promotion_id
+          union all select promotion_id, -sum(total), -sum(active) from "subscriptions"."subscription_counts" group by promotion_id
+        ) as difference
+        group by promotion_id having sum(total) <> 0 or sum(active) <> 0;
+        get diagnostics mended = row_count;
+        return mended;
+      end $$;`);
+  }
+
+}

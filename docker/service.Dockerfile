@@ -25,5 +25,5 @@ USER node
 RUN node src/main.ts --check
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["node", "-e", "require('http').get({ host: '127.0.0.1', port: process.env.PORT || require('./package.json').config.port, path: '/health/ready' }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1))"]
+    CMD ["node", "/app/packages/shared/src/commands/healthcheck.ts"]
 CMD ["node", "src/main.ts"]

@@ -17,6 +17,11 @@ export const processConfig = {
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   /** Milliseconds from SIGTERM until open connections are closed by force and the process ends. */
   SHUTDOWN_TIMEOUT_MS: z.coerce.number().int().min(100).max(300_000).default(10_000),
+  /**
+   * Milliseconds from "not ready" to the end of listening: time for a load balancer to notice. They are a part of
+   * SHUTDOWN_TIMEOUT_MS.
+   */
+  SHUTDOWN_DELAY_MS: z.coerce.number().int().min(0).max(300_000).default(0),
 };
 
 /**

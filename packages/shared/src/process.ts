@@ -56,8 +56,11 @@ const startErrors: Record<string, string> = {
 };
 
 function explain(error: unknown): string {
-  const { name, message, code, port } = error as { name?: string; message?: string; code?: string; port?: number };
+  const { name, message, code, port, variable } = error as Error & { code?: string; port?: number; variable?: string };
   if (name === ('ConfigError' satisfies ConfigError['name'])) return String(message);
-  if (code === 'EADDRINUSE') return `PORT ${port} is taken: set PORT to a free one.`;
+  if (code === 'EADDRINUSE') {
+    const setting = variable ?? 'PORT';
+    return `${setting} ${port} is taken: set ${setting} to a free one.`;
+  }
   return startErrors[String(code)] ?? JSON.stringify(describeError(error));
 }

@@ -25,8 +25,6 @@ export const gatewayConfig = z.object({
   REQUEST_TIMEOUT_MS: milliseconds.default(10_000),
   /** A connection without traffic for this long during a request or a response is closed. */
   IDLE_TIMEOUT_MS: milliseconds.default(30_000),
-  /** From "not ready" to the end of listening: time for a load balancer to notice. */
-  SHUTDOWN_DELAY_MS: z.coerce.number().int().min(0).max(300_000).default(0),
 });
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;

@@ -114,6 +114,10 @@ export function environmentFor(stubs: readonly StubService[]): Record<string, st
     USERS_URL: String(users),
     PROMOTIONS_URL: String(promotions),
     SUBSCRIPTIONS_URL: String(subscriptions),
+    // A stub serves its pages on the same port.
+    USERS_INTERNAL_URL: String(users),
+    PROMOTIONS_INTERNAL_URL: String(promotions),
+    SUBSCRIPTIONS_INTERNAL_URL: String(subscriptions),
     SHUTDOWN_TIMEOUT_MS: '2000',
   };
 }

@@ -17,6 +17,10 @@ export const processConfig = {
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   /** Milliseconds from SIGTERM until open connections are closed by force and the process ends. */
   SHUTDOWN_TIMEOUT_MS: z.coerce.number().int().min(100).max(300_000).default(10_000),
+};
+
+/** Of the services and the gateway. */
+export const shutdownConfig = {
   /**
    * Milliseconds from "not ready" to the end of listening: time for a load balancer to notice. They are a part of
    * SHUTDOWN_TIMEOUT_MS.

@@ -1,5 +1,5 @@
 // The gateway's environment variables, their bounds and defaults. The README has them as a table.
-import { processConfig } from '@promopulse/shared/config';
+import { processConfig, shutdownConfig } from '@promopulse/shared/config';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
 import { breakerConfig } from './proxy/breaker.ts';
@@ -9,6 +9,7 @@ const milliseconds = z.coerce.number().int().min(10).max(600_000);
 
 export const gatewayConfig = z.object({
   ...processConfig,
+  ...shutdownConfig,
   ...upstreamConfig,
   ...breakerConfig,
   PORT: processConfig.PORT.default(packageJson.config.port),

@@ -67,6 +67,13 @@ export async function startStubService(handler: RequestListener = answerOk, port
   return stub;
 }
 
+/** A port on which nothing listens any more. */
+export async function closedPort(): Promise<number> {
+  const stub = await startStubService();
+  await stub.close();
+  return Number(new URL(stub.url).port);
+}
+
 export interface TestGateway {
   url: string;
   port: number;

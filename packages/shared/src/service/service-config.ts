@@ -1,11 +1,12 @@
 // The environment variables of every service. A service adds its own (`config` of its definition).
 import { z } from 'zod';
-import { ConfigError, type Environment, loadConfig, processConfig } from '../config.ts';
+import { ConfigError, type Environment, loadConfig, processConfig, shutdownConfig } from '../config.ts';
 import { internalPortOffset, withInternalUrls } from '../contracts/services.ts';
 import { databaseConfig } from '../database/database.ts';
 
 const serviceConfig = {
   ...processConfig,
+  ...shutdownConfig,
   ...databaseConfig,
   /** The port for other services and for probes. By default PORT + 1000; 0 (the default when PORT is 0): a free port. */
   INTERNAL_PORT: processConfig.PORT,

@@ -1,6 +1,7 @@
 // A service has two listeners: whoever reaches its public port past the gateway finds the public routes, and nothing
 // else. Which routes there are is read from the definitions.
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -109,12 +110,13 @@ test('the gateway forwards to the public ports only', async () => {
 });
 
 describe('the HEALTHCHECK of an image', () => {
-  /** @returns the exit code of the command in the folder of a service */
+  const dockerfile = readFileSync(join(root, 'docker/service.Dockerfile'), 'utf8');
+  const [, ...command] = JSON.parse(/^HEALTHCHECK[^[]*CMD (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[];
+
+  /** Runs the command in the folder of a service. @returns its exit code */
   async function check(name: string, env: Record<string, string>): Promise<unknown> {
-    const command = join(root, 'packages/shared/src/commands/healthcheck.ts');
-    const cwd = join(root, 'services', name);
-    const options = { cwd, env: { PATH: process.env.PATH, ...env } };
-    return await promisify(execFile)(process.execPath, [command], options).then(
+    const options = { cwd: join(root, 'services', name), env: { PATH: process.env.PATH, ...env } };
+    return await promisify(execFile)(process.execPath, command, options).then(
       () => 0,
       (error: { code: unknown }) => error.code,
     );

@@ -113,7 +113,7 @@ export function personalDataKeys({ folder }: Servers): { PII_ENCRYPTION_KEYS: st
 }
 
 /** Of one part: where it listens. The gateway has no internal listener. */
-export interface PartPorts {
+interface PartPorts {
   port: number;
   internalPort?: number | undefined;
 }

@@ -38,7 +38,7 @@ describe('httpxy, below http-proxy-middleware (proxy/proxy.ts, undiciTransport)'
     pluginsSee((proxyServer) => {
       proxyServer.before('web', '', pass);
       const passes = passesOf(proxyServer);
-      [position, length, last] = [passes.findIndex((each) => each === pass), passes.length, String(passes.at(-1))];
+      [position, length, last] = [passes.indexOf(pass), passes.length, String(passes.at(-1))];
     });
     expect([position, length > 2]).toEqual([length - 2, true]);
     expect(last).toMatch(/\.request\(|pipe\(/);

@@ -25,6 +25,8 @@ const restarts = fullScale ? 20 : 3;
 const prefix = uniquePrefix();
 const folder = mkdtempSync(join(tmpdir(), 'promopulse-restarts-'));
 const exits: Exit[] = [];
+/** Of the gateway. */
+const warnings: string[] = [];
 let database: TestDatabase;
 let users: Replica;
 let gateway: RunningGateway;
@@ -51,15 +53,16 @@ beforeAll(async () => {
     exits,
   });
   await users.start();
-  gateway = await startGateway({
+  const env = {
     HOST: '127.0.0.1',
     PORT: '0',
-    LOG_LEVEL: 'silent',
+    LOG_LEVEL: 'warn',
     // On a busy machine a restart takes longer than the default of 5 s.
     UPSTREAM_TIMEOUT_MS: '60000',
     ...serviceUrls(() => `http://127.0.0.1:${port}`),
     ...internalServiceUrls(() => `http://127.0.0.1:${internalPort}`),
-  });
+  };
+  gateway = await startGateway(env, { logDestination: { write: (line) => void warnings.push(line) } });
   api = client(gateway.url);
 }, 120_000);
 afterAll(async () => {
@@ -78,6 +81,7 @@ test(`${restarts} restarts of the only users replica under reads and writes: no 
   };
   const names: string[] = [];
   let done = false;
+  const marks: string[] = [];
   const load = Array.from({ length: clients }, async (_, index) => {
     for (let round = 0; !done; round += 1) {
       const user = { first_name: `${index}-${round}`, last_name: 'Load', email: `load.${index}.${round}@example.com` };
@@ -89,13 +93,17 @@ test(`${restarts} restarts of the only users replica under reads and writes: no 
   });
   for (let restart = 0; restart < restarts; restart += 1) {
     await sleep(700);
+    marks.push(new Date().toISOString());
     await users.stop();
+    marks.push(new Date().toISOString());
     await users.start();
+    marks.push(new Date().toISOString());
   }
   await sleep(300);
   done = true;
   await Promise.all(load);
 
+  console.log(JSON.stringify(statuses), marks.join(' '), warnings.join(''));
   expect(Object.keys(statuses).sort()).toEqual(['GET 200', 'POST 201']);
   expect(statuses['POST 201']).toBeGreaterThan(restarts * clients);
   const { rows } = await withClient(database.adminUrl, (admin) =>

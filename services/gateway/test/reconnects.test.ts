@@ -1,9 +1,11 @@
 // A service that accepts no connection, as during a restart: requests wait for it, and nothing is sent twice.
 import { get, type RequestListener } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { eventually } from '@promopulse/testing/eventually';
 import {
   answerOk,
   closedPort,
+  neverAnswer,
   type StubService,
   sleep,
   startStubService,
@@ -12,7 +14,7 @@ import {
   waitUntil,
 } from './stubs.ts';
 
-const timeoutMs = 2_000;
+const timeoutMs = 4_000;
 const maxInFlight = 5;
 let gateway: TestGateway;
 let port: number;
@@ -53,6 +55,16 @@ async function call(method = 'GET', body?: string): Promise<Answer> {
   const { code } = (await response.json()) as { code?: unknown };
   const tookMs = performance.now() - startedAt;
   return { status: response.status, code, retryAfter: response.headers.get('retry-after'), tookMs };
+}
+
+/** Starts requests one after the other: each of them waits before the next one is sent. */
+async function startCalls(count: number): Promise<Promise<Answer>[]> {
+  const answers: Promise<Answer>[] = [];
+  for (let started = 0; started < count; started += 1) {
+    answers.push(call());
+    await sleep(25);
+  }
+  return answers;
 }
 
 const logged = (text: string): number => gateway.logLines.filter((line) => line.includes(text)).length;
@@ -107,9 +119,7 @@ describe('a request that gets no connection', () => {
 
 describe('while requests wait', () => {
   test('more may wait than the service may have at once, and it gets no more of them than that', async () => {
-    const answers = Array.from({ length: 4 * maxInFlight }, () => call());
-    await waiting();
-    await sleep(200);
+    const answers = await startCalls(4 * maxInFlight);
     let atOnce = 0;
     let most = 0;
     await startUsers((_request, response) => {
@@ -128,9 +138,7 @@ describe('while requests wait', () => {
   });
 
   test('those beyond four for each place are 503 at once, and the breaker stays closed', async () => {
-    const answers = Array.from({ length: 4 * maxInFlight }, () => call());
-    await waiting();
-    await sleep(200);
+    const answers = await startCalls(4 * maxInFlight);
     for (let count = 0; count < 5; count += 1) {
       const answer = await call();
       expect(answer).toMatchObject(unavailable);
@@ -141,9 +149,16 @@ describe('while requests wait', () => {
     expect(logged('breaker opened')).toBe(0);
   });
 
+  test('a new request finds a place while those that have waited are sent', async () => {
+    const answers = await startCalls(4 * maxInFlight);
+    await startUsers((_request, response) => void setTimeout(() => response.end('{}'), 100));
+    await waitUntil(() => logged('accepts connections again') === 1, 'the connection');
+    for (let count = 0; count < 5; count += 1) expect(await call()).toMatchObject({ status: 200 });
+    for (const answer of await Promise.all(answers)) expect(answer).toMatchObject({ status: 200 });
+  });
+
   test('the other services answer', async () => {
-    const answers = Array.from({ length: 10 }, () => call());
-    await waiting();
+    const answers = await startCalls(10);
     expect((await fetch(`${gateway.url}/promotions`)).status).toBe(200);
     await startUsers();
     await Promise.all(answers);
@@ -158,6 +173,35 @@ describe('while requests wait', () => {
     expect(logged('the service refuses connections')).toBe(1);
     expect(logged('the service accepts connections again')).toBe(1);
     expect(gateway.logLines.join('')).toMatch(/"refused_ms":\d+/);
+  });
+});
+
+describe('a service that stops', () => {
+  test('says so by `Connection: close`: no idle connection to it is used again', async () => {
+    const users = await startUsers((_request, response) => void setTimeout(() => response.end('{}'), 100));
+    await Promise.all(Array.from({ length: maxInFlight }, () => call()));
+    const connections = () => new Promise<number>((resolve) => users.server.getConnections((_, n) => resolve(n)));
+    expect(await connections()).toBe(maxInFlight);
+    users.handler = (_request, response) => void response.setHeader('Connection', 'close').end('{}');
+    await call();
+    await eventually(async () => expect(await connections()).toBe(0), { timeoutMs: 2_000 });
+    users.handler = answerOk;
+    expect(await call()).toMatchObject({ status: 200 });
+  });
+
+  test('while others are in flight: they are answered', async () => {
+    const users = await startUsers(neverAnswer);
+    let release = () => {};
+    users.handler = (_request, response) => {
+      release = () => void response.end('{}');
+    };
+    const first = call('POST', '{}');
+    await waitUntil(() => users.received.length === 1, 'the request');
+    users.handler = (_request, response) => void response.setHeader('Connection', 'close').end('{}');
+    expect(await call()).toMatchObject({ status: 200 });
+    await sleep(100);
+    release();
+    expect(await first).toMatchObject({ status: 200 });
   });
 });
 

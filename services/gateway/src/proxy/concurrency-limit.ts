@@ -41,8 +41,9 @@ export class ConcurrencyLimit {
 
   /** Runs `work` if the limit allows it. @returns false, at once, when it does not */
   async tryRun(work: (place: Place) => Promise<void>): Promise<boolean> {
+    if (this.isReached()) return false;
     const place: Place = { startedAt: undefined, limit: this };
-    if (!this.enter(place)) return false;
+    this.#enter(place);
     try {
       await work(place);
     } finally {
@@ -52,11 +53,14 @@ export class ConcurrencyLimit {
     return true;
   }
 
-  /** @returns whether the request counts now; false when the limit is reached */
-  enter(place: Place): boolean {
-    if (this.isReached()) return false;
-    this.#inFlight += 1;
-    place.startedAt = performance.now();
+  /**
+   * Counts a request again that has waited for a connection. These get half of the places, so that new requests find one
+   * while many that have waited are sent.
+   * @returns false when they have no place now
+   */
+  enterAgain(place: Place): boolean {
+    if (this.#inFlight >= Math.max(1, Math.floor(this.#limit / 2))) return false;
+    this.#enter(place);
     return true;
   }
 
@@ -64,6 +68,11 @@ export class ConcurrencyLimit {
   leave(place: Place): void {
     if (place.startedAt !== undefined) this.#inFlight -= 1;
     place.startedAt = undefined;
+  }
+
+  #enter(place: Place): void {
+    this.#inFlight += 1;
+    place.startedAt = performance.now();
   }
 
   #adjustLimit(startedAt: number): void {

@@ -22,6 +22,8 @@ import type { Upstream } from './upstreams.ts';
 /** For each request that a service may have at once, so many may wait for a connection. */
 const waitingPerPlace = 4;
 const minConnectTimeoutMs = 100;
+/** One stop of a service ends many connections. */
+const poolRenewalGapMs = 1_000;
 
 interface ProxySettings extends BreakerSettings {
   UPSTREAM_TIMEOUT_MS: number;
@@ -32,6 +34,7 @@ interface ProxySettings extends BreakerSettings {
 export class UpstreamProxy {
   readonly upstream: Upstream;
   readonly #client: UpstreamClient;
+  #poolRenewedAt = 0;
   readonly #breaker: Breaker;
   readonly #middleware: RequestHandler;
   /** The requests that the middleware is processing, for the transport. */
@@ -43,7 +46,11 @@ export class UpstreamProxy {
     this.#breaker = new Breaker(upstream.name, settings, log);
     const maxWaiting = waitingPerPlace * maxInFlight;
     const reconnects = new Reconnects({ upstream: upstream.name, timeoutMs, maxWaiting, log });
-    this.#client = { upstream, pool: openPool(upstream.url, timeoutMs), reconnects, timeoutMs, log };
+    this.#client = {
+      ...{ upstream, reconnects, timeoutMs, log },
+      pool: openPool(upstream.url, timeoutMs),
+      renewPool: () => this.#renewPool(),
+    };
     this.#middleware = createProxyMiddleware({
       target: new URL(upstream.url),
       ejectPlugins: true, // the default plugins answer errors themselves, and log the query string
@@ -75,6 +82,16 @@ export class UpstreamProxy {
 
   breakerState(): BreakerState {
     return this.#breaker.state();
+  }
+
+  /** Idle connections are closed, and requests in flight end on theirs. The next request gets a new connection. */
+  #renewPool(): void {
+    const now = performance.now();
+    if (now - this.#poolRenewedAt < poolRenewalGapMs) return;
+    this.#poolRenewedAt = now;
+    const { pool, upstream, timeoutMs } = this.#client;
+    this.#client.pool = openPool(upstream.url, timeoutMs);
+    pool.close().catch(() => undefined); // destroyed meanwhile
   }
 
   close(): void {

@@ -6,7 +6,7 @@ import type { Logger } from '@promopulse/shared/telemetry/logger';
 export interface RefusedRequest {
   /**
    * Sends the request, which then no longer waits.
-   * @returns false, without sending it, while the service has as many requests as it may have
+   * @returns false, without sending it, while the concurrency limit has no place for it
    */
   tryAgain(): boolean;
 }
@@ -26,7 +26,8 @@ const outageGapMs = 60_000;
 
 /**
  * reachable: no request waits.
- * refusing: one waiting request is sent every 50 ms, to try. When it gets a connection, all of them are sent.
+ * refusing: one waiting request is sent every 50 ms, to try. When it gets a connection, the others are sent, as many at
+ * a time as the concurrency limit allows.
  * down: refusing for longer than `timeoutMs`. Requests that come now do not wait: they are answered at once, as the
  * breaker needs to open.
  * A service is reachable again as soon as any request gets a connection.

@@ -15,6 +15,8 @@ import type { Upstream } from './upstreams.ts';
 export interface UpstreamClient {
   upstream: Upstream;
   pool: Pool;
+  /** For a service that ends its connections, as it does when it stops: it may end an idle one as that is used. */
+  renewPool(): void;
   reconnects: Reconnects;
   /** Milliseconds from the request to the headers of its response. */
   timeoutMs: number;
@@ -94,7 +96,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
   }
 
   tryAgain(): boolean {
-    if (!this.#place.limit.enter(this.#place)) return false;
+    if (!this.#place.limit.enterAgain(this.#place)) return false;
     this.#client.reconnects.delete(this);
     this.send();
     return true;
@@ -147,6 +149,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
       return;
     }
     const isUnavailable = unavailableStatuses.has(status) && headers[unavailableDependencyName] === undefined;
+    if (headers.connection === 'close') this.#client.renewPool();
     this.#reportOutcome(isUnavailable ? 'failed' : 'answered');
     this.#release();
     this.#relayHead(status, headers);

@@ -24,6 +24,7 @@ USER node
 # starts in two thirds of the time and uses 30 MB less memory.
 RUN node src/main.ts --check
 STOPSIGNAL SIGTERM
+# A service has its health on its internal listener, the gateway on its only one. Plain JavaScript: to strip types costs 0.2 s.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["node", "-e", "require('http').get({ host: '127.0.0.1', port: process.env.PORT || require('./package.json').config.port, path: '/health/ready' }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1))"]
+    CMD ["node", "-e", "const { name, config } = require('./package.json'), env = process.env, port = Number(env.PORT || config.port); const address = name.endsWith('/gateway') ? { host: env.HOST, port } : { host: env.INTERNAL_HOST || env.HOST, port: env.INTERNAL_PORT || port + 1000 }; require('http').get({ ...address, host: address.host || '127.0.0.1', path: '/health/ready' }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1))"]
 CMD ["node", "src/main.ts"]

@@ -25,6 +25,8 @@ interface Options {
   /** Distinguishes the replicas of a part; the name is `<part>-<number>`. */
   number: number;
   port: number;
+  /** Port of the internal listener, which has the health of a service. Undefined for the gateway. */
+  internalPort?: number | undefined;
   /** Port for Node's inspector. Undefined: no inspector. */
   inspector?: number | undefined;
   env: Record<string, string>;
@@ -42,6 +44,7 @@ export class Replica {
   readonly name: string;
   readonly part: string;
   readonly port: number;
+  readonly internalPort: number | undefined;
   readonly inspector: number | undefined;
   readonly #options: Options;
   #child: ChildProcess | undefined;
@@ -52,6 +55,7 @@ export class Replica {
     this.name = `${options.part}-${options.number}`;
     this.part = options.part;
     this.port = options.port;
+    this.internalPort = options.internalPort;
     this.inspector = options.inspector;
     this.#options = options;
   }
@@ -115,12 +119,17 @@ export class Replica {
   }
 
   #spawn(script: readonly string[]): ChildProcess {
-    const { inspector, env, logFile, port } = this.#options;
+    const { inspector, env, logFile, port, internalPort } = this.#options;
     const log = openSync(logFile, 'a', 0o600);
     const inspectorFlags = inspector ? [`--inspect=127.0.0.1:${inspector}`, '--inspect-publish-uid=http'] : [];
     const child = spawn(process.execPath, [...inspectorFlags, ...script], {
       cwd: root,
-      env: { ...inheritedEnvironment(), ...env, PORT: String(port) },
+      env: {
+        ...inheritedEnvironment(),
+        ...env,
+        PORT: String(port),
+        ...(internalPort && { INTERNAL_PORT: String(internalPort) }),
+      },
       stdio: ['ignore', log, log],
       // A session of its own: Ctrl-C in the terminal reaches only the parent process, which stops replicas in order.
       detached: true,
@@ -143,7 +152,7 @@ export class Replica {
     const deadline = Date.now() + readyTimeoutMs;
     while (Date.now() < deadline) {
       if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${this.name} ended while it started`);
-      if (await isReady(this.port)) return;
+      if (await isReady(this.internalPort ?? this.port)) return;
       await sleep(100);
     }
     throw new Error(`${this.name} was not ready within ${readyTimeoutMs / 1_000} s`);

@@ -3,7 +3,7 @@
 // published before their consumer and the database stop.
 import { join } from 'node:path';
 import { hasQueue } from '@promopulse/shared/contracts/queues';
-import { services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { internalPortOffset, internalServiceUrls, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { readDatabaseUrl } from '@promopulse/shared/database/connection-settings';
 import { provision } from '@promopulse/shared/database/provision';
 import { createMemoryHub } from '@promopulse/shared/messaging/in-memory/broker';
@@ -69,11 +69,12 @@ async function startServices(
   const keys = developmentKeys(join(dataDir, 'keys.json'), options.env);
   for (let attempt = 1; ; attempt += 1) {
     const ports = await choosePorts(definitions, port);
-    const urlOf = (name: string) => `http://127.0.0.1:${ports[name]}`;
-    const env = { ...options.env, ...keys, ...serviceUrls(urlOf) };
+    const urlOf = (name: string) => `http://127.0.0.1:${ports[name]?.port}`;
+    const internalUrlOf = (name: string) => `http://127.0.0.1:${ports[name]?.internalPort}`;
+    const env = { ...options.env, ...keys, ...serviceUrls(urlOf), ...internalServiceUrls(internalUrlOf) };
     const starting = definitions.map(async (definition) => {
       const { name } = definition;
-      const own = { ...env, HOST: '127.0.0.1', PORT: String(ports[name]), DATABASE_URL: databaseUrls[name] };
+      const own = { ...env, ...addressOf(ports[name]), DATABASE_URL: databaseUrls[name] };
       const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
       print(`${name.padEnd(13)} ${urlOf(name)}`);
       return { name, close: () => service.close() };
@@ -133,13 +134,30 @@ function prepareBroker({ env, dataDir, print }: StackOptions) {
   return createMemoryHub({ deadLetterDir: join(dataDir, 'dead-letters') }).connect;
 }
 
+interface Ports {
+  port: number;
+  internalPort: number;
+}
+
 async function choosePorts(
   definitions: readonly ServiceDefinition[],
   gatewayPort: number,
-): Promise<Record<string, number>> {
-  const ports: Record<string, number> = {};
+): Promise<Record<string, Ports>> {
+  const taken = [gatewayPort];
+  const next = async (preferred: number): Promise<number> => {
+    const port = await freePort(preferred, taken);
+    taken.push(port);
+    return port;
+  };
+  const ports: Record<string, Ports> = {};
   for (const { name, defaultPort } of definitions) {
-    ports[name] = await freePort(defaultPort, [gatewayPort, ...Object.values(ports)]);
+    ports[name] = { port: await next(defaultPort), internalPort: await next(defaultPort + internalPortOffset) };
   }
   return ports;
+}
+
+/** Both listeners on this machine's own address, whatever the environment of `npm start` says. */
+function addressOf(ports: Ports | undefined): Record<string, string> {
+  const host = '127.0.0.1';
+  return { HOST: host, PORT: `${ports?.port}`, INTERNAL_HOST: host, INTERNAL_PORT: `${ports?.internalPort}` };
 }

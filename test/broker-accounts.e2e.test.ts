@@ -68,8 +68,8 @@ const publish =
   };
 
 const forbidden = 403;
-const isConnected = async ({ api }: TestService) => {
-  const { body } = await api.get('/health');
+const isConnected = async ({ internal }: TestService) => {
+  const { body } = await internal.get('/health');
   if (body.broker !== 'connected') throw new Error(`the broker is ${body.broker}`);
 };
 
@@ -80,7 +80,7 @@ describe('on RabbitMQ', () => {
     const keys = { PII_ENCRYPTION_KEYS: testKeys[0], PII_INDEX_KEY: testKeys[2] };
     userApi = await startTestService(users, { ...env('users'), ...keys });
     promotionApi = await startTestService(promotions, env('promotions'));
-    const owners = { USERS_URL: userApi.url, PROMOTIONS_URL: promotionApi.url };
+    const owners = { USERS_INTERNAL_URL: userApi.internalUrl, PROMOTIONS_INTERNAL_URL: promotionApi.internalUrl };
     subscriptionApi = await startTestService(subscriptions, { ...env('subscriptions'), ...owners });
     running.push(subscriptionApi, promotionApi, userApi);
   }, 120_000);
@@ -113,8 +113,8 @@ describe('on RabbitMQ', () => {
         ]);
         expect(known).toHaveLength(1);
       });
-      for (const { api } of running) {
-        await eventually(async () => expect((await api.get('/health')).body.outbox.waiting).toBe(0));
+      for (const { internal } of running) {
+        await eventually(async () => expect((await internal.get('/health')).body.outbox.waiting).toBe(0));
       }
     });
 

@@ -39,7 +39,7 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
   const page = async (query: string) => snapshotPage.parse(await read(`?${query}`));
   const digests = async (query: string) => snapshotDigests.parse(await read(`/digests?${query}`));
   async function read(rest: string): Promise<Wire> {
-    const answer = await service.api.get(path + rest);
+    const answer = await service.internal.get(path + rest);
     expect(answer).toMatchObject({ status: 200 });
     return answer.body;
   }
@@ -118,7 +118,7 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
     ['too many buckets', '/digests?from_bucket=0&limit=21'],
     ['a bucket that does not exist', '/digests?from_bucket=214749&limit=1'],
   ])('reject %s with 422', async (_what, rest) => {
-    expect(await service.api.get(path + rest)).toMatchObject({ status: 422, body: { code: 'validation_failed' } });
+    expect(await service.internal.get(path + rest)).toMatchObject({ status: 422, body: { code: 'validation_failed' } });
   });
 
   test('answer 503 while the database is on another server than its epoch, and with a new epoch afterwards', async () => {
@@ -127,10 +127,10 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
     await service.sql(`alter table ${owner}.publication add constraint frozen check (timeline = 'another') not valid`);
     await service.sql(`update ${owner}.publication set timeline = 'another'`);
     for (const rest of ['?after_id=0&limit=1', '/digests?from_bucket=0&limit=1']) {
-      expect(await service.api.get(path + rest)).toMatchObject({ status: 503, body: { code: 'unavailable' } });
+      expect(await service.internal.get(path + rest)).toMatchObject({ status: 503, body: { code: 'unavailable' } });
     }
     await service.sql(`alter table ${owner}.publication drop constraint frozen`);
-    await eventually(async () => expect((await service.api.get(`${path}?after_id=0&limit=1`)).status).toBe(200));
+    await eventually(async () => expect((await service.internal.get(`${path}?after_id=0&limit=1`)).status).toBe(200));
     expect((await page('after_id=0&limit=1')).epoch).not.toBe(epoch);
     expect(await create()).toBeGreaterThan(130_000);
   });

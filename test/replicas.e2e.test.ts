@@ -43,9 +43,12 @@ function startPair(definition: ServiceDefinition): Promise<RunningService[]> {
 beforeAll(async () => {
   database = await createTestDatabase();
   const [userPair, promotionPair] = await Promise.all([startPair(users), startPair(promotions)]);
-  const [USERS_URL, PROMOTIONS_URL] = [userPair[0]?.url as string, promotionPair[1]?.url as string];
+  const owners = {
+    USERS_INTERNAL_URL: String(userPair[0]?.internalUrl),
+    PROMOTIONS_INTERNAL_URL: String(promotionPair[1]?.internalUrl),
+  };
   databaseProxy = await startTcpProxy(database.urlFor('subscriptions'));
-  const env = { USERS_URL, PROMOTIONS_URL, FRESHNESS_LEASE_MS: String(leaseMs) };
+  const env = { ...owners, FRESHNESS_LEASE_MS: String(leaseMs) };
   const throughProxy = { ...env, DATABASE_URL: databaseProxy.through(database.urlFor('subscriptions')) };
   pairs = {
     users: userPair,
@@ -73,7 +76,9 @@ async function activePromotion(replica: number): Promise<{ id: number; projectio
 describe('two replicas', () => {
   test('migrate an empty schema once, and both serve', async () => {
     for (const name of ['users', 'promotions', 'subscriptions'] as const) {
-      for (const replica of [0, 1]) expect((await api(name, replica).get('/health/ready')).status).toBe(200);
+      for (const { internalUrl } of pairs[name]) {
+        expect((await client(internalUrl).get('/health/ready')).status).toBe(200);
+      }
     }
   });
 

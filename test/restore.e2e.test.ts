@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { internalServiceUrls } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
 import { type RunningService, type ServiceDefinition, startService } from '@promopulse/shared/service';
 import { type Client, client, type Wire } from '@promopulse/testing/client';
@@ -25,23 +26,23 @@ type Name = keyof typeof definitions;
 
 let database: TestDatabase;
 let prefix: string;
-let ports: Record<Name, number>;
+let ports: Record<Name, { port: number; internalPort: number }>;
 const running = new Map<Name, RunningService>();
 
-const urlOf = (name: Name) => `http://127.0.0.1:${ports[name]}`;
+const urlOf = (name: Name) => `http://127.0.0.1:${ports[name].port}`;
+const internalUrlOf = (name: Name) => `http://127.0.0.1:${ports[name].internalPort}`;
 const api = (name: Name): Client => client(urlOf(name));
 const environment = (name: Name) => ({
   HOST: '127.0.0.1',
-  PORT: String(ports[name]),
+  PORT: String(ports[name].port),
+  INTERNAL_PORT: String(ports[name].internalPort),
   LOG_LEVEL: 'silent',
   DATABASE_URL: database.urlFor(name),
   AMQP_URL: amqpUrl(),
   AMQP_PREFIX: prefix,
   PII_ENCRYPTION_KEYS: testKeys[0],
   PII_INDEX_KEY: testKeys[2],
-  USERS_URL: urlOf('users'),
-  PROMOTIONS_URL: urlOf('promotions'),
-  SUBSCRIPTIONS_URL: urlOf('subscriptions'),
+  ...internalServiceUrls(internalUrlOf),
 });
 
 async function start(name: Name): Promise<void> {
@@ -66,11 +67,12 @@ beforeEach(async () => {
   database = await createTestDatabase();
   prefix = uniquePrefix();
   const taken: number[] = [];
-  for (let count = 0; count < 3; count += 1) taken.push(await freePort(undefined, taken));
-  ports = { users: Number(taken[0]), promotions: Number(taken[1]), subscriptions: Number(taken[2]) };
+  for (let count = 0; count < 6; count += 1) taken.push(await freePort(undefined, taken));
+  const pair = () => ({ port: Number(taken.pop()), internalPort: Number(taken.pop()) });
+  ports = { users: pair(), promotions: pair(), subscriptions: pair() };
   for (const name of ['users', 'promotions', 'subscriptions'] as const) await start(name);
   await eventually(async () => {
-    const { projections } = (await api('subscriptions').get('/health')).body;
+    const { projections } = (await client(internalUrlOf('subscriptions')).get('/health')).body;
     expect([projections.users.reconciled, projections.promotions.reconciled]).toEqual([true, true]);
   });
 }, 60_000);
@@ -111,7 +113,7 @@ test('of the users: no id is given twice, and what points to lost users is repor
   const next = await createUser();
   expect(next).toBeGreaterThan(lost);
   await eventually(async () => {
-    const { projections } = (await api('subscriptions').get('/health')).body;
+    const { projections } = (await client(internalUrlOf('subscriptions')).get('/health')).body;
     expect(projections.users).toMatchObject({ reconciled: true, lost: 1, subscriptions_of_lost: 1 });
   });
   expect((await api('subscriptions').get(`/subscriptions?user_id=${next}`)).body.total).toBe(0);
@@ -156,7 +158,7 @@ test('a comparison of many users writes nothing when nothing has changed, and co
     (await sql('select count(*)::int as rows, max(xmin::text::bigint) as newest from subscriptions.known_users'))[0];
   await eventually(async () => expect((await known()).rows).toBe(count), { timeoutMs: 60_000 });
   const reconciled = async () => {
-    const { projections } = (await api('subscriptions').get('/health')).body;
+    const { projections } = (await client(internalUrlOf('subscriptions')).get('/health')).body;
     expect(projections.users).toMatchObject({ reconciled: true });
     return projections.users;
   };

@@ -3,7 +3,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ServiceName, services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { internalServiceUrls, type ServiceName, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
 import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
@@ -46,9 +46,11 @@ export async function startCrashStack(): Promise<CrashStack> {
   const database = await createTestDatabase();
   const prefix = uniquePrefix();
   const ports: number[] = [];
-  for (const _ of services) ports.push(await freePort(undefined, ports));
-  const urlOf = (service: ServiceName): string => `http://127.0.0.1:${ports[services.indexOf(service)]}`;
-  const urls = serviceUrls(urlOf);
+  for (const _ of [...services, ...services]) ports.push(await freePort(undefined, ports));
+  const urlAt = (index: number): string => `http://127.0.0.1:${ports[index]}`;
+  const urlOf = (service: ServiceName): string => urlAt(services.indexOf(service));
+  const internalUrlOf = (service: ServiceName): string => urlAt(services.length + services.indexOf(service));
+  const urls = { ...serviceUrls(urlOf), ...internalServiceUrls(internalUrlOf) };
   const processes = new Map<ServiceName, ServiceProcess>();
 
   async function start(service: ServiceName): Promise<void> {
@@ -56,6 +58,7 @@ export async function startCrashStack(): Promise<CrashStack> {
       PATH: process.env.PATH,
       HOST: '127.0.0.1',
       PORT: new URL(urlOf(service)).port,
+      INTERNAL_PORT: new URL(internalUrlOf(service)).port,
       LOG_LEVEL: 'silent',
       DATABASE_URL: database.urlFor(service),
       // All requests of a test wait inside their transactions at the same time.
@@ -71,13 +74,13 @@ export async function startCrashStack(): Promise<CrashStack> {
     const child = fork(main, [service], { env, execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     const ended = once(child, 'exit').then(([code, signal]) => (signal ?? code) as unknown);
     processes.set(service, { child, ended });
-    await eventually(() => checkReady(service, urlOf(service)), { timeoutMs: 90_000, everyMs: 20 });
+    await eventually(() => checkReady(service, internalUrlOf(service)), { timeoutMs: 90_000, everyMs: 20 });
   }
 
   const processOf = (service: ServiceName): ServiceProcess => processes.get(service) as ServiceProcess;
   await Promise.all(services.map(start));
   // The first reconciliation would restore a lost event, and so hide the loss: it must be over before the first test.
-  await eventually(() => checkReconciled(urlOf('subscriptions')), { timeoutMs: 30_000 });
+  await eventually(() => checkReconciled(internalUrlOf('subscriptions')), { timeoutMs: 30_000 });
   const gateway = await startGateway({
     ...urls,
     HOST: '127.0.0.1',

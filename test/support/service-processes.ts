@@ -4,7 +4,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { internalServiceUrls, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
@@ -12,6 +12,8 @@ import { developmentKeys } from '../../local/development-keys.ts';
 import { freePort } from '../../local/ports.ts';
 
 const root = resolve(import.meta.dirname, '../..');
+/** The name of a service's internal listener, in the table of ports. */
+const internal = (service: string): string => `${service}:internal`;
 const names = [...services, 'gateway'] as const;
 
 export interface ServiceProcesses {
@@ -32,7 +34,9 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
   const prefix = uniquePrefix();
   const folder = mkdtempSync(join(tmpdir(), 'promopulse-processes-'));
   const ports: Record<string, number> = {};
-  for (const name of names) ports[name] = await freePort(undefined, Object.values(ports));
+  for (const name of [...names, ...services.map(internal)]) {
+    ports[name] = await freePort(undefined, Object.values(ports));
+  }
   const urlOf = (name: string) => `http://127.0.0.1:${ports[name]}`;
   const common = {
     PATH: String(process.env.PATH),
@@ -40,6 +44,7 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
     ENVIRONMENT: 'production',
     HOST: '127.0.0.1',
     ...serviceUrls(urlOf),
+    ...internalServiceUrls((service) => urlOf(internal(service))),
     AMQP_URL: amqpUrl(),
     AMQP_PREFIX: prefix,
     ...(developmentKeys(join(folder, 'keys.json'), {}) as Record<string, string>),
@@ -47,7 +52,8 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
   };
   let output = '';
   const children = names.map((name): [string, ChildProcess] => {
-    const own = name === 'gateway' ? {} : { DATABASE_URL: database.urlFor(name) };
+    const isGateway = name === 'gateway';
+    const own = isGateway ? {} : { DATABASE_URL: database.urlFor(name), INTERNAL_PORT: String(ports[internal(name)]) };
     const child = spawn(process.execPath, [`services/${name}/src/main.ts`], {
       cwd: root,
       env: { ...common, ...own, PORT: String(ports[name]) },

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { internalServiceUrls, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { migrate } from '@promopulse/shared/database/migrations';
 import { type Provisioned, provision, withClient } from '@promopulse/shared/database/provision';
 import { databaseOptionsOf } from '@promopulse/shared/service';
@@ -112,18 +112,26 @@ export function personalDataKeys({ folder }: Servers): { PII_ENCRYPTION_KEYS: st
   return { PII_ENCRYPTION_KEYS, PII_INDEX_KEY };
 }
 
-/** @returns the environment of a service or the gateway, except PORT */
+/** Of one part: where it listens. The gateway has no internal listener. */
+interface PartPorts {
+  port: number;
+  internalPort?: number | undefined;
+}
+
+/** @returns the environment of a service or the gateway, except its ports */
 export function environmentOf(
   servers: Servers,
   database: BenchDatabase,
   part: string,
-  url: (part: string) => string,
+  portsOf: (part: string) => PartPorts | undefined,
 ): Record<string, string> {
+  const url = (port: number | undefined): string => `http://127.0.0.1:${port}`;
   return {
     HOST: '127.0.0.1',
     ENVIRONMENT: 'production',
     NODE_COMPILE_CACHE: compileCache(servers.folder),
-    ...serviceUrls(url),
+    ...serviceUrls((service) => url(portsOf(service)?.port)),
+    ...internalServiceUrls((service) => url(portsOf(service)?.internalPort)),
     ...(part === 'users' && personalDataKeys(servers)),
     ...(part !== 'gateway' && {
       DATABASE_URL: database.urls[part] ?? '',
@@ -147,17 +155,16 @@ export async function startParts(
   parts: readonly string[],
   { env = {}, script }: StartOptions = {},
 ): Promise<Record<string, Started>> {
-  const ports: Record<string, number> = {};
-  for (const part of allParts) ports[part] = await freePort(undefined, Object.values(ports));
-  const url = (part: string): string => `http://127.0.0.1:${ports[part]}`;
+  const ports = await choosePorts();
   const exits: Exit[] = [];
   const started: Record<string, Started> = {};
   for (const part of parts) {
     const replica = new Replica({
       part,
       number: 1,
-      port: ports[part] ?? 0,
-      env: { ...environmentOf(servers, database, part, url), ...env },
+      port: 0,
+      ...ports[part],
+      env: { ...environmentOf(servers, database, part, (each) => ports[each]), ...env },
       logFile: join(servers.folder, `${database.name}-${part}.log`),
       exits,
     });
@@ -169,7 +176,21 @@ export async function startParts(
       await replica.stop();
     };
     servers.keep(endFreshness);
-    started[part] = { url: url(part), pid: replica.pid() ?? 0, stop };
+    started[part] = { url: `http://127.0.0.1:${replica.port}`, pid: replica.pid() ?? 0, stop };
   }
   return started;
+}
+
+async function choosePorts(): Promise<Record<string, PartPorts>> {
+  const taken: number[] = [];
+  const next = async (): Promise<number> => {
+    const port = await freePort(undefined, taken);
+    taken.push(port);
+    return port;
+  };
+  const ports: Record<string, PartPorts> = {};
+  for (const part of allParts) {
+    ports[part] = { port: await next(), internalPort: part === 'gateway' ? undefined : await next() };
+  }
+  return ports;
 }

@@ -44,13 +44,20 @@ async function startAll(dataDir: string): Promise<number> {
 
 async function startPart(servers: Servers, database: BenchDatabase, part: string): Promise<number> {
   const port = await freePort();
-  const env = environmentOf(servers, database, part, () => 'http://127.0.0.1:9'); // nothing listens there
+  const internalPort = part === 'gateway' ? undefined : await freePort(undefined, [port]);
+  const env = environmentOf(servers, database, part, () => ({ port: 9, internalPort: 9 })); // nothing listens there
   const child = spawn(process.execPath, [`services/${part}/src/main.ts`], {
     cwd: root,
-    env: { ...shellEnv, NODE_ENV: 'production', ...env, PORT: String(port) },
+    env: {
+      ...shellEnv,
+      NODE_ENV: 'production',
+      ...env,
+      PORT: String(port),
+      ...(internalPort && { INTERNAL_PORT: String(internalPort) }),
+    },
     stdio: 'ignore',
   });
-  const seconds = await untilReady(child, `http://127.0.0.1:${port}/health/ready`);
+  const seconds = await untilReady(child, `http://127.0.0.1:${internalPort ?? port}/health/ready`);
   const exited = once(child, 'exit');
   child.kill('SIGTERM');
   await exited;

@@ -5,7 +5,7 @@ import type { Keep } from '../../local/servers.ts';
 import { type NetworkProxy, openNetworkProxy } from './network-proxy.ts';
 
 export interface StackProxies {
-  /** Named `<from>→<to>`, such as `gateway→users` or `users-1→postgres`. */
+  /** Named `<from>→<to>`, such as `gateway→users`, `gateway→users:internal` or `users-1→postgres`. */
   all: NetworkProxy[];
   /** Replaces the port of a URL by the port of a proxy. */
   through(name: string, url: string): string;
@@ -14,6 +14,8 @@ export interface StackProxies {
 interface Targets {
   /** The ports of both replicas of a part. */
   portsOf(part: string): readonly number[];
+  /** The ports of the internal listeners of both replicas of a service. */
+  internalPortsOf(service: string): readonly number[];
   postgres(): number;
   rabbit(): number;
 }
@@ -36,13 +38,19 @@ export async function openStackProxies(targets: Targets, keep: Keep): Promise<St
 }
 
 /** Name and target ports of each connection. Replicas share the proxy of an HTTP connection. */
-function connectionsOf({ portsOf, postgres, rabbit }: Targets): [name: string, ports: () => readonly number[]][] {
+function connectionsOf({
+  portsOf,
+  internalPortsOf,
+  postgres,
+  rabbit,
+}: Targets): [name: string, ports: () => readonly number[]][] {
   const consumers = services.filter(hasQueue);
   return [
     ['client→gateway', () => portsOf('gateway')],
     ...services.flatMap(
       (service): ReturnType<typeof connectionsOf> => [
         [`gateway→${service}`, () => portsOf(service)],
+        [`gateway→${service}:internal`, () => internalPortsOf(service)],
         ...[`${service}-1`, `${service}-2`].flatMap(
           (replica): ReturnType<typeof connectionsOf> => [
             [`${replica}→postgres`, () => [postgres()]],
@@ -54,7 +62,10 @@ function connectionsOf({ portsOf, postgres, rabbit }: Targets): [name: string, p
     ...consumers.flatMap((consumer) =>
       services
         .filter((owner) => owner !== consumer)
-        .map((owner): ReturnType<typeof connectionsOf>[number] => [`${consumer}→${owner}`, () => portsOf(owner)]),
+        .map((owner): ReturnType<typeof connectionsOf>[number] => [
+          `${consumer}→${owner}`,
+          () => internalPortsOf(owner),
+        ]),
     ),
   ];
 }

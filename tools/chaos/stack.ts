@@ -2,7 +2,7 @@
 // RabbitMQ, and a network proxy on every connection between them.
 import { join } from 'node:path';
 import { hasQueue } from '@promopulse/shared/contracts/queues';
-import { type ServiceName, services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { internalServiceUrls, type ServiceName, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { provision, withClient } from '@promopulse/shared/database/provision';
 import { developmentKeys } from '../../local/development-keys.ts';
 import type { Lifecycle } from '../../local/lifecycle.ts';
@@ -60,14 +60,15 @@ export async function startStack(
   await logFailedStatements(adminUrl);
 
   const nextPort = portAllocator();
-  const ports = new Map<string, number[]>();
-  for (const part of parts) ports.set(part, [await nextPort(), await nextPort()]);
-  const portsOf = (part: string): readonly number[] => ports.get(part) ?? [];
+  const [portsOf, internalPortsOf] = [await choosePorts(nextPort), await choosePorts(nextPort)];
   const rabbitPort = Number(new URL(rabbit.url).port);
-  const proxies = await openStackProxies({ portsOf, postgres: () => postgres.port(), rabbit: () => rabbitPort }, keep);
+  const proxies = await openStackProxies(
+    { portsOf, internalPortsOf, postgres: () => postgres.port(), rabbit: () => rabbitPort },
+    keep,
+  );
   const keys = developmentKeys(join(folder, 'keys.json'), {}) as Environment;
   const wiring = { folder, keep, proxies, rabbit, postgres, keys, settings, nextPort, exits: [], logFiles: [] };
-  const replicas = await createReplicas(wiring, { portsOf, urls, inspected });
+  const replicas = await createReplicas(wiring, { portsOf, internalPortsOf, urls, inspected });
   keep(() => stopInOrder(replicas));
   await Promise.all(replicas.map((replica) => replica.start()));
   return {
@@ -90,19 +91,23 @@ interface Wiring extends Pick<Stack, 'postgres' | 'rabbit' | 'exits' | 'logFiles
 
 interface ReplicaOptions {
   portsOf(part: Part): readonly number[];
+  internalPortsOf(part: Part): readonly number[];
   /** Database URL of each service. */
   urls: Environment;
   inspected: boolean;
 }
 
-async function createReplicas(wiring: Wiring, { portsOf, urls, inspected }: ReplicaOptions): Promise<Replica[]> {
+async function createReplicas(wiring: Wiring, options: ReplicaOptions): Promise<Replica[]> {
+  const { portsOf, internalPortsOf, urls, inspected } = options;
   const replicas: Replica[] = [];
   for (const part of parts) {
     for (const [index, port] of portsOf(part).entries()) {
       const number = index + 1;
       const inspector = inspected ? await wiring.nextPort() : undefined;
-      const env = part === 'gateway' ? gatewayEnvironment(wiring) : serviceEnvironment(wiring, part, number, urls);
-      replicas.push(createReplica(wiring, { part, number, port, inspector, env }));
+      const isGateway = part === 'gateway';
+      const env = isGateway ? gatewayEnvironment(wiring) : serviceEnvironment(wiring, part, number, urls);
+      const internalPort = isGateway ? undefined : internalPortsOf(part)[index];
+      replicas.push(createReplica(wiring, { part, number, port, internalPort, inspector, env }));
     }
   }
   return replicas;
@@ -117,7 +122,8 @@ async function createSpareReplicas(
   const env = { ...serviceEnvironment(wiring, service, 1, urls), AMQP_PREFIX: `${name}.` };
   const replicas: Replica[] = [];
   for (const number of [3, 4]) {
-    replicas.push(createReplica(wiring, { part: service, number, port: await wiring.nextPort(), env }));
+    const [port, internalPort] = [await wiring.nextPort(), await wiring.nextPort()];
+    replicas.push(createReplica(wiring, { part: service, number, port, internalPort, env }));
   }
   wiring.keep(() => Promise.all(replicas.map((replica) => replica.stop())));
   return { replicas, databaseUrl: adminUrl };
@@ -132,7 +138,11 @@ function createReplica({ folder, exits, logFiles }: Wiring, options: NewReplica)
 }
 
 function gatewayEnvironment({ proxies }: Wiring): Environment {
-  return { HOST: '127.0.0.1', ...serviceUrls((service) => proxies.through(`gateway→${service}`, localhost)) };
+  return {
+    HOST: '127.0.0.1',
+    ...serviceUrls((service) => proxies.through(`gateway→${service}`, localhost)),
+    ...internalServiceUrls((service) => proxies.through(`gateway→${service}:internal`, localhost)),
+  };
 }
 
 function serviceEnvironment(
@@ -154,7 +164,9 @@ function serviceEnvironment(
 
 /** A consumer asks the owners of what it projects. */
 function ownerUrls(proxies: StackProxies, consumer: ServiceName): Environment {
-  return serviceUrls((owner) => (owner === consumer ? localhost : proxies.through(`${consumer}→${owner}`, localhost)));
+  return internalServiceUrls((owner) =>
+    owner === consumer ? localhost : proxies.through(`${consumer}→${owner}`, localhost),
+  );
 }
 
 /** The gateway stops first. Consumers stop last, because the other services publish events while they stop. */
@@ -164,6 +176,13 @@ async function stopInOrder(replicas: readonly Replica[]): Promise<void> {
     const members = replicas.filter(({ part }) => group.some((name) => name === part));
     await Promise.all(members.map((replica) => replica.stop()));
   }
+}
+
+/** Two free ports for each part. @returns the ports of a part */
+async function choosePorts(nextPort: () => Promise<number>): Promise<(part: string) => readonly number[]> {
+  const ports = new Map<string, number[]>();
+  for (const part of parts) ports.set(part, [await nextPort(), await nextPort()]);
+  return (part) => ports.get(part) ?? [];
 }
 
 function portAllocator(): () => Promise<number> {

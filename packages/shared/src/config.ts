@@ -19,6 +19,15 @@ export const processConfig = {
   SHUTDOWN_TIMEOUT_MS: z.coerce.number().int().min(100).max(300_000).default(10_000),
 };
 
+/** Of the services and the gateway. */
+export const shutdownConfig = {
+  /**
+   * Milliseconds from "not ready" to the end of listening: time for a load balancer to notice. They are a part of
+   * SHUTDOWN_TIMEOUT_MS.
+   */
+  SHUTDOWN_DELAY_MS: z.coerce.number().int().min(0).max(300_000).default(0),
+};
+
 /**
  * Reads the variables of a zod object from `env`, without the white space around their values. An empty variable counts
  * as unset. Instead of NAME, NAME_FILE may name a file with the value (a secret of Docker or Kubernetes).

@@ -82,6 +82,26 @@ export function dependencyUnavailable(
   return new DomainError('unavailable', 'dependency_unavailable', message, { retryAfter, headers, cause });
 }
 
+/** By these codes of the system, of DNS and of undici, a connection was not made, or was lost. */
+const connectionErrorCodes = new Set([
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_SOCKET',
+]);
+
+/** Whether the other end could not be reached. It says nothing about what was sent before. */
+export function isConnectionError(error: unknown): error is { code: string } {
+  return connectionErrorCodes.has(String((error as { code?: unknown } | undefined)?.code));
+}
+
 /** The request cannot be answered now. `retryAfter` is in whole seconds. */
 export function unavailable(message: string, retryAfter = 1, cause?: unknown): DomainError {
   return new DomainError('unavailable', 'unavailable', message, { retryAfter, cause });

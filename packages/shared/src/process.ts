@@ -58,8 +58,11 @@ const startErrors: Record<string, string> = {
 
 /** Says why a process cannot work, in one message without personal data. */
 export function explain(error: unknown): string {
-  const { name, message, code, port } = error as { name?: string; message?: string; code?: string; port?: number };
+  const { name, message, code, port, variable } = error as Error & { code?: string; port?: number; variable?: string };
   if (name === ('ConfigError' satisfies ConfigError['name'])) return String(message);
-  if (code === 'EADDRINUSE') return `PORT ${port} is taken: set PORT to a free one.`;
+  if (code === 'EADDRINUSE') {
+    const setting = variable ?? 'PORT';
+    return `${setting} ${port} is taken: set ${setting} to a free one.`;
+  }
   return explainTlsError(error) ?? startErrors[String(code)] ?? JSON.stringify(describeError(error));
 }

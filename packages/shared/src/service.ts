@@ -8,7 +8,7 @@ import type { Entities } from './database/prepared.ts';
 import type { Route } from './http/routes.ts';
 import type { Broker, BrokerOptions, Consumer } from './messaging/broker.ts';
 import { startRelay } from './outbox/relay.ts';
-import { createServiceApp, serveApp } from './service/service-app.ts';
+import { relayStopMs, serveService } from './service/service-app.ts';
 import { connectBroker } from './service/service-broker.ts';
 import { loadServiceConfig, type ServiceConfig } from './service/service-config.ts';
 import { openMigratedDatabase } from './service/service-database.ts';
@@ -27,7 +27,7 @@ export interface ServiceContext<Config> {
 /** What a service adds to the parts that all services have. */
 export interface ServiceParts {
   routes: readonly Route[];
-  /** Routes for the other services: not in the OpenAPI document, not reachable through the gateway. */
+  /** Routes for the other services, on the internal listener: neither in the OpenAPI document nor on the public port. */
   internalRoutes?: readonly Route[];
   consumers?: readonly Consumer[];
   /** More members of `/health`. */
@@ -71,6 +71,8 @@ const undecorated = { database: (it: Database) => it, broker: (it: Broker) => it
 export interface RunningService {
   url: string;
   port: number;
+  /** Internal routes, health and the OpenAPI document. */
+  internalUrl: string;
   close(): Promise<void>;
 }
 
@@ -120,28 +122,25 @@ export async function startService(
     const monitor = startHealthMonitor({ broker, log, backlog: () => relay.backlog() });
     stops.add(async () => monitor.stop());
 
-    const app = createServiceApp({
+    const app = {
       title: definition.title,
       version: definition.version,
       log,
       routes: parts.routes.map(decorate.route),
       internalRoutes: parts.internalRoutes?.map(decorate.route) ?? [],
       environment: config.ENVIRONMENT,
-      isReady: async () => !stops.begun && (await database.isReachable()),
+      isReady: () => database.isReachable(),
       health: async () => ({ ...(await monitor.report()), ...(await parts.health?.()) }),
-    });
-    const server = await serveApp(app, config);
-    stops.add((remainingMs) => server.close(Math.max(0, remainingMs - relayStopMs)));
-    log.info({ port: server.port, version: definition.version }, 'listening');
-    return { url: server.url, port: server.port, close: () => stops.run() };
+    };
+    const { publicServer, internalServer } = await serveService(app, config, stops);
+    const { url, port } = publicServer;
+    log.info({ port, internal_port: internalServer.port, version: definition.version }, 'listening');
+    return { url, port, internalUrl: internalServer.url, close: () => stops.run() };
   } catch (error) {
     await stops.run();
     throw error;
   }
 }
-
-/** Time reserved for the relay at the end of a shutdown, in milliseconds. */
-const relayStopMs = 2_000;
 
 function createServiceLogger({ name }: ServiceDefinition, config: ServiceConfig, options: StartOptions): Logger {
   const { logDestination: destination } = options;

@@ -70,7 +70,7 @@ interface ServiceProcess {
   out(): string;
   err(): string;
   /** Resolves when it listens. */
-  listening(timeoutMs?: number): Promise<Client & { port: number }>;
+  listening(timeoutMs?: number): Promise<Client & { port: number; probe: Client['get'] }>;
   /** Its exit code and signal. */
   ended: Promise<{ code: number | null; signal: string | null }>;
 }
@@ -98,9 +98,10 @@ function run(env: Record<string, string | undefined>): ServiceProcess {
     listening: (timeoutMs = 15_000) =>
       eventually(
         () => {
-          const port = Number(/"port":(\d+)/.exec(out)?.[1]);
+          const [, port, internalPort] = /"port":(\d+),"internal_port":(\d+)/.exec(out) ?? [];
           if (!port) throw new Error(`not listening: ${out}${err}`);
-          return { port, ...client(`http://127.0.0.1:${port}`) };
+          const probe = client(`http://127.0.0.1:${internalPort}`).get;
+          return { port: Number(port), probe, ...client(`http://127.0.0.1:${port}`) };
         },
         { timeoutMs },
       ),
@@ -150,13 +151,14 @@ describe('asked to stop, a service', () => {
     async (signal) => {
       const received = await listen();
       const service = run(environment());
-      const { port, post } = await service.listening();
+      const { port, probe, post } = await service.listening();
       expect(await post('/users', { ...ada, email: 'first@example.com' })).toMatchObject({ status: 201 });
       const late = await requestInFlight(port);
       const start = performance.now();
       service.child.kill(signal);
       await sleep(300);
-      await expect(fetch(`http://127.0.0.1:${port}/health/ready`)).rejects.toThrow();
+      await expect(fetch(`http://127.0.0.1:${port}/users/1`)).rejects.toThrow();
+      expect([(await probe('/health/ready')).status, (await probe('/health/live')).status]).toEqual([503, 200]);
       late.finish();
       const answer = await late.answer;
       expect(answer).toMatch(/^HTTP\/1\.1 201 /);
@@ -167,6 +169,30 @@ describe('asked to stop, a service', () => {
       await eventually(() => expect(received).toHaveLength(2));
     },
   );
+
+  test('is not ready at once, and accepts connections for SHUTDOWN_DELAY_MS', async () => {
+    const service = run({ ...environment(), SHUTDOWN_DELAY_MS: '1500' });
+    const { port, probe } = await service.listening();
+    const fresh = async () => (await fetch(`http://127.0.0.1:${port}/users/0`, { keepalive: false })).status;
+    expect((await probe('/health/ready')).status).toBe(200);
+    const start = performance.now();
+    service.child.kill('SIGTERM');
+    await eventually(async () => expect((await probe('/health/ready')).status).toBe(503), { everyMs: 10 });
+    expect(performance.now() - start).toBeLessThan(1_000);
+    expect([await fresh(), (await probe('/health/live')).status]).toEqual([422, 200]);
+    expect(await service.ended).toEqual({ code: 0, signal: null });
+    expect(performance.now() - start).toBeGreaterThan(1_490);
+    await expect(fresh()).rejects.toThrow();
+  });
+
+  test('with a delay as long as its time limit, still ends within that', async () => {
+    const service = run({ ...environment(), SHUTDOWN_DELAY_MS: '60000', SHUTDOWN_TIMEOUT_MS: '3000' });
+    await service.listening();
+    const start = performance.now();
+    service.child.kill('SIGTERM');
+    expect(await service.ended).toEqual({ code: 0, signal: null });
+    expect(performance.now() - start).toBeLessThan(5_000);
+  });
 
   test('while 50 requests arrive per second, answers every accepted request and publishes every event', async () => {
     const received = await listen();
@@ -328,6 +354,27 @@ describe('a service that cannot start prints the reason', () => {
     expect(service.err()).toMatch(/^[^\n]* cannot start\. [^\n]* is taken: set PORT to a free one\.\n$/);
   });
 
+  test('when the port of its internal listener is taken', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    cleanUp.push(() => other.close());
+    const service = run({ ...environment(), INTERNAL_PORT: String((other.address() as AddressInfo).port) });
+    expect(await service.ended).toEqual({ code: 1, signal: null });
+    expect(service.err()).toMatch(
+      /^[^\n]* cannot start\. INTERNAL_PORT \d+ is taken: set INTERNAL_PORT to a free one\.\n$/,
+    );
+  });
+
+  test.each([
+    [{ PORT: '18001', INTERNAL_PORT: '18001' }, 'PORT and INTERNAL_PORT are both 18001: set INTERNAL_PORT to another'],
+    [{ PORT: '65000' }, 'INTERNAL_PORT is not set, and PORT + 1000 is no port: set INTERNAL_PORT.'],
+    [{ INTERNAL_PORT: 'eighty' }, '  - INTERNAL_PORT is not valid: '],
+  ])('when its internal listener has no port of its own: %j', async (ports, reason) => {
+    const service = run({ ...environment(), ...ports });
+    expect(await service.ended).toEqual({ code: 1, signal: null });
+    expect(service.err()).toContain(reason);
+  });
+
   test('when the database rejects its password, which the message does not contain', async () => {
     const url = new URL(database.urlFor('users'));
     url.password = 'hunter2';
@@ -363,11 +410,11 @@ describe('a service that is started', () => {
     brokerProxy.limit(0);
     const received = await listen();
     const service = run(environment());
-    const { get, post } = await service.listening();
+    const { probe, post } = await service.listening();
     const created = await post('/users', ada);
     expect(created.status).toBe(201);
-    expect(await get('/health/ready')).toMatchObject({ status: 200 });
-    expect(await get('/health')).toMatchObject({
+    expect(await probe('/health/ready')).toMatchObject({ status: 200 });
+    expect(await probe('/health')).toMatchObject({
       status: 200,
       body: { status: 'ok', app: 'PromoPulse Users', broker: 'disconnected', outbox: { waiting: 1 } },
     });
@@ -376,20 +423,20 @@ describe('a service that is started', () => {
     brokerProxy.limit(undefined);
     await eventually(() => expect(received).toEqual([`user.created ${created.body.id}`]), { timeoutMs: 10_000 });
     await eventually(async () =>
-      expect(await get('/health')).toMatchObject({ body: { broker: 'connected', outbox: { waiting: 0 } } }),
+      expect(await probe('/health')).toMatchObject({ body: { broker: 'connected', outbox: { waiting: 0 } } }),
     );
   });
 });
 
 test('is degraded, and still ready, when the broker is away and an event waits for longer than 30 seconds', async () => {
   brokerProxy.limit(0);
-  const { get, post } = await run(environment()).listening();
+  const { probe, post } = await run(environment()).listening();
   expect(await post('/users', ada)).toMatchObject({ status: 201 });
-  expect(await get('/health')).toMatchObject({ status: 200, body: { status: 'ok', degraded: [], dead_letters: 0 } });
+  expect(await probe('/health')).toMatchObject({ status: 200, body: { status: 'ok', degraded: [], dead_letters: 0 } });
   await sleep(29_000);
-  expect(await get('/health')).toMatchObject({ status: 200, body: { status: 'ok', degraded: [] } });
+  expect(await probe('/health')).toMatchObject({ status: 200, body: { status: 'ok', degraded: [] } });
   await sleep(3_000);
-  expect(await get('/health')).toMatchObject({
+  expect(await probe('/health')).toMatchObject({
     status: 200,
     body: {
       status: 'degraded',
@@ -399,10 +446,10 @@ test('is degraded, and still ready, when the broker is away and an event waits f
       ],
     },
   });
-  expect(await get('/health/ready')).toMatchObject({ status: 200 });
+  expect(await probe('/health/ready')).toMatchObject({ status: 200 });
   await listen();
   brokerProxy.limit(undefined);
-  await eventually(async () => expect(await get('/health')).toMatchObject({ body: { status: 'ok', degraded: [] } }), {
+  await eventually(async () => expect(await probe('/health')).toMatchObject({ body: { status: 'ok', degraded: [] } }), {
     timeoutMs: 15_000,
   });
 }, 90_000);
@@ -439,17 +486,17 @@ describe('a service, while the database', () => {
     '%s, is live but not ready and answers only 503; it works again within five seconds of the end',
     async (kind) => {
       const service = run(environment());
-      const { get, post, request } = await service.listening();
+      const { get, probe, post, request } = await service.listening();
       const { body: user } = await post('/users', ada);
-      expect(await get('/health/ready')).toMatchObject({ status: 200, body: { status: 'ok' } });
+      expect(await probe('/health/ready')).toMatchObject({ status: 200, body: { status: 'ok' } });
 
       outage[kind].begin();
       const start = performance.now();
       const [created, ...answers] = await Promise.all([
         post('/users', { ...ada, email: 'second@example.com' }),
         request('PATCH', `/users/${user.id}`, { body: { last_name: 'King' } }),
-        get('/health/ready'),
-        get('/health'),
+        probe('/health/ready'),
+        probe('/health'),
         get(`/users/${user.id}`),
         get('/users?email=ada@example.com'),
       ]);
@@ -462,11 +509,11 @@ describe('a service, while the database', () => {
       const isUnknown = created.body.code === 'outcome_unknown';
       expect(created).toMatchObject({ status: 503, body: isUnknown ? {} : { code: 'unavailable' } });
       expect(Number(created.headers.get('retry-after')) > 0).toBe(!isUnknown);
-      expect(await get('/health/live')).toMatchObject({ status: 200, body: { status: 'ok' } });
+      expect(await probe('/health/live')).toMatchObject({ status: 200, body: { status: 'ok' } });
       expect(await get('/users/abc')).toMatchObject({ status: 422 });
 
       outage[kind].end();
-      await eventually(async () => expect(await get('/health/ready')).toMatchObject({ status: 200 }), {
+      await eventually(async () => expect(await probe('/health/ready')).toMatchObject({ status: 200 }), {
         timeoutMs: 5_000,
       });
       for (let n = 0; n < 10; n++) expect(await get(`/users/${user.id}`)).toMatchObject({ status: 200 });
@@ -480,7 +527,7 @@ describe('a service, while the database', () => {
 
   test(`is down for ${outageSeconds} s under load, answers only 503, does not restart, and works again`, async () => {
     const service = run(environment());
-    const { get, post, request } = await service.listening();
+    const { get, probe, post, request } = await service.listening();
     const { body: user } = await post('/users', ada);
     outage['is down'].begin();
     await eventually(async () => expect((await get(`/users/${user.id}`)).status).toBe(503));
@@ -491,7 +538,7 @@ describe('a service, while the database', () => {
       () => get('/users?email=ada@example.com'),
       () => post('/users', { ...ada, email: 'down@example.com' }),
       () => request('PATCH', `/users/${user.id}`, { body: { last_name: 'King' } }),
-      () => get('/health/ready'),
+      () => probe('/health/ready'),
     ];
     await Promise.all(
       requests.map(async (send) => {
@@ -503,7 +550,7 @@ describe('a service, while the database', () => {
     );
     expect([...statuses.keys()]).toEqual([503]);
     expect(statuses.get(503)).toBeGreaterThan(20);
-    expect(await get('/health/live')).toMatchObject({ status: 200 });
+    expect(await probe('/health/live')).toMatchObject({ status: 200 });
     outage['is down'].end();
     await eventually(async () => expect((await get(`/users/${user.id}`)).status).toBe(200), { timeoutMs: 5_000 });
     expect((await post('/users', { ...ada, email: 'down@example.com' })).status).toBe(201);

@@ -14,6 +14,9 @@ export const testKeys = [
 export interface TestService {
   url: string;
   api: Client;
+  /** The internal listener: internal routes, health and the OpenAPI document. */
+  internalUrl: string;
+  internal: Client;
   prefix: string;
   env: Record<string, string>;
   /** Runs SQL as the administrator. */
@@ -48,6 +51,8 @@ export async function startTestService(
   return {
     url: service.url,
     api: client(service.url),
+    internalUrl: service.internalUrl,
+    internal: client(service.internalUrl),
     prefix,
     env: complete,
     sql,

@@ -1,6 +1,7 @@
 // Starts the gateway. `createSteps` has the list of the steps that a request meets, in their order.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Environment, loadConfig } from '@promopulse/shared/config';
+import { withInternalUrls } from '@promopulse/shared/contracts/services';
 import { allowGetOnly, createApp, errorHandler, notFoundRoute } from '@promopulse/shared/http/app';
 import { accessLog, assignRequestId } from '@promopulse/shared/http/request-log';
 import { type RunningServer, serve } from '@promopulse/shared/http/server';
@@ -41,7 +42,7 @@ export async function startGateway(
   env: Environment,
   { logDestination }: { logDestination?: DestinationStream } = {},
 ): Promise<RunningGateway> {
-  const config = loadConfig(gatewayConfig, env);
+  const config = loadConfig(gatewayConfig, withInternalUrls(env));
   const log = createLogger({
     service: 'gateway',
     level: config.LOG_LEVEL,

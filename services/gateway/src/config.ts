@@ -1,5 +1,5 @@
 // The gateway's environment variables, their bounds and defaults. The README has them as a table.
-import { processConfig } from '@promopulse/shared/config';
+import { processConfig, shutdownConfig } from '@promopulse/shared/config';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
 import { breakerConfig } from './proxy/breaker.ts';
@@ -9,6 +9,7 @@ const milliseconds = z.coerce.number().int().min(10).max(600_000);
 
 export const gatewayConfig = z.object({
   ...processConfig,
+  ...shutdownConfig,
   ...upstreamConfig,
   ...breakerConfig,
   PORT: processConfig.PORT.default(packageJson.config.port),
@@ -25,8 +26,6 @@ export const gatewayConfig = z.object({
   REQUEST_TIMEOUT_MS: milliseconds.default(10_000),
   /** A connection without traffic for this long during a request or a response is closed. */
   IDLE_TIMEOUT_MS: milliseconds.default(30_000),
-  /** From "not ready" to the end of listening: time for a load balancer to notice. */
-  SHUTDOWN_DELAY_MS: z.coerce.number().int().min(0).max(300_000).default(0),
 });
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;

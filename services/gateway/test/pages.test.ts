@@ -133,7 +133,7 @@ describe('the document', () => {
 
   test('keeps the part of a service that is no longer reachable', async () => {
     const { url } = gateway.users;
-    const read = createDocumentSource([{ name: 'users', prefixes: ['/users'], url }], '1.0.0', 0);
+    const read = createDocumentSource([{ name: 'users', prefixes: ['/users'], url: '', internalUrl: url }], '1.0.0', 0);
     const before = await read();
     gateway.users.handler = service({}, 200, 500);
     expect(await read()).toEqual(before);
@@ -150,7 +150,7 @@ describe('the document', () => {
       paths: { [`/${type}`]: { get: { responses: { 200: { $ref: '#/components/schemas/Item' } } } } },
       components: { schemas: { Item: { type }, Items: { items: { $ref: '#/components/schemas/Item' } } } },
     });
-    const upstreams = ['a', 'b'].map((name) => ({ name, prefixes: [`/${name}`], url: '' }));
+    const upstreams = ['a', 'b'].map((name) => ({ name, prefixes: [`/${name}`], url: '', internalUrl: '' }));
     const merged = mergeParts([part('string'), part('integer')], upstreams, '1.0.0') as Document;
     expect(merged.components.schemas).toMatchObject({
       Item: { type: 'string' },

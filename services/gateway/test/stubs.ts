@@ -67,6 +67,13 @@ export async function startStubService(handler: RequestListener = answerOk, port
   return stub;
 }
 
+/** A port on which nothing listens any more. */
+export async function closedPort(): Promise<number> {
+  const stub = await startStubService();
+  await stub.close();
+  return Number(new URL(stub.url).port);
+}
+
 export interface TestGateway {
   url: string;
   port: number;
@@ -114,6 +121,10 @@ export function environmentFor(stubs: readonly StubService[]): Record<string, st
     USERS_URL: String(users),
     PROMOTIONS_URL: String(promotions),
     SUBSCRIPTIONS_URL: String(subscriptions),
+    // A stub serves its pages on the same port.
+    USERS_INTERNAL_URL: String(users),
+    PROMOTIONS_INTERNAL_URL: String(promotions),
+    SUBSCRIPTIONS_INTERNAL_URL: String(subscriptions),
     SHUTDOWN_TIMEOUT_MS: '2000',
   };
 }

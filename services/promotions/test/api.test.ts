@@ -6,9 +6,10 @@ import { createPromotion, getPromotion, notFound, setStatus, summerSale } from '
 
 let service: TestService;
 let api: Client;
+let internal: Client;
 beforeAll(async () => {
   service = await startTestService(promotions, { APPLIED_REPLY_TIMEOUT_MS: '0' });
-  api = service.api;
+  ({ api, internal } = service);
 });
 afterAll(() => service?.close());
 
@@ -137,7 +138,6 @@ describe('a promotion that is not there', () => {
     ['GET', '/promotions/99999', undefined],
     ['PATCH', '/promotions/99999', { name: 'x' }],
     ['POST', '/promotions/99999/status', { status: 'active' }],
-    ['GET', '/internal/promotions/99999', undefined],
   ])('%s %s is 404', async (method, path, body) => {
     const answer = await api.request(method, path, { body });
     expect(answer.status).toBe(404);
@@ -262,9 +262,15 @@ describe('a change is rejected with 422 and changes nothing', () => {
 });
 
 describe('for other services', () => {
+  test('a promotion that is not there is 404', async () => {
+    const answer = await internal.get('/internal/promotions/99999');
+    expect(answer.status).toBe(404);
+    expect(bodyOf(answer)).toEqual(notFound);
+  });
+
   test('a promotion is its state and its version, which grows with every change', async () => {
     const promotion = await createPromotion(api);
-    const state = () => api.get(`/internal/promotions/${promotion.id}`);
+    const state = () => internal.get(`/internal/promotions/${promotion.id}`);
     expect((await state()).body).toEqual({ ...promotion, version: 1 });
     await api.patch(`/promotions/${promotion.id}`, { name: 'Winter Sale' });
     await setStatus(api, promotion, 'active');
@@ -272,7 +278,7 @@ describe('for other services', () => {
   });
 
   test('these routes are not in the document that callers read', async () => {
-    const { body } = await api.get('/openapi.json');
+    const { body } = await internal.get('/openapi.json');
     expect(Object.keys(body.paths)).toEqual(['/promotions', '/promotions/{id}', '/promotions/{id}/status']);
   });
 });

@@ -31,8 +31,8 @@ async function deleteQueue(name: string): Promise<void> {
 /** The service, once it has found its broker. */
 async function start(env: Record<string, string>): Promise<TestService> {
   service = await startTestService(promotions, env);
-  const { api } = service;
-  await eventually(async () => expect((await api.get('/health')).body.broker).toBe('connected'));
+  const { internal } = service;
+  await eventually(async () => expect((await internal.get('/health')).body.broker).toBe('connected'));
   return service;
 }
 

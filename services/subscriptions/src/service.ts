@@ -19,8 +19,9 @@ export const subscriptions = defineService({
   version: packageJson.version,
   defaultPort: packageJson.config.port,
   config: {
-    USERS_URL: httpUrl,
-    PROMOTIONS_URL: httpUrl,
+    /** The internal listeners of the owners. */
+    USERS_INTERNAL_URL: httpUrl,
+    PROMOTIONS_INTERNAL_URL: httpUrl,
     /** How long, in milliseconds, a confirmed status of a promotion is relied on: the bound of invariant 4. */
     FRESHNESS_LEASE_MS: milliseconds(1_000, 60_000, 5_000),
     OWNER_TIMEOUT_MS: milliseconds(10, 10_000, 500),
@@ -32,8 +33,8 @@ export const subscriptions = defineService({
   parts: ({ config, database, broker, log }) => {
     const options = { timeoutMs: config.OWNER_TIMEOUT_MS, resetMs: config.BREAKER_RESET_MS };
     const owners = {
-      users: usersClient({ ...options, url: config.USERS_URL }),
-      promotions: promotionsClient({ ...options, url: config.PROMOTIONS_URL }),
+      users: usersClient({ ...options, url: config.USERS_INTERNAL_URL }),
+      promotions: promotionsClient({ ...options, url: config.PROMOTIONS_INTERNAL_URL }),
     };
     const reconciliation = new Reconciliation({ database, owners, intervalMs: config.RECONCILE_INTERVAL_MS, log });
     const onInvalidated = (): void => reconciliation.wake();

@@ -92,7 +92,7 @@ describe('with a cold projection', () => {
     scene = await startScene();
     // What the first reading of the snapshots does not know yet
     await eventually(async () =>
-      expect((await scene.api.get('/health')).body.projections?.users?.reconciled).toBe(true),
+      expect((await scene.internal.get('/health')).body.projections?.users?.reconciled).toBe(true),
     );
     scene.users.states.set(1, { id: 1, version: 1 });
     scene.promotions.states.set(5, promotionState(5, 'active', 2));
@@ -192,7 +192,7 @@ describe('the freshness lease', () => {
     await sleep(leaseMs + 100);
     await scene.beat(30);
     await eventually(async () => {
-      const { projections } = (await scene.api.get('/health')).body;
+      const { projections } = (await scene.internal.get('/health')).body;
       expect(projections.promotions.behind_seconds).toBeGreaterThan(1);
     });
     expect((await scene.subscribe(1, 5)).status).toBe(503);

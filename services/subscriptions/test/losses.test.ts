@@ -89,7 +89,7 @@ describe('messages that nobody received', () => {
         expect(await accepted(40, client(restarted.url))).toBe(0);
         await isEnded();
         await eventually(async () => {
-          const { projections } = (await client(restarted.url).get('/health')).body;
+          const { projections } = (await client(restarted.internalUrl).get('/health')).body;
           expect(projections.promotions.reconciled).toBe(true);
           expect(projections.promotions.invalidations).toBeGreaterThan(invalidations);
         });
@@ -191,7 +191,7 @@ describe('an owner that was set back', () => {
       expect(await scene.projection('users')).toMatchObject({ reconciled: true, lost: 1, subscriptions_of_lost: 1 });
     });
     expect((await scene.subscribe(1, 5)).status).toBe(404);
-    const summary = await scene.api.get('/internal/projections/users');
+    const summary = await scene.internal.get('/internal/projections/users');
     expect(summary.body).toEqual({ highest_id: 401, lost: 1, subscriptions_of_lost: 1 });
     scene.users.states.set(1, { id: 1, version: 1 });
     expect((await scene.subscribe(1, 5)).status).toBe(409);

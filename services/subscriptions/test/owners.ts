@@ -129,8 +129,8 @@ export async function startScene(env: Record<string, string> = {}): Promise<Scen
   const users = await startOwner();
   const promotions = await startOwner();
   const service = await startTestService(subscriptions, {
-    USERS_URL: users.url,
-    PROMOTIONS_URL: promotions.url,
+    USERS_INTERNAL_URL: users.url,
+    PROMOTIONS_INTERNAL_URL: promotions.url,
     ...env,
   });
   const log = createLogger({ service: 'test', level: 'silent' });
@@ -163,7 +163,7 @@ export async function startScene(env: Record<string, string> = {}): Promise<Scen
     await announceRaw({ id, routingKey: name, body: JSON.stringify(envelope) });
   };
   const projection: Scene['projection'] = async (owner = 'promotions') =>
-    (await service.api.get('/health')).body.projections?.[owner];
+    (await service.internal.get('/health')).body.projections?.[owner];
   const beat: Scene['beat'] = async (secondsAgo = 0) => {
     const [row] = await service.sql<{ now: Date }>('select now() as now');
     const watermark = new Date(Number(row?.now) - secondsAgo * 1000).toISOString();

@@ -155,7 +155,7 @@ describe('a poison message', () => {
         expect(deadLetter?.reason).toContain('Unprocessable');
       });
       await eventually(async () =>
-        expect(await scene.api.get('/health')).toMatchObject({
+        expect(await scene.internal.get('/health')).toMatchObject({
           status: 200,
           body: { status: 'degraded', degraded: ['1 dead letter'], dead_letters: 1 },
         }),
@@ -171,7 +171,7 @@ describe('a poison message', () => {
   });
 
   async function sourceState() {
-    return (await scene.api.get('/health')).body.projections.promotions;
+    return (await scene.internal.get('/health')).body.projections.promotions;
   }
   async function invalidations(): Promise<number> {
     return (await sourceState())?.invalidations ?? 0;
@@ -216,7 +216,7 @@ describe('a heartbeat', () => {
 
 describe('an event that cannot be applied', () => {
   test('holds up no other, and how far behind the projection is shows in its health', async () => {
-    const health = async () => (await scene.api.get('/health')).body.projections.promotions;
+    const health = async () => (await scene.internal.get('/health')).body.projections.promotions;
     await scene.announce('promotion.created', promotionState(5000, 'draft', 1));
     await scene.beat();
     await eventually(async () => expect(await scene.cachedPromotion(5000)).toBeDefined());

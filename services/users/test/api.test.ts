@@ -6,9 +6,10 @@ import { ada, createUser, keys, notFound, taken } from './wire.ts';
 
 let service: TestService;
 let api: Client;
+let internal: Client;
 beforeAll(async () => {
   service = await startTestService(users, keys);
-  api = service.api;
+  ({ api, internal } = service);
 });
 afterAll(() => service?.close());
 
@@ -323,26 +324,26 @@ describe('changing a user', () => {
 describe('for other services', () => {
   test('a user is an id and a version, which an edit without an event does not change', async () => {
     const { id } = await createUser(api);
-    expect(await api.get(`/internal/users/${id}`)).toMatchObject({ status: 200, body: { id, version: 1 } });
+    expect(await internal.get(`/internal/users/${id}`)).toMatchObject({ status: 200, body: { id, version: 1 } });
     await api.patch(`/users/${id}`, { last_name: 'King' });
-    expect((await api.get(`/internal/users/${id}`)).body).toEqual({ id, version: 1 });
-    expect(bodyOf(await api.get('/internal/users/2147483647'))).toEqual(notFound);
+    expect((await internal.get(`/internal/users/${id}`)).body).toEqual({ id, version: 1 });
+    expect(bodyOf(await internal.get('/internal/users/2147483647'))).toEqual(notFound);
   });
 
   test('these routes are not in the document that callers read', async () => {
-    const { body } = await api.get('/openapi.json');
+    const { body } = await internal.get('/openapi.json');
     expect(Object.keys(body.paths)).toEqual(['/users', '/users/{id}']);
   });
 });
 
 test('health shows the service, the state of the broker and the backlog', async () => {
-  expect((await api.get('/health')).body).toMatchObject({
+  expect((await internal.get('/health')).body).toMatchObject({
     status: 'ok',
     app: 'PromoPulse Users',
     version: users.version,
     environment: 'development',
     outbox: { waiting: expect.any(Number) },
   });
-  expect((await api.get('/health/live')).status).toBe(200);
-  expect((await api.get('/health/ready')).status).toBe(200);
+  expect((await internal.get('/health/live')).status).toBe(200);
+  expect((await internal.get('/health/ready')).status).toBe(200);
 });

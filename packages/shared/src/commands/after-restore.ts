@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { ConfigError, loadConfig } from '../config.ts';
 import { hasQueue } from '../contracts/queues.ts';
-import { type ServiceName, services, urlVariable } from '../contracts/services.ts';
+import { internalUrlVariable, type ServiceName, services, withInternalUrls } from '../contracts/services.ts';
 import { projectionSummary } from '../contracts/snapshot.ts';
 import { type Database, databaseConfig, openDatabase } from '../database/database.ts';
 import { Lease, tryLease } from '../database/lease.ts';
@@ -17,8 +17,9 @@ import { Publication } from '../outbox/publication.ts';
 const usage = `Usage: after-restore <service> [--without <neighbour>]
   <service>    whose database was restored: ${services.join(', ')}. All its replicas must be stopped.
   --without    goes on without the ids that this neighbour has seen
-Reads DIRECT_DATABASE_URL or else DATABASE_URL, and the URL of each neighbour that consumes events, such as
-SUBSCRIPTIONS_URL. Each variable may be given as NAME_FILE.`;
+Reads DIRECT_DATABASE_URL or else DATABASE_URL, and the URL of the internal listener of each neighbour that consumes
+events, such as SUBSCRIPTIONS_INTERNAL_URL (by default SUBSCRIPTIONS_URL with its port plus 1000). Each variable may be
+given as NAME_FILE.`;
 
 const answerTimeoutMs = 10_000;
 
@@ -55,10 +56,10 @@ function serviceOf(name: string): ServiceName {
 
 async function run(args: string[]): Promise<void> {
   const { service, neighbours } = readCommand(args);
-  const urlSchemas = neighbours.map((neighbour) => [urlVariable(neighbour), z.url({ protocol: /^https?$/ })]);
+  const urlSchemas = neighbours.map((neighbour) => [internalUrlVariable(neighbour), z.url({ protocol: /^https?$/ })]);
   const { DATABASE_URL, DIRECT_DATABASE_URL } = databaseConfig;
   const schema = z.object({ DATABASE_URL, DIRECT_DATABASE_URL, ...Object.fromEntries(urlSchemas) });
-  const urls = loadConfig(schema, process.env) as Record<string, string>;
+  const urls = loadConfig(schema, withInternalUrls(process.env)) as Record<string, string>;
   const url = String(urls.DIRECT_DATABASE_URL ?? urls.DATABASE_URL);
   const entities = [OutboxMessage, Publication, Lease];
   const database = await openDatabase({ url, schema: service, entities, migrations: '' });
@@ -68,7 +69,7 @@ async function run(args: string[]): Promise<void> {
     if (!lease) throw new Error(`The ${service} service is running. Stop all its replicas first.`);
     try {
       const known = await Promise.all(
-        neighbours.map((name) => highestIdAt(name, String(urls[urlVariable(name)]), service)),
+        neighbours.map((name) => highestIdAt(name, String(urls[internalUrlVariable(name)]), service)),
       );
       await beginEpoch(database, Math.max(0, ...known));
     } finally {

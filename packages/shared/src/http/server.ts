@@ -1,6 +1,6 @@
 // An HTTP server that can be closed without dropping a request.
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as TcpServer } from 'node:net';
 
 interface ServeOptions {
   host: string;
@@ -40,11 +40,16 @@ export async function serve(app: RequestListener, options: ServeOptions): Promis
 }
 
 const closeIdleEveryMs = 50;
+/**
+ * Milliseconds in which a keep-alive connection may bring one more request after the close has begun. To close it at
+ * once could lose a request that is on its way, and its client could not tell whether it took effect.
+ */
+const idleGraceMs = 300;
 
 /**
  * States: listening, then closing, then closed. While it closes, every response carries `Connection: close`, also those
  * of requests that had arrived before. Otherwise a keep-alive connection would stay open after its response, and its
- * next request would be served.
+ * next request would be served. Idle connections stay open for a moment, and answer what arrives in it.
  */
 class DrainingServer {
   readonly #server: Server;
@@ -82,11 +87,22 @@ class DrainingServer {
   async close(timeoutMs: number): Promise<void> {
     this.#closing = true;
     for (const response of this.#inFlight) if (!response.headersSent) response.setHeader('Connection', 'close');
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    const closingIdle = setInterval(() => this.#server.closeIdleConnections(), closeIdleEveryMs);
+    // After the connections that the system has accepted so far, which a close would reset.
+    await new Promise((resolve) => setImmediate(resolve));
+    const closed = new Promise<void>((resolve) => this.#stopListening(resolve));
+    const idleFrom = performance.now() + idleGraceMs;
+    const closingIdle = setInterval(() => {
+      if (performance.now() >= idleFrom) this.#server.closeIdleConnections();
+    }, closeIdleEveryMs);
     const deadline = setTimeout(() => this.#server.closeAllConnections(), timeoutMs);
     await closed;
     clearInterval(closingIdle);
     clearTimeout(deadline);
+    this.#server.close(); // ends its timer for slow requests
+  }
+
+  /** The close of an HTTP server would also close its idle connections. */
+  #stopListening(onClosed: () => void): void {
+    TcpServer.prototype.close.call(this.#server, onClosed);
   }
 }

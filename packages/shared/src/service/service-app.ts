@@ -1,4 +1,6 @@
-// What a service serves: its routes, its health pages and its OpenAPI document.
+// What a service serves, on two listeners. The public one has the service's routes and nothing else. The internal one
+// is for the other services, the gateway's own pages and probes: internal routes, health and the OpenAPI document.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Express } from 'express';
 import { translateDatabaseError } from '../database/sqlstate.ts';
 import { createApp, errorHandler, notFoundRoute } from '../http/app.ts';
@@ -7,6 +9,7 @@ import { describeApi } from '../http/openapi.ts';
 import { accessLog, assignRequestId } from '../http/request-log.ts';
 import { addRoutes, type Route } from '../http/routes.ts';
 import { type RunningServer, serve } from '../http/server.ts';
+import type { StopList } from '../stop-list.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { ServiceConfig } from './service-config.ts';
 
@@ -21,11 +24,59 @@ interface ServiceAppOptions {
   health(): Promise<object>;
 }
 
-export function createServiceApp(options: ServiceAppOptions): Express {
+interface Listeners {
+  publicServer: RunningServer;
+  internalServer: RunningServer;
+}
+
+/** Time reserved for the relay at the end of a shutdown, in milliseconds. */
+export const relayStopMs = 2_000;
+
+/**
+ * Opens both listeners. The service is ready as soon as the public one listens. At a stop it is not ready first; after
+ * SHUTDOWN_DELAY_MS the public listener closes, then the internal one, each when its requests in flight have ended.
+ * @throws the listen error, for example with code EADDRINUSE and the `variable` that names the port
+ */
+export async function serveService(
+  options: ServiceAppOptions,
+  config: ServiceConfig,
+  stops: StopList,
+): Promise<Listeners> {
+  let isListening = false;
+  const isReady = async (): Promise<boolean> => isListening && !stops.begun && (await options.isReady());
+  const close = (server: RunningServer) =>
+    stops.add((remainingMs) => server.close(Math.max(0, remainingMs - relayStopMs)));
+
+  const internalServer = await listen(createInternalApp({ ...options, isReady }), {
+    host: config.INTERNAL_HOST,
+    port: config.INTERNAL_PORT,
+    variable: 'INTERNAL_PORT',
+  });
+  close(internalServer);
+  const publicServer = await listen(createPublicApp(options), {
+    host: config.HOST,
+    port: config.PORT,
+    variable: 'PORT',
+  });
+  close(publicServer);
+  stops.add((remainingMs) => sleep(Math.min(config.SHUTDOWN_DELAY_MS, Math.max(0, remainingMs - relayStopMs))));
+  isListening = true;
+  return { publicServer, internalServer };
+}
+
+function createPublicApp({ log, routes }: ServiceAppOptions): Express {
+  const app = createApp();
+  app.use(assignRequestId, accessLog(log));
+  addRoutes(app, routes);
+  app.use(notFoundRoute, errorHandler(log, translateDatabaseError));
+  return app;
+}
+
+function createInternalApp(options: ServiceAppOptions): Express {
   const { title, version, log, routes, internalRoutes, environment, isReady, health } = options;
   const app = createApp();
   app.use(assignRequestId, accessLog(log));
-  addRoutes(app, [...routes, ...internalRoutes]);
+  addRoutes(app, internalRoutes);
   const info = { app: `PromoPulse ${title}`, version, environment };
   app.use(healthRoutes({ info, details: health, isReady }));
   const document = describeApi(routes, { title, version });
@@ -34,13 +85,24 @@ export function createServiceApp(options: ServiceAppOptions): Express {
   return app;
 }
 
-export function serveApp(app: Express, config: ServiceConfig): Promise<RunningServer> {
-  return serve(app, {
-    host: config.HOST,
-    port: config.PORT,
-    keepAliveTimeoutMs: 65_000, // longer than the gateway's, so that the gateway never uses a connection as it closes
-    maxHeaderBytes: 32_768, // the 16 KiB that the gateway accepts, and the headers that it adds
-    headersTimeoutMs: 10_000,
-    requestTimeoutMs: 15_000,
-  });
+interface Address {
+  host: string;
+  port: number;
+  /** The environment variable of the port. */
+  variable: string;
+}
+
+async function listen(app: Express, { host, port, variable }: Address): Promise<RunningServer> {
+  try {
+    return await serve(app, {
+      host,
+      port,
+      keepAliveTimeoutMs: 65_000, // longer than the gateway's, so that the gateway never uses a connection as it closes
+      maxHeaderBytes: 32_768, // the 16 KiB that the gateway accepts, and the headers that it adds
+      headersTimeoutMs: 10_000,
+      requestTimeoutMs: 15_000,
+    });
+  } catch (error) {
+    throw Object.assign(error as Error, { variable });
+  }
 }

@@ -67,7 +67,7 @@ async function run(args: string[], env: Record<string, string> = {}) {
     env: {
       PATH: process.env.PATH,
       DATABASE_URL: testDatabase.urlFor('users'),
-      SUBSCRIPTIONS_URL: neighbourUrl(),
+      SUBSCRIPTIONS_INTERNAL_URL: neighbourUrl(),
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -112,7 +112,7 @@ test('asks nothing more of a neighbour that says by a problem document that it h
 });
 
 test.each([
-  ['is away', () => ({ SUBSCRIPTIONS_URL: 'http://127.0.0.1:1' }), { status: 200, body: none }],
+  ['is away', () => ({ SUBSCRIPTIONS_INTERNAL_URL: 'http://127.0.0.1:1' }), { status: 200, body: none }],
   ['answers 503', () => ({}), { status: 503, body: { status: 503, code: 'unavailable' } }],
   ["answers as a stranger's 404", () => ({}), { status: 404, body: { error: 'no route' } }],
   ['answers something else', () => ({}), { status: 200, body: { highest: 'all' } }],
@@ -152,11 +152,11 @@ test.each([
 });
 
 test('a missing variable is named, with exit code 2', async () => {
-  const { code, err } = await run(['users'], { DATABASE_URL: '', SUBSCRIPTIONS_URL: '' });
+  const { code, err } = await run(['users'], { DATABASE_URL: '', SUBSCRIPTIONS_INTERNAL_URL: '' });
   expect(code).toBe(2);
   expect(err).toContain('DATABASE_URL is not set');
-  expect(err).toContain('SUBSCRIPTIONS_URL is not set');
-  expect((await run(['users', '--without', 'subscriptions'], { SUBSCRIPTIONS_URL: '' })).code).toBe(0);
+  expect(err).toContain('SUBSCRIPTIONS_INTERNAL_URL is not set');
+  expect((await run(['users', '--without', 'subscriptions'], { SUBSCRIPTIONS_INTERNAL_URL: '' })).code).toBe(0);
 });
 
 test('a database of an older release is reported with exit code 1', async () => {

@@ -4,6 +4,13 @@
 /** Lower bound for a slow service: twice as many as it has connections to its database. */
 const minLimit = 10;
 
+/** One request among those that the limit counts. */
+export interface Place {
+  readonly limit: ConcurrencyLimit;
+  /** By `performance.now()`. Undefined while the request does not count. */
+  startedAt: number | undefined;
+}
+
 /**
  * An adaptive limit (additive increase, multiplicative decrease, as in RFC 5681 and Netflix's concurrency-limits).
  *
@@ -11,7 +18,7 @@ const minLimit = 10;
  * `maxLimit`. A slower answer lowers it in proportion to its delay, to between one third and two thirds, and not below
  * 10. Answers to requests that started before a decrease do not lower it again, so that one slow round counts once.
  *
- * A request counts from the end of its body to the headers of its response.
+ * A request counts from the end of its body to the headers of its response, except while it waits for a connection.
  */
 export class ConcurrencyLimit {
   readonly #minLimit: number;
@@ -33,17 +40,39 @@ export class ConcurrencyLimit {
   }
 
   /** Runs `work` if the limit allows it. @returns false, at once, when it does not */
-  async tryRun(work: () => Promise<void>): Promise<boolean> {
+  async tryRun(work: (place: Place) => Promise<void>): Promise<boolean> {
     if (this.isReached()) return false;
-    const startedAt = performance.now();
-    this.#inFlight += 1;
+    const place: Place = { startedAt: undefined, limit: this };
+    this.#enter(place);
     try {
-      await work();
+      await work(place);
     } finally {
-      this.#inFlight -= 1;
-      this.#adjustLimit(startedAt);
+      if (place.startedAt !== undefined) this.#adjustLimit(place.startedAt);
+      this.leave(place);
     }
     return true;
+  }
+
+  /**
+   * Counts a request again that has waited for a connection. These get half of the places, so that new requests find one
+   * while many that have waited are sent.
+   * @returns false when they have no place now
+   */
+  enterAgain(place: Place): boolean {
+    if (this.#inFlight >= Math.max(1, Math.floor(this.#limit / 2))) return false;
+    this.#enter(place);
+    return true;
+  }
+
+  /** The request does not count any more, and says nothing about how fast the service is. */
+  leave(place: Place): void {
+    if (place.startedAt !== undefined) this.#inFlight -= 1;
+    place.startedAt = undefined;
+  }
+
+  #enter(place: Place): void {
+    this.#inFlight += 1;
+    place.startedAt = performance.now();
   }
 
   #adjustLimit(startedAt: number): void {

@@ -55,7 +55,7 @@ export function dispatch({ routes, overload, maxBodyBytes, log }: DispatchOption
     const body = await gatherBody(request, maxBodyBytes);
     if (!body || response.destroyed) return;
     // The limit may have been reached while the body arrived.
-    const hasRun = await route.concurrency.tryRun(() => route.proxy.forward(request, response, body));
+    const hasRun = await route.concurrency.tryRun((place) => route.proxy.forward(request, response, body, place));
     if (!hasRun) overload.reject(response);
   }
 

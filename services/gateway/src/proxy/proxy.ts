@@ -1,4 +1,5 @@
-// Forwards requests to one service through a circuit breaker. No request is sent twice. Responses are streamed.
+// Forwards requests to one service through a circuit breaker. No request is sent twice: only one that got no connection
+// waits for another one (reconnects.ts). Responses are streamed.
 //
 // The outcome of a request is known when the headers of its response arrive, not when its body ends. Failures: no
 // connection, a connection lost before the headers, no headers in time, and a response of 502, 503 or 504. The client
@@ -12,32 +13,44 @@ import type { Logger } from '@promopulse/shared/telemetry/logger';
 import { createProxyMiddleware, type Plugin, type RequestHandler } from 'http-proxy-middleware';
 import { Pool } from 'undici';
 import { Breaker, type BreakerOutcome, type BreakerSettings, type BreakerState } from './breaker.ts';
-import {
-  sendProblemIfPossible,
-  type UpstreamClient,
-  UpstreamRequest,
-  upstreamUnavailable,
-} from './upstream-request.ts';
+import type { Place } from './concurrency-limit.ts';
+import { Reconnects } from './reconnects.ts';
+import { sendProblemIfPossible, upstreamUnavailable } from './unanswered.ts';
+import { type UpstreamClient, UpstreamRequest } from './upstream-request.ts';
 import type { Upstream } from './upstreams.ts';
+
+/** For each request that a service may have at once, so many may wait for a connection. */
+const waitingPerPlace = 4;
+const minConnectTimeoutMs = 100;
+/** One stop of a service ends many connections. */
+const poolRenewalGapMs = 1_000;
 
 interface ProxySettings extends BreakerSettings {
   UPSTREAM_TIMEOUT_MS: number;
+  MAX_IN_FLIGHT: number;
 }
 
 /** Open until `close`, which destroys the connections to the service. */
 export class UpstreamProxy {
   readonly upstream: Upstream;
   readonly #client: UpstreamClient;
+  #poolRenewedAt = 0;
   readonly #breaker: Breaker;
   readonly #middleware: RequestHandler;
   /** The requests that the middleware is processing, for the transport. */
   readonly #upstreamRequests = new WeakMap<IncomingMessage, UpstreamRequest>();
 
   constructor(upstream: Upstream, settings: ProxySettings, log: Logger) {
-    const { UPSTREAM_TIMEOUT_MS: timeoutMs } = settings;
+    const { UPSTREAM_TIMEOUT_MS: timeoutMs, MAX_IN_FLIGHT: maxInFlight } = settings;
     this.upstream = upstream;
     this.#breaker = new Breaker(upstream.name, settings, log);
-    this.#client = { upstream, pool: openPool(upstream.url, timeoutMs), timeoutMs, log };
+    const maxWaiting = waitingPerPlace * maxInFlight;
+    const reconnects = new Reconnects({ upstream: upstream.name, timeoutMs, maxWaiting, log });
+    this.#client = {
+      ...{ upstream, reconnects, timeoutMs, log },
+      pool: openPool(upstream.url, timeoutMs),
+      renewPool: () => this.#renewPool(),
+    };
     this.#middleware = createProxyMiddleware({
       target: new URL(upstream.url),
       ejectPlugins: true, // the default plugins answer errors themselves, and log the query string
@@ -49,11 +62,11 @@ export class UpstreamProxy {
    * Resolves when the service is done with the request: the headers of its response are known, or the request is lost or
    * has timed out. A client that hangs up does not change that. `body` is the whole body of the request.
    */
-  forward(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
+  forward(request: IncomingMessage, response: ServerResponse, body: Buffer, place: Place): Promise<void> {
     return new Promise((resolve, reject) => {
       const call = (): Promise<BreakerOutcome> =>
         new Promise((onOutcome) => {
-          const options = { client: this.#client, request, response, body, onOutcome, onRelease: resolve };
+          const options = { client: this.#client, request, response, body, place, onOutcome, onRelease: resolve };
           const upstreamRequest = new UpstreamRequest(options);
           this.#upstreamRequests.set(request, upstreamRequest);
           const onError = (error: unknown) => upstreamRequest.fail(error);
@@ -71,16 +84,28 @@ export class UpstreamProxy {
     return this.#breaker.state();
   }
 
+  /** Idle connections are closed, and requests in flight end on theirs. The next request gets a new connection. */
+  #renewPool(): void {
+    const now = performance.now();
+    if (now - this.#poolRenewedAt < poolRenewalGapMs) return;
+    this.#poolRenewedAt = now;
+    const { pool, upstream, timeoutMs } = this.#client;
+    this.#client.pool = openPool(upstream.url, timeoutMs);
+    pool.close().catch(() => undefined); // destroyed meanwhile
+  }
+
   close(): void {
     this.#breaker.close();
+    this.#client.reconnects.close();
     void this.#client.pool.destroy();
   }
 }
 
-function openPool(url: string, connectTimeoutMs: number): Pool {
+function openPool(url: string, timeoutMs: number): Pool {
   // The number of connections has no limit: responses that a client reads slowly must not delay other requests.
   return new Pool(url, {
-    connect: { timeout: connectTimeoutMs },
+    // A part of the time for the headers, so that a connection that is not made in time can be tried again.
+    connect: { timeout: Math.max(minConnectTimeoutMs, timeoutMs / 4) },
     // Shorter than the services' own 65 s, so that no connection is used while the service closes it.
     keepAliveTimeout: 4_000,
     keepAliveMaxTimeout: 4_000,

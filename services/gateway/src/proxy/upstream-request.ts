@@ -1,18 +1,23 @@
 // One request to a service and its response, with the events that undici emits for it.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { DomainError, outcomeUnknown, unavailableDependencyHeader } from '@promopulse/shared/errors';
-import { sendProblem } from '@promopulse/shared/http/problem';
-import { requestIdHeader, requestIdOf } from '@promopulse/shared/http/request-log';
+import { type DomainError, isConnectionError, unavailableDependencyHeader } from '@promopulse/shared/errors';
+import { requestIdHeader } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { Dispatcher, Pool } from 'undici';
-import { isHopByHop } from '../edge/sanitize.ts';
 import type { BreakerOutcome } from './breaker.ts';
+import type { Place } from './concurrency-limit.ts';
+import { copyResponseHeaders, forwardHeaders } from './headers.ts';
+import type { Reconnects, RefusedRequest } from './reconnects.ts';
+import { sendProblemIfPossible, unansweredError } from './unanswered.ts';
 import type { Upstream } from './upstreams.ts';
 
 /** What all requests to one service share. */
 export interface UpstreamClient {
   upstream: Upstream;
   pool: Pool;
+  /** For a service that ends its connections, as it does when it stops: it may end an idle one as that is used. */
+  renewPool(): void;
+  reconnects: Reconnects;
   /** Milliseconds from the request to the headers of its response. */
   timeoutMs: number;
   log: Logger;
@@ -23,6 +28,7 @@ interface UpstreamRequestOptions {
   request: IncomingMessage;
   response: ServerResponse;
   body: Buffer;
+  place: Place;
   /** Called once. */
   onOutcome(outcome: BreakerOutcome): void;
   /** The service is done with the request, or has timed out. Only the rest of the response may follow. Called at least once. */
@@ -31,11 +37,7 @@ interface UpstreamRequestOptions {
 
 /** Statuses by which a service, or a proxy before it, says that it is unavailable. */
 const unavailableStatuses = new Set([502, 503, 504]);
-/** Methods that change nothing (RFC 9110 9.2.1). */
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 const unavailableDependencyName = unavailableDependencyHeader.toLowerCase();
-/** Response headers that the gateway writes itself, or that name the software of a service. */
-const droppedHeaders = new Set([requestIdHeader, 'server', 'x-powered-by']);
 /** undici needs a reason for an abort. It comes back to `fail`, which ignores it. */
 const abortReason = new Error('aborted by the gateway');
 
@@ -44,36 +46,43 @@ const abortReason = new Error('aborted by the gateway');
  * service.
  * relaying: the client gets the headers, then the body as it arrives.
  * ended: the response is complete or cut.
+ * refused: there is no connection, and nothing was sent. The request waits to be sent again, and does not count as one
+ * that the service has. The timeout ends this, too.
  * abandoned: the client hung up while the request was waiting. The outcome is `neutral` at once. The service is released
  * only when it responds or times out. The service continues to work on the request; cutting the connection would not
  * stop it.
  */
-export class UpstreamRequest implements Dispatcher.DispatchHandler {
+export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedRequest {
   readonly #client: UpstreamClient;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #body: Buffer;
+  readonly #place: Place;
   readonly #onOutcome: (outcome: BreakerOutcome) => void;
   readonly #onRelease: () => void;
   readonly #headersTimer: NodeJS.Timeout;
   #controller: Dispatcher.DispatchController | undefined;
   #hasOutcome = false;
+  /** The code of the error by which the last attempt got no connection. */
+  #refusal: string | undefined;
   #relaying = false;
   /** The head of the response has been written to the client's socket. */
   #headWritten = false;
   /** Nothing more comes from the service. */
   #ended = false;
 
-  constructor({ client, request, response, body, onOutcome, onRelease }: UpstreamRequestOptions) {
+  constructor({ client, request, response, body, place, onOutcome, onRelease }: UpstreamRequestOptions) {
     this.#client = client;
     this.#request = request;
     this.#response = response;
     this.#body = body;
+    this.#place = place;
     this.#onOutcome = onOutcome;
     this.#onRelease = onRelease;
     this.#headersTimer = setTimeout(onTimeout, client.timeoutMs, this);
     response.once('close', () => {
       this.#reportOutcome('neutral');
+      if (client.reconnects.delete(this)) this.#release();
       if (this.#relaying && !this.#ended) this.#controller?.abort(abortReason);
     });
   }
@@ -86,15 +95,24 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
     );
   }
 
+  tryAgain(): boolean {
+    if (!this.#place.limit.enterAgain(this.#place)) return false;
+    this.#client.reconnects.delete(this);
+    this.send();
+    return true;
+  }
+
   /** The time for the headers is over. */
   timeOut(): void {
+    this.#client.reconnects.delete(this);
     if (this.#hasOutcome) {
       // Abandoned: there is no client to answer.
       this.#release();
       this.#controller?.abort(abortReason);
     } else {
-      this.#logFailure('timeout');
-      this.#rejectUnanswered('timeout');
+      const { kind, code } = this.#reasonOfTimeout();
+      this.#logFailure(code);
+      this.#rejectUnanswered(kind);
     }
   }
 
@@ -102,6 +120,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
   fail(error: unknown): void {
     // Destroy the response, so that the client sees it is incomplete.
     if (this.#relaying) this.#response.destroy();
+    if (this.#isHandledUnsent(error)) return;
     if (this.#response.destroyed) this.#reportOutcome('neutral');
     this.#release();
     if (this.#hasOutcome) return;
@@ -110,6 +129,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#client.reconnects.connected();
     // The request waited for a connection until its client hung up or got a 504. An abort would close the connection.
     if (this.#hasOutcome) throw abortReason;
     this.#controller = controller;
@@ -129,6 +149,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
       return;
     }
     const isUnavailable = unavailableStatuses.has(status) && headers[unavailableDependencyName] === undefined;
+    if (headers.connection === 'close') this.#client.renewPool();
     this.#reportOutcome(isUnavailable ? 'failed' : 'answered');
     this.#release();
     this.#relayHead(status, headers);
@@ -169,14 +190,32 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
     this.#onRelease();
   }
 
-  /** A change may have been made from the moment that undici has started to send it, which needs a connection. */
+  /** Whether nothing was sent for want of a connection. The request then waits for one, or is answered with 503. */
+  #isHandledUnsent(error: unknown): boolean {
+    if (this.#controller !== undefined || this.#hasOutcome || !isConnectionError(error)) return false;
+    this.#refusal = error.code;
+    const waiting = this.#client.reconnects.add(this);
+    if (waiting === 'waits') {
+      this.#place.limit.leave(this.#place);
+      return true;
+    }
+    // The outage is young: it may be a restart, which must not open the breaker.
+    if (waiting === 'full') this.#reportOutcome('neutral');
+    this.#logFailure(error.code);
+    this.#rejectUnanswered('unavailable');
+    return true;
+  }
+
+  /** A service that has refused connections until now is unavailable: it did not answer too late. */
+  #reasonOfTimeout(): { kind: 'unavailable' | 'timeout'; code: string } {
+    const refusal = this.#controller === undefined ? this.#refusal : undefined;
+    if (refusal !== undefined && refusal !== 'UND_ERR_CONNECT_TIMEOUT') return { kind: 'unavailable', code: refusal };
+    return { kind: 'timeout', code: 'timeout' };
+  }
+
   #rejectUnanswered(kind: 'unavailable' | 'timeout'): void {
-    const { upstream } = this.#client;
-    const isSafe = safeMethods.has(String(this.#request.method));
     const wasSent = this.#controller !== undefined;
-    if (wasSent && !isSafe) this.#reject(outcomeUnknown(undefined, kind));
-    else if (isSafe && kind === 'timeout') this.#reject(upstreamTimeout(upstream));
-    else this.#reject(upstreamUnavailable(upstream, 1));
+    this.#reject(unansweredError(this.#request, this.#client.upstream, { kind, wasSent }));
   }
 
   #reject(error: DomainError): void {
@@ -190,11 +229,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
     const response = this.#response;
     this.#relaying = true;
     response.statusCode = status;
-    for (const name in headers) {
-      const value = headers[name];
-      const isForwarded = value !== undefined && !droppedHeaders.has(name) && !isHopByHop(name, headers.connection);
-      if (isForwarded) response.setHeader(name, value);
-    }
+    copyResponseHeaders(headers, response);
     // A body that arrives together with the head is written together with it. A head alone is written now.
     queueMicrotask(() => {
       if (this.#headWritten || this.#ended) return;
@@ -211,24 +246,4 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
 
 function onTimeout(upstreamRequest: UpstreamRequest): void {
   upstreamRequest.timeOut();
-}
-
-/** undici writes Host and Content-Length itself. The body is complete, so it needs no Transfer-Encoding. */
-function forwardHeaders(headers: IncomingHttpHeaders): Record<string, string | string[]> {
-  const { host: _host, 'content-length': _length, 'transfer-encoding': _coding, ...rest } = headers;
-  return rest as Record<string, string | string[]>;
-}
-
-/** Sends nothing when a response has begun or the client has gone. */
-export function sendProblemIfPossible(request: IncomingMessage, response: ServerResponse, error: DomainError): void {
-  if (!response.headersSent && !response.destroyed) sendProblem(response, error, requestIdOf(request));
-}
-
-export function upstreamUnavailable({ name }: Upstream, retryAfter: number): DomainError {
-  const message = `The ${name} service is unavailable`;
-  return new DomainError('unavailable', 'upstream_unavailable', message, { retryAfter });
-}
-
-function upstreamTimeout({ name }: Upstream): DomainError {
-  return new DomainError('timeout', 'upstream_timeout', `The ${name} service did not answer in time`);
 }

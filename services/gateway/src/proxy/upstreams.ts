@@ -1,6 +1,14 @@
-// Which service owns which public paths. The other paths of a service (its health, its internal routes, its document)
-// cannot be reached through the gateway, because no prefix leads to them.
-import { type ServiceName, services, type UrlVariable, urlVariable } from '@promopulse/shared/contracts/services';
+// Which service owns which public paths, and where it listens. Requests are forwarded to the public listener only. From
+// the internal listener, which has the health, the document and the internal routes, the gateway gets its own pages.
+import { ConfigError } from '@promopulse/shared/config';
+import {
+  type InternalUrlVariable,
+  internalUrlVariable,
+  type ServiceName,
+  services,
+  type UrlVariable,
+  urlVariable,
+} from '@promopulse/shared/contracts/services';
 import { z } from 'zod';
 
 const serviceUrl = z
@@ -15,29 +23,47 @@ const prefixes = {
   subscriptions: ['/subscriptions'],
 } as const satisfies Record<ServiceName, readonly string[]>;
 
-type UpstreamConfig = Record<UrlVariable<ServiceName>, string>;
+type UpstreamConfig = Record<UrlVariable<ServiceName>, string> &
+  Partial<Record<InternalUrlVariable<ServiceName>, string | undefined>>;
 
-/** `USERS_URL` and so on, one for each service. */
-export const upstreamConfig = Object.fromEntries(
-  services.map((service) => [urlVariable(service), serviceUrl]),
-) as Record<keyof UpstreamConfig, typeof serviceUrl>;
+/** `USERS_URL`, `USERS_INTERNAL_URL` and so on, for each service. */
+export const upstreamConfig = {
+  ...(Object.fromEntries(services.map((service) => [urlVariable(service), serviceUrl])) as Record<
+    UrlVariable<ServiceName>,
+    typeof serviceUrl
+  >),
+  ...(Object.fromEntries(services.map((service) => [internalUrlVariable(service), serviceUrl.optional()])) as Record<
+    InternalUrlVariable<ServiceName>,
+    z.ZodOptional<typeof serviceUrl>
+  >),
+};
 
 export interface Upstream {
   name: string;
   /** Its public paths are these and all paths below them. */
   prefixes: readonly string[];
   url: string;
+  internalUrl: string;
 }
 
+/** @throws ConfigError when the URL of an internal listener is unknown */
 export function listUpstreams(config: UpstreamConfig): readonly Upstream[] {
-  return services.map((name) => ({ name, prefixes: prefixes[name], url: config[urlVariable(name)] }));
+  return services.map((name) => {
+    const [url, internalUrl] = [config[urlVariable(name)], config[internalUrlVariable(name)]];
+    if (internalUrl === undefined) {
+      throw new ConfigError(
+        `${internalUrlVariable(name)} is not set, and ${urlVariable(name)} names no port to derive it from.`,
+      );
+    }
+    return { name, prefixes: prefixes[name], url, internalUrl };
+  });
 }
 
 export function ownsPath({ prefixes }: Upstream, path: string): boolean {
   return prefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`));
 }
 
-/** Gets a page that the gateway itself needs. @returns undefined when there is no answer, or none in JSON, in time */
+/** Gets a page that the gateway itself needs from the internal listener. @returns undefined when there is no answer, or none in JSON, in time */
 export async function fetchPage(
   upstream: Upstream,
   path: string,
@@ -45,7 +71,7 @@ export async function fetchPage(
 ): Promise<{ status: number; body: Record<string, unknown> } | undefined> {
   try {
     const signal = AbortSignal.timeout(timeoutMs);
-    const response = await fetch(`${upstream.url}${path}`, { signal, redirect: 'error' });
+    const response = await fetch(`${upstream.internalUrl}${path}`, { signal, redirect: 'error' });
     const body: unknown = await response.json();
     return typeof body === 'object' && body !== null ? { status: response.status, body: { ...body } } : undefined;
   } catch {

@@ -1,13 +1,14 @@
 // Asks an owner for its current state when the projection is not sufficient, with one call per id at a time. A caller
 // never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
 // a circuit breaker).
+import { sleep } from '@promopulse/shared/backoff';
 import {
   type BucketDigest,
   type OwnerPosition,
   snapshotDigests,
   snapshotPage,
 } from '@promopulse/shared/contracts/snapshot';
-import { dependencyUnavailable } from '@promopulse/shared/errors';
+import { dependencyUnavailable, isConnectionError } from '@promopulse/shared/errors';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
 import { type OwnerName, type ProjectedState, projectedPromotion, projectedUser } from './store.ts';
@@ -19,6 +20,8 @@ interface OwnerOptions {
   /** Time, in milliseconds, after which an open breaker lets one call through. */
   resetMs: number;
 }
+
+const retryEveryMs = 50;
 
 export type Owners = Record<OwnerName, OwnerClient>;
 
@@ -150,9 +153,18 @@ export class OwnerClient {
     return await this.#readJson(await this.#fetch(`${path}?${search}`, 'reconciliation', signal));
   }
 
-  #fetch(path: string, requestId: string, signal: AbortSignal): Promise<Response> {
+  /** An owner that cannot be reached, as during its restart, is tried again until `signal` aborts: it is only read. */
+  async #fetch(path: string, requestId: string, signal: AbortSignal): Promise<Response> {
     const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.#owner}${path}`;
-    return fetch(url, { headers: { 'x-request-id': requestId }, redirect: 'error', signal });
+    for (;;) {
+      try {
+        return await fetch(url, { headers: { 'x-request-id': requestId }, redirect: 'error', signal });
+      } catch (error) {
+        if (!isConnectionError((error as Error).cause)) throw error;
+        await sleep(retryEveryMs, signal);
+        if (signal.aborted) throw error;
+      }
+    }
   }
 
   async #readJson(response: Response): Promise<unknown> {

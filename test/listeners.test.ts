@@ -1,0 +1,145 @@
+// A service has two listeners: whoever reaches its public port past the gateway finds the public routes, and nothing
+// else. Which routes there are is read from the definitions.
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { services } from '@promopulse/shared/contracts/services';
+import type { Route } from '@promopulse/shared/http/routes';
+import type { ServiceDefinition } from '@promopulse/shared/service';
+import { startTestService, type TestService, testKeys } from '@promopulse/testing/service';
+import { freePort } from '../local/ports.ts';
+import { loadServices } from '../local/services.ts';
+import { startGateway } from '../services/gateway/src/app.ts';
+
+const root = resolve(import.meta.dirname, '..');
+const definitions = await loadServices();
+const nowhere = 'http://127.0.0.1:9';
+const keys = { PII_ENCRYPTION_KEYS: testKeys[0], PII_INDEX_KEY: testKeys[2] };
+const owners = { USERS_INTERNAL_URL: nowhere, PROMOTIONS_INTERNAL_URL: nowhere };
+const pages = ['/health', '/health/live', '/health/ready', '/openapi.json'];
+const noSuchPath = { status: 404, body: { code: 'no_such_path' } };
+
+const started = new Map<string, TestService>();
+const tables = new Map<string, { routes: readonly Route[]; internalRoutes: readonly Route[] }>();
+
+/** The definition, which also tells the test its tables of routes. */
+function observed(definition: ServiceDefinition): ServiceDefinition {
+  return {
+    ...definition,
+    parts: (context) => {
+      const parts = definition.parts(context);
+      tables.set(definition.name, { routes: parts.routes, internalRoutes: parts.internalRoutes ?? [] });
+      return parts;
+    },
+  };
+}
+
+beforeAll(async () => {
+  for (const definition of definitions) {
+    started.set(definition.name, await startTestService(observed(definition), { ...keys, ...owners }));
+  }
+}, 60_000);
+afterAll(async () => {
+  for (const service of started.values()) await service.close();
+});
+
+const serviceNamed = (name: string): TestService => started.get(name) as TestService;
+const tableOf = (name: string) => tables.get(name) ?? { routes: [], internalRoutes: [] };
+/** The path of a route with ids that no row has. */
+const pathOf = ({ path }: Route): string => path.replaceAll(/\{\w+\}/g, '2147483647');
+
+describe.each([...services])('%s', (name) => {
+  test('its public port has no internal route and no page', async () => {
+    const { internalRoutes } = tableOf(name);
+    expect(internalRoutes.length).toBeGreaterThan(0);
+    for (const route of internalRoutes) {
+      expect(await serviceNamed(name).api.request(route.method.toUpperCase(), pathOf(route))).toMatchObject(noSuchPath);
+    }
+    for (const page of pages) expect(await serviceNamed(name).api.get(page)).toMatchObject(noSuchPath);
+  });
+
+  test('its internal port has them, and no public route', async () => {
+    const { internal } = serviceNamed(name);
+    const { routes, internalRoutes } = tableOf(name);
+    for (const route of internalRoutes) {
+      const { body } = await internal.request(route.method.toUpperCase(), pathOf(route));
+      expect([route.path, body.code]).not.toEqual([route.path, 'no_such_path']);
+    }
+    for (const page of pages) expect((await internal.get(page)).status).toBe(200);
+    expect(routes.length).toBeGreaterThan(0);
+    for (const route of routes) {
+      expect(await internal.request(route.method.toUpperCase(), pathOf(route))).toMatchObject(noSuchPath);
+    }
+  });
+
+  test('each listener has an address of its own', () => {
+    const { url, internalUrl } = serviceNamed(name);
+    expect(new URL(internalUrl).port).not.toBe(new URL(url).port);
+  });
+});
+
+test('the gateway forwards to the public ports only', async () => {
+  const urls = Object.fromEntries(
+    services.flatMap((name) => [
+      [`${name.toUpperCase()}_URL`, serviceNamed(name).url],
+      [`${name.toUpperCase()}_INTERNAL_URL`, serviceNamed(name).internalUrl],
+    ]),
+  );
+  const gateway = await startGateway({ HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'silent', ...urls });
+  try {
+    for (const name of services) {
+      const { routes, internalRoutes } = tableOf(name);
+      for (const route of internalRoutes) {
+        for (const path of [pathOf(route), `/${name}${pathOf(route)}`]) {
+          expect((await fetch(gateway.url + path)).status).toBe(404);
+        }
+      }
+      for (const page of pages) expect((await fetch(`${gateway.url}/${name}${page}`)).status).not.toBe(200);
+      const list = routes.find(({ method, path }) => method === 'get' && path === `/${name}`);
+      expect(((await (await fetch(gateway.url + list?.path)).json()) as { code?: string }).code).not.toBe(
+        'no_such_path',
+      );
+    }
+    expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
+    expect((await fetch(`${gateway.url}/openapi.json`)).status).toBe(200);
+  } finally {
+    await gateway.close();
+  }
+});
+
+describe('the HEALTHCHECK of an image', () => {
+  const dockerfile = readFileSync(join(root, 'docker/service.Dockerfile'), 'utf8');
+  const [, ...command] = JSON.parse(/^HEALTHCHECK[^[]*CMD (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[];
+
+  /** Runs the command in the folder of a service. @returns its exit code */
+  async function check(name: string, env: Record<string, string>): Promise<unknown> {
+    const options = { cwd: join(root, 'services', name), env: { PATH: process.env.PATH, ...env } };
+    return await promisify(execFile)(process.execPath, command, options).then(
+      () => 0,
+      (error: { code: unknown }) => error.code,
+    );
+  }
+  const portOf = (url: string): string => new URL(url).port;
+
+  test.each([...services])('of %s asks its internal port', async (name) => {
+    const { url, internalUrl } = serviceNamed(name);
+    const ports = { PORT: portOf(url), INTERNAL_PORT: portOf(internalUrl) };
+    expect(await check(name, ports)).toBe(0);
+    expect(await check(name, { ...ports, HOST: '0.0.0.0' })).toBe(0);
+    expect(await check(name, { ...ports, HOST: '127.0.0.9', INTERNAL_HOST: '127.0.0.1' })).toBe(0);
+    expect(await check(name, { ...ports, INTERNAL_PORT: ports.PORT })).toBe(1);
+    expect(await check(name, { PORT: String(Number(ports.INTERNAL_PORT) - 1_000) })).toBe(0);
+    expect(await check(name, { ...ports, INTERNAL_PORT: String(await freePort()) })).toBe(1);
+  });
+
+  test('of the gateway asks its only port', async () => {
+    const urls = Object.fromEntries(services.map((name) => [`${name.toUpperCase()}_URL`, nowhere]));
+    const gateway = await startGateway({ HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'silent', ...urls });
+    const env = { PORT: String(gateway.port) };
+    expect(await check('gateway', env)).toBe(0);
+    await gateway.close();
+    expect(await check('gateway', env)).toBe(1);
+  });
+});

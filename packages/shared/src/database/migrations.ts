@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { TSMigrationGenerator } from '@mikro-orm/migrations';
 import { MikroORM } from '@mikro-orm/postgresql';
 import { sleep } from '../backoff.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import { summarizeError } from '../telemetry/describe-error.ts';
+import { type Logger, warnRepeatedly } from '../telemetry/logger.ts';
 import { type DatabaseOptions, ormOptions, poolOf } from './database.ts';
 import { isDatabaseUnavailable } from './sqlstate.ts';
 
@@ -136,7 +137,7 @@ export async function retryUntilAvailable<Result>(log: Logger, work: () => Promi
       return await work();
     } catch (error) {
       if (!isDatabaseUnavailable(error) || Date.now() > deadline) throw error;
-      log.warn({ err: error }, 'waiting for the database');
+      warnRepeatedly(log, summarizeError(error), 'waiting for the database of DATABASE_URL');
       await sleep(retryDelayMs);
     }
   }

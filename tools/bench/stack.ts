@@ -121,7 +121,7 @@ export function environmentOf(
 ): Record<string, string> {
   return {
     HOST: '127.0.0.1',
-    ENVIRONMENT: 'production',
+    ENVIRONMENT: 'bench',
     NODE_COMPILE_CACHE: compileCache(servers.folder),
     ...serviceUrls(url),
     ...(part === 'users' && personalDataKeys(servers)),

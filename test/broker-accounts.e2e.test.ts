@@ -255,6 +255,24 @@ describe('the command for the accounts', () => {
     expect(incomplete.stderr).not.toMatch(/hidden|USERS_BROKER/);
   });
 
+  test('in production, refuses default passwords, except one that no service uses', async () => {
+    const stub = await startManagementStub([]);
+    const own = Object.fromEntries(services.map((service) => [`${service.toUpperCase()}_BROKER_PASSWORD`, 'kQ3-x9Vw']));
+    const production = {
+      ENVIRONMENT: 'production',
+      BROKER_PASSWORD: 'development-only',
+      RABBITMQ_MANAGEMENT_URL: `http://promopulse:kQ3-x9Vw@127.0.0.1:${stub.port}`,
+    };
+    const common = await runCommand(['apply'], { ...production, USERS_BROKER_PASSWORD: 'kQ3-x9Vw' });
+    expect(common).toMatchObject({ code: 1, stderr: expect.stringContaining('- BROKER_PASSWORD is refused') });
+    const url = `http://promopulse:development-only@127.0.0.1:${stub.port}`;
+    const administrator = await runCommand(['apply'], { ...production, ...own, RABBITMQ_MANAGEMENT_URL: url });
+    expect(administrator).toMatchObject({ code: 1, stderr: expect.stringContaining('- RABBITMQ_MANAGEMENT_URL is') });
+    expect(stub.received).toEqual([]);
+    expect(await runCommand(['apply'], { ...production, ...own })).toMatchObject({ code: 0 });
+    stub.close();
+  });
+
   test('prints commands for rabbitmqctl that set the same permissions', async () => {
     const { stdout } = await runCommand(['print'], { AMQP_PREFIX: prefix });
     const { configure, topic } = brokerPermissions('subscriptions', prefix);

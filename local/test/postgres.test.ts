@@ -128,10 +128,20 @@ describe('a local PostgreSQL', () => {
       if (isRoot) expect(printed.join()).toContain(server.dataDir);
       else expect(server.dataDir).toBe(wanted);
       await server.stop();
-      expect((await start({ dataDir: wanted })).dataDir).toBe(server.dataDir);
+      await query(await start({ dataDir: wanted }), 'create table kept as select 42 as answer');
+      await servers.at(-1)?.stop();
+      const again = await start({ dataDir: wanted });
+      expect(again.dataDir).toBe(server.dataDir);
+      expect(await query(again, 'select answer from kept')).toEqual([{ answer: 42 }]);
+      await again.stop();
+
+      rmSync(join(closed, '.data'), { recursive: true });
+      const empty = await start({ dataDir: wanted });
+      expect(await query(empty, `select to_regclass('kept') as kept`)).toEqual([{ kept: null }]);
+      if (isRoot) expect(printed.at(-2)).toContain(`rm -rf ${server.dataDir}.removed`);
     } finally {
       await Promise.all(servers.map((one) => one.stop()));
       rmSync(dirname(server.dataDir), { recursive: true, force: true });
     }
-  }, 60_000);
+  }, 120_000);
 });

@@ -41,7 +41,7 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
   const common = {
     PATH: String(process.env.PATH),
     NODE_ENV: 'production',
-    ENVIRONMENT: 'production',
+    ENVIRONMENT: 'test', // production refuses the account guest of a local RabbitMQ
     HOST: '127.0.0.1',
     ...serviceUrls(urlOf),
     ...internalServiceUrls((service) => urlOf(internal(service))),

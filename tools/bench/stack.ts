@@ -128,7 +128,7 @@ export function environmentOf(
   const url = (port: number | undefined): string => `http://127.0.0.1:${port}`;
   return {
     HOST: '127.0.0.1',
-    ENVIRONMENT: 'production',
+    ENVIRONMENT: 'bench',
     NODE_COMPILE_CACHE: compileCache(servers.folder),
     ...serviceUrls((service) => url(portsOf(service)?.port)),
     ...internalServiceUrls((service) => url(portsOf(service)?.internalPort)),

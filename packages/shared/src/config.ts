@@ -1,6 +1,7 @@
 // Reads the environment into one frozen, typed object. One message names every variable that is wrong, and no value.
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { isProduction, lacksPassword, publishedSecretIn } from './published-secrets.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -10,6 +11,7 @@ export class ConfigError extends Error {
 
 /** The variables that every process reads. */
 export const processConfig = {
+  /** With `production` (or `prod`) published keys and default passwords are refused. */
   ENVIRONMENT: z.string().default('development'),
   HOST: z.string().default('0.0.0.0'),
   /** 0: a free port, chosen by the system. */
@@ -31,7 +33,7 @@ export const shutdownConfig = {
 /**
  * Reads the variables of a zod object from `env`, without the white space around their values. An empty variable counts
  * as unset. Instead of NAME, NAME_FILE may name a file with the value (a secret of Docker or Kubernetes).
- * @throws ConfigError naming every variable that is missing or malformed
+ * @throws ConfigError naming every variable that is missing, malformed, or in production no secret
  */
 export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Environment): Readonly<z.infer<Schema>> {
   const problems: string[] = [];
@@ -47,10 +49,28 @@ export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Envi
     if (values[name] !== undefined) problems.push(`${name} is not valid: ${message}`);
     else if (!trimmed(env, `${name}_FILE`)) problems.push(`${name} is not set`); // else the file's problem is listed
   }
+  if (isProduction(readVariable('ENVIRONMENT', env).value)) problems.push(...productionProblems(values, env));
   if (problems.length > 0 || !parsed.success) {
     throw new ConfigError(`The environment is not complete:\n${problems.map((line) => `  - ${line}`).join('\n')}`);
   }
   return Object.freeze(parsed.data);
+}
+
+/** The names of variables whose values everybody can know, such as a key of docker-compose.yml. */
+export function listPublishedSecrets(config: Readonly<Record<string, unknown>>): string[] {
+  return Object.keys(config).filter((name) => {
+    const value = config[name];
+    return publishedSecretIn(name, Array.isArray(value) ? value.join() : String(value)) !== undefined;
+  });
+}
+
+function productionProblems(values: Readonly<Record<string, string>>, env: Environment): string[] {
+  const hasBrokerCertificate = Boolean(trimmed(env, 'AMQP_TLS_CERT') || trimmed(env, 'AMQP_TLS_CERT_FILE'));
+  return Object.entries(values).flatMap(([name, value]) => {
+    const missing = lacksPassword(value, hasBrokerCertificate) ? 'has no password' : undefined;
+    const problem = publishedSecretIn(name, value) ?? missing;
+    return problem ? [`${name} is refused with ENVIRONMENT=production: it ${problem}`] : [];
+  });
 }
 
 function readVariable(name: string, env: Environment): { value?: string; problem?: string } {

@@ -2,7 +2,7 @@
 // stopped in the reverse order, so that requests in flight finish and the events they committed are still published.
 import type { DestinationStream } from 'pino';
 import type { z } from 'zod';
-import type { Environment } from './config.ts';
+import { type Environment, listPublishedSecrets } from './config.ts';
 import type { Database, DatabaseOptions } from './database/database.ts';
 import type { Entities } from './database/prepared.ts';
 import type { Route } from './http/routes.ts';
@@ -144,5 +144,12 @@ export async function startService(
 
 function createServiceLogger({ name }: ServiceDefinition, config: ServiceConfig, options: StartOptions): Logger {
   const { logDestination: destination } = options;
-  return createLogger({ service: name, level: config.LOG_LEVEL, ...(destination && { destination }) });
+  const log = createLogger({ service: name, level: config.LOG_LEVEL, ...(destination && { destination }) });
+  const published = isLoopback(config.HOST) ? [] : listPublishedSecrets(config);
+  if (published.length > 0) log.warn({ variables: published }, 'published keys or passwords: for development only');
+  return log;
+}
+
+function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d+){3}|::1)$/.test(host);
 }

@@ -260,6 +260,10 @@ describe('asked to stop, a service', () => {
   test('while it waits for its database, ends without it', async () => {
     const service = run({ ...environment(), DATABASE_URL: 'postgres://unknown:secret@127.0.0.1:1/nothing' });
     await eventually(() => expect(service.out()).toContain('waiting for the database'));
+    await sleep(3_000); // it tries again each second
+    const [line = '', ...more] = service.out().trim().split('\n');
+    expect(JSON.parse(line)).toMatchObject({ level: 'warn', code: 'ECONNREFUSED', address: '127.0.0.1:1' });
+    expect({ length: line.length < 250, more }).toEqual({ length: true, more: [] });
     service.child.kill('SIGTERM');
     expect(await service.ended).toEqual({ code: 0, signal: null });
   });

@@ -1,13 +1,12 @@
 // Starts the gateway. `createSteps` has the list of the steps that a request meets, in their order.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Environment, loadConfig } from '@promopulse/shared/config';
-import { withInternalUrls } from '@promopulse/shared/contracts/services';
+import type { Environment } from '@promopulse/shared/config';
 import { allowGetOnly, createApp, errorHandler, notFoundRoute } from '@promopulse/shared/http/app';
 import { accessLog, assignRequestId } from '@promopulse/shared/http/request-log';
 import { type RunningServer, serve } from '@promopulse/shared/http/server';
 import { createLogger, type DestinationStream, type Logger } from '@promopulse/shared/telemetry/logger';
 import packageJson from '../package.json' with { type: 'json' };
-import { type GatewayConfig, gatewayConfig } from './config.ts';
+import { type GatewayConfig, loadGatewayConfig } from './config.ts';
 import { answerUnparsedRequests, ConnectionLimit, rejectOverLimitConnections } from './edge/connections.ts';
 import { Overload, serializePipelined } from './edge/overload.ts';
 import { rejectMalformed, sanitize } from './edge/sanitize.ts';
@@ -42,7 +41,7 @@ export async function startGateway(
   env: Environment,
   { logDestination }: { logDestination?: DestinationStream } = {},
 ): Promise<RunningGateway> {
-  const config = loadConfig(gatewayConfig, withInternalUrls(env));
+  const config = loadGatewayConfig(env);
   const log = createLogger({
     service: 'gateway',
     level: config.LOG_LEVEL,

@@ -1,5 +1,7 @@
 // The gateway's environment variables, their bounds and defaults. The README has them as a table.
-import { processConfig, shutdownConfig } from '@promopulse/shared/config';
+import { ConfigError, type Environment, loadConfig, processConfig, shutdownConfig } from '@promopulse/shared/config';
+import { withInternalUrls } from '@promopulse/shared/contracts/services';
+import { isProduction } from '@promopulse/shared/published-secrets';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
 import { breakerConfig } from './proxy/breaker.ts';
@@ -7,12 +9,14 @@ import { upstreamConfig } from './proxy/upstreams.ts';
 
 const milliseconds = z.coerce.number().int().min(10).max(600_000);
 
-export const gatewayConfig = z.object({
+const gatewayConfig = z.object({
   ...processConfig,
   ...shutdownConfig,
   ...upstreamConfig,
   ...breakerConfig,
   PORT: processConfig.PORT.default(packageJson.config.port),
+  /** Who authenticates requests: nobody, or a proxy in front of the gateway, for every request. */
+  AUTH: z.enum(['off', 'external']).default('off'),
   /** From the request to the headers of the service's response. */
   UPSTREAM_TIMEOUT_MS: milliseconds.default(5_000),
   /** The gateway keeps a body in memory until its service has received it. */
@@ -29,3 +33,15 @@ export const gatewayConfig = z.object({
 });
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;
+
+/** @throws ConfigError naming what is missing or malformed, or when production would be open to everybody */
+export function loadGatewayConfig(env: Environment): Readonly<GatewayConfig> {
+  const config = loadConfig(gatewayConfig, withInternalUrls(env));
+  if (config.AUTH === 'off' && isProduction(config.ENVIRONMENT)) {
+    throw new ConfigError(
+      'AUTH=off is refused with ENVIRONMENT=production, because everyone who reaches the gateway may do everything. ' +
+        'Put a proxy in front that authenticates every request, and set AUTH=external',
+    );
+  }
+  return config;
+}

@@ -32,6 +32,20 @@ describe('the process', () => {
     expect(stderr).not.toContain('    at ');
   });
 
+  test('in production, refuses to serve without authentication, and names the way out', async () => {
+    const stub = await startStub();
+    const env = { ...environmentFor([stub, stub, stub]), ENVIRONMENT: 'production' };
+    for (const off of [{}, { AUTH: 'off' }]) {
+      const { code, stderr } = await run({ ...env, ...off }).exit;
+      expect({ code, lines: stderr.trim().split('\n') }).toEqual({
+        code: 1,
+        lines: [expect.stringMatching(/AUTH=off is refused with ENVIRONMENT=production.*AUTH=external/)],
+      });
+    }
+    const gateway = await startGateway({ ...env, AUTH: 'external', LOG_LEVEL: 'silent' });
+    await gateway.close();
+  });
+
   test('when the port is in use, prints one line that names PORT; startGateway rejects with EADDRINUSE', async () => {
     const stub = await startStub();
     const env = { ...environmentFor([stub, stub, stub]), PORT: new URL(stub.url).port };

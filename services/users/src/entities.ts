@@ -32,4 +32,17 @@ export const User = defineEntity({
   ],
 });
 
-export const entities = [User, OutboxMessage, Publication, Lease];
+/** The keys that the stored data need (personal-data/key-fingerprints.ts). */
+export const KeyFingerprint = defineEntity({
+  name: 'KeyFingerprint',
+  tableName: 'key_fingerprints',
+  properties: {
+    /** `index` or `encryption`. */
+    purpose: p.string().length(20).primary(),
+    /** 64 hexadecimal digits. */
+    fingerprint: p.string().length(64).primary(),
+    created_at: p.datetime(3).defaultRaw('now()'),
+  },
+});
+
+export const entities = [User, KeyFingerprint, OutboxMessage, Publication, Lease];

@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { startService } from '@promopulse/shared/service';
 import { bodyOf, type Client, client, problem } from '@promopulse/testing/client';
 import { startTestService, type TestService, testKeys } from '@promopulse/testing/service';
@@ -103,9 +105,140 @@ describe('the service does not start', () => {
   });
 });
 
-test('an index made with another key finds nothing: the index key is not rotated like the others', async () => {
-  await createUser(service.api, { email: 'indexed@example.com' });
-  await withKeys({ PII_INDEX_KEY: generateFernetKey() }, async (api) => {
-    expect((await api.get('/users?email=indexed@example.com')).body.total).toBe(0);
+describe('the keys of the data', () => {
+  const other = generateFernetKey();
+  const lacksKey = { name: 'ConfigError', message: expect.stringMatching(/^PII_ENCRYPTION_KEYS lacks .* former key/) };
+  const otherIndex = { name: 'ConfigError', message: expect.stringMatching(/^PII_INDEX_KEY is not .* former key/) };
+  const fingerprints = (): Promise<{ purpose: string; fingerprint: string }[]> =>
+    data.sql('select purpose, fingerprint from users.key_fingerprints order by purpose, created_at');
+  let data: TestService;
+  /** Starts and stops a process with other keys on the same data. */
+  const restart = async (env: Record<string, string>): Promise<void> =>
+    (await startService(users, { ...data.env, ...env })).close();
+  beforeEach(async () => {
+    data = await startTestService(users, { ...keys, PII_ENCRYPTION_KEYS: first });
+  });
+  afterEach(() => data?.close());
+
+  test('another index key stops the start, with or without users, and the data stay as they are', async () => {
+    await expect(restart({ PII_INDEX_KEY: other })).rejects.toMatchObject(otherIndex);
+    const user = await createUser(data.api);
+    await expect(restart({ PII_INDEX_KEY: other })).rejects.toMatchObject(otherIndex);
+    await restart({});
+    expect((await data.api.get(`/users/${user.id}`)).body).toEqual(user);
+  });
+
+  test('a start without the encryption key of the data is refused, whatever other keys it has', async () => {
+    await createUser(data.api);
+    for (const encryption of [other, second, `${other},${second}`]) {
+      await expect(restart({ PII_ENCRYPTION_KEYS: encryption })).rejects.toMatchObject(lacksKey);
+    }
+  });
+
+  test('both rotations of the documents work: "old,new" then "new,old", and "new,old" at once', async () => {
+    for (const list of [
+      `${first},${second}`,
+      `${second},${first}`,
+      `${first},${second}`,
+      `${other},${first},${second}`,
+    ]) {
+      await restart({ PII_ENCRYPTION_KEYS: list });
+    }
+    await expect(restart({ PII_ENCRYPTION_KEYS: `${other},${first}` })).rejects.toMatchObject(lacksKey);
+    await expect(restart({ PII_ENCRYPTION_KEYS: first })).rejects.toMatchObject(lacksKey);
+  });
+
+  test('a key that was never the first may go', async () => {
+    await restart({ PII_ENCRYPTION_KEYS: `${first},${second}` });
+    await restart({ PII_ENCRYPTION_KEYS: first });
+  });
+
+  test('a fingerprint is neither a key nor derived like the index of an email', async () => {
+    const rows = await fingerprints();
+    expect(rows.map(({ purpose }) => purpose)).toEqual(['encryption', 'index']);
+    for (const { fingerprint } of rows) expect(fingerprint).toMatch(/^[0-9a-f]{64}$/);
+    for (const key of testKeys) {
+      for (const encoding of ['hex', 'base64url'] as const) {
+        expect(JSON.stringify(rows)).not.toContain(Buffer.from(key, 'base64url').toString(encoding).slice(0, 20));
+      }
+    }
+  });
+
+  test('of processes that start at once with different keys on an empty schema, those with one pair start', async () => {
+    await data.sql('delete from users.key_fingerprints');
+    const pairs = [first, second, other].map((key) => ({
+      PII_ENCRYPTION_KEYS: key,
+      PII_INDEX_KEY: generateFernetKey(),
+    }));
+    const starts = await Promise.allSettled([...pairs, ...pairs].map(restart));
+    expect(starts.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+    expect(await fingerprints()).toHaveLength(2);
+  });
+
+  describe('of a former release, which stored no fingerprints', () => {
+    beforeEach(async () => {
+      await createUser(data.api, { phone: '+14155550123' });
+      await restart({ PII_ENCRYPTION_KEYS: `${second},${first}` }); // both keys have encrypted
+      await data.sql('delete from users.key_fingerprints');
+    });
+
+    test('are refused to other keys by trying, and nothing is stored', async () => {
+      await expect(restart({ PII_ENCRYPTION_KEYS: other })).rejects.toMatchObject(lacksKey);
+      await expect(restart({ PII_INDEX_KEY: other })).rejects.toMatchObject(otherIndex);
+      expect(await fingerprints()).toEqual([]);
+    });
+
+    test('are accepted with the right keys, all of which are needed from then on', async () => {
+      await restart({ PII_ENCRYPTION_KEYS: `${second},${first}` });
+      expect(await fingerprints()).toHaveLength(3);
+      await expect(restart({ PII_ENCRYPTION_KEYS: second })).rejects.toMatchObject(lacksKey);
+    });
+  });
+
+  describe('npm run keys:accept', () => {
+    const command = new URL('../src/personal-data/accept-keys.ts', import.meta.url).pathname;
+    const accept = (env: Record<string, string>) =>
+      promisify(execFile)(process.execPath, [command], {
+        env: { PATH: process.env.PATH, ...data.env, ...env },
+      }).then(
+        ({ stdout }) => ({ code: 0, text: stdout }),
+        ({ code, stderr }) => ({ code, text: stderr }),
+      );
+
+    test('lets an old key go when no user needs it, and not before', async () => {
+      const user = await createUser(data.api, { phone: '+14155550123' });
+      await createUser(data.api);
+      await restart({ PII_ENCRYPTION_KEYS: `${second},${first}` });
+      expect(await accept({ PII_ENCRYPTION_KEYS: second })).toEqual({
+        code: 1,
+        text: expect.stringContaining('Nothing was changed. Of 2 users, 2 cannot be decrypted'),
+      });
+      await withKeys({ ...data.env, PII_ENCRYPTION_KEYS: `${second},${first}` }, async (api) => {
+        await api.patch(`/users/${user.id}`, { email: user.email, phone: null });
+      });
+      expect(await accept({ PII_ENCRYPTION_KEYS: `${second},${first}` })).toMatchObject({
+        text: 'All 2 users can be read. Needed: 2 of 2 encryption keys.\n',
+      });
+      await data.sql('delete from users.users where id <> $1', [user.id]);
+      expect(await accept({ PII_ENCRYPTION_KEYS: `${second},${first}` })).toMatchObject({
+        text: 'All 1 users can be read. Needed: 1 of 2 encryption keys.\n',
+      });
+      await restart({ PII_ENCRYPTION_KEYS: second });
+    });
+
+    test('refuses another index key while there are users', async () => {
+      await createUser(data.api);
+      const refused = await accept({ PII_INDEX_KEY: other });
+      expect(refused).toEqual({ code: 1, text: expect.stringContaining('1 were indexed with another PII_INDEX_KEY') });
+      await data.sql('delete from users.users');
+      expect(await accept({ PII_INDEX_KEY: other })).toMatchObject({ code: 0 });
+      await restart({ PII_INDEX_KEY: other });
+    });
+
+    test('names a variable that is missing, and shows no key', async () => {
+      const { code, text } = await accept({ PII_INDEX_KEY: '' });
+      expect({ code, text }).toEqual({ code: 2, text: expect.stringContaining('PII_INDEX_KEY is not set') });
+      expect(text).not.toContain(first);
+    });
   });
 });

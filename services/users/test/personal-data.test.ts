@@ -87,6 +87,7 @@ test('an email and a phone are in no table, event, statement, log line or error 
     `select table_name as name from information_schema.tables where table_schema = 'users'`,
   );
   expect(tables.map(({ name }) => name).sort()).toEqual([
+    'key_fingerprints',
     'mikro_orm_migrations',
     'outbox',
     'publication',

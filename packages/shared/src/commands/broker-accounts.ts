@@ -39,7 +39,9 @@ async function apply(env: Environment): Promise<string> {
     z.object({ ...placeConfig, ...managementConfig }),
     env,
   );
-  const { BROKER_PASSWORD } = loadConfig(z.object({ BROKER_PASSWORD: password.optional() }), env);
+  const isCommonUsed = services.map(passwordVariable).some((name) => !env[name] && !env[`${name}_FILE`]);
+  const common = isCommonUsed ? { BROKER_PASSWORD: password.optional() } : {};
+  const { BROKER_PASSWORD } = loadConfig(z.object(common), env) as { BROKER_PASSWORD?: string };
   const passwordSchema = BROKER_PASSWORD === undefined ? password : password.default(BROKER_PASSWORD);
   const passwords = loadConfig(
     z.object(Object.fromEntries(services.map((service) => [passwordVariable(service), passwordSchema]))),

@@ -8,7 +8,8 @@ import pg from 'pg';
 import { z } from 'zod';
 import { sleep } from '../backoff.ts';
 import { ConfigError } from '../config.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import { summarizeError } from '../telemetry/describe-error.ts';
+import { type Logger, warnRepeatedly } from '../telemetry/logger.ts';
 import { type DatabaseOptions, ormOptions } from './database.ts';
 import { explainTlsError, isDatabaseUnavailable } from './sqlstate.ts';
 import { defaultWaitMs } from './startup/lock-waits.ts';
@@ -200,7 +201,7 @@ export async function retryUntilAvailable<Result>(log: Logger, work: () => Promi
     } catch (error) {
       deadline ??= Date.now() + databaseWaitMs; // work may have taken long before it failed
       if (!isDatabaseUnavailable(error) || explainTlsError(error) || Date.now() > deadline) throw error;
-      log.warn({ err: error }, 'waiting for the database');
+      warnRepeatedly(log, summarizeError(error), 'waiting for the database of DATABASE_URL');
       await sleep(retryDelayMs);
     }
   }

@@ -32,6 +32,26 @@ export function describeError(error: unknown, depth = 0, withFrames = true): Rec
   };
 }
 
+/**
+ * The same in a few words, for a line that is repeated or that a person reads at a terminal: class, code, and the
+ * address that was tried, of the innermost cause that has a code.
+ */
+export function summarizeError(error: unknown): Record<string, unknown> {
+  const { name, code, address, hostname, port } = innermost(error);
+  const host = address ?? hostname;
+  const place = host !== undefined && (port === undefined ? String(host) : `${host}:${port}`);
+  return code === undefined ? { type: name ?? 'Error' } : { code, ...(place && { address: place }) };
+}
+
+/** An AggregateError has one error for each address of a host. */
+function innermost(error: unknown, depth = 0): Record<string, unknown> {
+  const { cause, errors, code } = (error ?? {}) as { cause?: unknown; errors?: unknown[]; code?: unknown };
+  const next = cause ?? errors?.[0];
+  const inner = next && depth < maxCauseDepth ? innermost(next, depth + 1) : undefined;
+  if (inner?.code !== undefined || (inner && code === undefined)) return inner;
+  return Object(error) as Record<string, unknown>;
+}
+
 /** Field and rule of the first issues of a ZodError, such as `data.status invalid_value`. Never a value. */
 function issuesOf(error: object): string[] {
   const { issues } = error as { issues?: unknown };

@@ -35,3 +35,21 @@ function dropImplicitMessage(this: Logger, args: Parameters<LogFn>, method: LogF
   const [first, message = ''] = args;
   method.apply(this, typeof first === 'object' && args.length < 2 ? [first, message] : args);
 }
+
+/** Milliseconds between two lines that say the same. */
+const repeatAfterMs = 10_000;
+const warnedAt = new WeakMap<Logger, Map<string, number>>();
+
+/**
+ * Logs a warning that a loop repeats: at once when its fields are new, and the same at most once in 10 s. `fields` must
+ * have few different values, because all of them are remembered as long as the logger.
+ */
+export function warnRepeatedly(log: Logger, fields: Readonly<Record<string, unknown>>, message: string): void {
+  const times = warnedAt.get(log) ?? new Map<string, number>();
+  warnedAt.set(log, times);
+  const text = message + JSON.stringify(fields);
+  const now = performance.now();
+  if (now - (times.get(text) ?? Number.NEGATIVE_INFINITY) < repeatAfterMs) return;
+  times.set(text, now);
+  log.warn(fields, message);
+}

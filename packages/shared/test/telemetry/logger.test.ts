@@ -2,13 +2,13 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import { type Database, openDatabase } from '../../src/database/database.ts';
 import { unavailable } from '../../src/errors.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
-import { describeError } from '../../src/telemetry/describe-error.ts';
-import { createLogger } from '../../src/telemetry/logger.ts';
+import { describeError, summarizeError } from '../../src/telemetry/describe-error.ts';
+import { createLogger, warnRepeatedly } from '../../src/telemetry/logger.ts';
 
 const secret = 'ada@example.com';
 
@@ -61,7 +61,7 @@ test.each([
 });
 
 test('lines logged right before the process exits are written', async () => {
-  const script = `import { createLogger } from './packages/shared/src/telemetry/logger.ts';
+  const script = `import { createLogger, warnRepeatedly } from './packages/shared/src/telemetry/logger.ts';
     const log = createLogger({ service: 'test', level: 'info' });
     for (let line = 0; line < 2000; line += 1) log.info({ line }, 'last words');
     process.exit(0);`;
@@ -212,4 +212,24 @@ describe('of an error of the database', () => {
     expect(describeError(error)).toMatchObject({ code: '23505', constraint: 'cards_email_key' });
     expect(JSON.stringify(describeError(error))).not.toContain(secret);
   });
+});
+
+test('a warning that a loop repeats is written at most once in 10 s, and at once when it says something else', () => {
+  const { log, lines } = collectingLog();
+  const clock = jest.spyOn(performance, 'now');
+  for (let second = 0; second < 30; second += 1) {
+    clock.mockReturnValue(second * 1_000);
+    warnRepeatedly(log, { code: second < 5 ? 'ECONNREFUSED' : '57P03' }, 'waiting');
+  }
+  clock.mockRestore();
+  expect(lines.map((line) => JSON.parse(line).code)).toEqual(['ECONNREFUSED', '57P03', '57P03', '57P03']);
+});
+
+test('an error in a few words: the code and the address of its innermost cause, and never a message', async () => {
+  const refused = Object.assign(new Error(`connect ${secret}`), { code: 'ECONNREFUSED', address: '::1', port: 1 });
+  const both = Object.assign(new AggregateError([refused, refused], secret), { code: 'ECONNREFUSED' });
+  expect(summarizeError(new Error(secret, { cause: both }))).toEqual({ code: 'ECONNREFUSED', address: '::1:1' });
+  expect(summarizeError(Object.assign(new Error(secret), { code: '57P03' }))).toEqual({ code: '57P03' });
+  expect(summarizeError(new TypeError(secret))).toEqual({ type: 'TypeError' });
+  expect(summarizeError(undefined)).toEqual({ type: 'Error' });
 });

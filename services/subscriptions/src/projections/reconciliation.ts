@@ -4,7 +4,8 @@
 import { sleep } from '@promopulse/shared/backoff';
 import type { Database } from '@promopulse/shared/database/database';
 import { tryLease } from '@promopulse/shared/database/lease';
-import type { Logger } from '@promopulse/shared/telemetry/logger';
+import { describeError } from '@promopulse/shared/telemetry/describe-error';
+import { type Logger, warnRepeatedly } from '@promopulse/shared/telemetry/logger';
 import { summarize } from './digest-store.ts';
 import type { OwnerClient, Owners } from './owner-client.ts';
 import {
@@ -76,10 +77,13 @@ export class Reconciliation {
 
   async #loop(owner: OwnerName): Promise<void> {
     const { signal } = this.#stop;
+    const { log } = this.#options;
     let nextWake = this.#wakeUp.signal;
     while (!signal.aborted) {
       await this.#reconcileIfDue(owner).catch((error: unknown) => {
-        if (!signal.aborted) this.#options.log.warn({ source: owner, err: error }, 'cannot reconcile yet');
+        if (!signal.aborted) {
+          warnRepeatedly(log, { source: owner, reason: describeError(error, 0, false) }, 'cannot reconcile yet');
+        }
         nextWake = this.#wakeUp.signal; // after an error a wake-up does not shorten the wait
       });
       await sleep(checkEveryMs, AbortSignal.any([signal, nextWake]));

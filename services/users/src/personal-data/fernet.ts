@@ -42,6 +42,11 @@ export function isFernetKey(text: string): boolean {
   return /^[A-Za-z0-9_-]{43}=$/.test(text);
 }
 
+/** Whether text begins as a token of a time before the year 2106: the version, and four zero bytes. */
+export function isFernetToken(text: string): boolean {
+  return text.startsWith('gAAAAA');
+}
+
 export function generateFernetKey(): string {
   return encodeBase64Url(randomBytes(32));
 }

@@ -17,6 +17,11 @@ export const personalDataConfig = {
   PII_INDEX_KEY: z.string().refine(isFernetKey, 'must be 32 bytes in base64url (make it with npm run keys:generate)'),
 };
 
+export interface PersonalDataKeys {
+  PII_ENCRYPTION_KEYS: string[];
+  PII_INDEX_KEY: string;
+}
+
 export interface PersonalData {
   encrypt(text: string): string;
   decrypt(token: string): string;
@@ -25,7 +30,7 @@ export interface PersonalData {
 }
 
 /** @throws ConfigError when the index key is also an encryption key */
-export function createPersonalData(config: { PII_ENCRYPTION_KEYS: string[]; PII_INDEX_KEY: string }): PersonalData {
+export function createPersonalData(config: PersonalDataKeys): PersonalData {
   const bytesOf = (key: string): Buffer => Buffer.from(key, 'base64url'); // several texts can stand for the same bytes
   const indexBytes = bytesOf(config.PII_INDEX_KEY);
   if (config.PII_ENCRYPTION_KEYS.some((key) => bytesOf(key).equals(indexBytes))) {

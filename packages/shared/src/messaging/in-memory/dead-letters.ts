@@ -7,7 +7,7 @@ import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises
 import { join } from 'node:path';
 import { z } from 'zod';
 import { sleep } from '../../backoff.ts';
-import type { Logger } from '../../telemetry/logger.ts';
+import { type Logger, warnRepeatedly } from '../../telemetry/logger.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 
 /** @returns whether the message was accepted */
@@ -60,7 +60,7 @@ export class DeadLetterFiles {
     const watching = (async () => {
       while (!stopping.signal.aborted) {
         await this.#scan(log, handle).catch((error: unknown) =>
-          log.warn({ err: error }, 'reading the dead letters failed'),
+          warnRepeatedly(log, { err: error }, 'reading the dead letters failed'),
         );
         await sleep(scanMs, stopping.signal);
       }

@@ -1,8 +1,10 @@
+// Its time is that of the migration before it, which creates the function: the next one calls it, and would wait for the
+// advisory lock. A schema that has both already gets this one as well.
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261129115501_recount_under_a_table_lock extends Migration {
+export class Migration20261122151434_counts_under_a_table_lock extends Migration {
 
-  override name = 'Migration20261129115501_recount_under_a_table_lock';
+  override name = 'Migration20261122151434_counts_under_a_table_lock';
 
   override up(): void | Promise<void> {
     // Adds by how much the counts are off in this snapshot: writers at the same time need not stop, because what they

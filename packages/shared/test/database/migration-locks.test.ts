@@ -248,6 +248,19 @@ test('outside a transaction each statement is repeated on its own, and what came
   expect((await users.query('select * from steps')).rows).toEqual([{ id: 1 }]);
 });
 
+test('outside a transaction, several statements in one text are one transaction', async () => {
+  write(
+    'Migration1',
+    addSql(
+      'alter table users.notes add first int',
+      'alter table users.notes add added int; alter table users.missing add x int',
+    ),
+    outsideTransaction,
+  );
+  await expect(up()).rejects.toMatchObject({ code: '42P01' });
+  expect(await columns()).toEqual(['id', 'text', 'first']);
+});
+
 test('withShortLocks repeats a transaction of a migration until its locks are free', async () => {
   const holder = await connect('users');
   await holder.query('begin; select * from notes');

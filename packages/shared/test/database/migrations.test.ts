@@ -54,7 +54,7 @@ describe('an empty database', () => {
       await database.drop();
       database = await createTestDatabase(['users']);
     }
-  });
+  }, 120_000); // fifty migrations
 
   test('is consistent after some replicas migrate while others revert, and none of them fails', async () => {
     const options = optionsFor(database.urlFor('users'));

@@ -26,8 +26,8 @@ export const defaultWaitMs = 300_000;
 interface ShortLocks {
   /** Milliseconds from the first attempt, after which no other one is made. */
   waitMs?: number;
-  /** Runs after each attempt that failed. */
-  onConflict?: () => Promise<void>;
+  /** Runs directly before each attempt but the first. */
+  beforeRepeat?: () => Promise<void>;
 }
 
 /**
@@ -37,7 +37,7 @@ interface ShortLocks {
  */
 export async function withShortLocks<Result>(
   work: () => Promise<Result>,
-  { waitMs = defaultWaitMs, onConflict }: ShortLocks = {},
+  { waitMs = defaultWaitMs, beforeRepeat }: ShortLocks = {},
 ): Promise<Result> {
   const deadline = Date.now() + waitMs;
   for (let attempt = 1; ; attempt++) {
@@ -46,8 +46,8 @@ export async function withShortLocks<Result>(
     } catch (error) {
       if (!isLockConflict(error)) throw error;
       if (Date.now() >= deadline) throw outOfTime(waitMs);
-      await onConflict?.();
       await sleep(backOffMs(attempt, pause));
+      await beforeRepeat?.();
     }
   }
 }
@@ -115,7 +115,7 @@ export class LockWaits {
         this.#begin(Number.POSITIVE_INFINITY);
       }
     };
-    return await withShortLocks(attempt, { waitMs: this.#waitMs, onConflict: () => this.#endAutovacuum() });
+    return await withShortLocks(attempt, { waitMs: this.#waitMs, beforeRepeat: () => this.#endAutovacuum() });
   }
 
   #begin(at: number): void {

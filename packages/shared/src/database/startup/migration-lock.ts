@@ -8,7 +8,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 
 export const migrationTable = 'mikro_orm_migrations';
 
-const pollMs = 250;
+const pollMs = 100;
 const logIntervalMs = 10_000;
 
 export interface MigrationLock {

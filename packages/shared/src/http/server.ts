@@ -91,8 +91,6 @@ class DrainingServer {
   async close(timeoutMs: number): Promise<void> {
     this.#closing = true;
     for (const response of this.#inFlight) if (!response.headersSent) response.setHeader('Connection', 'close');
-    // After the phase that accepts: a close would reset connections that the system has accepted.
-    await new Promise((resolve) => setImmediate(resolve));
     const closed = new Promise<void>((resolve) => this.#stopListening(resolve));
     this.#lastRequestAt = performance.now();
     // In the phase after the one that reads: a connection is not idle if a request has arrived on it.

@@ -80,7 +80,7 @@ describe.each(brokers)('$name', ({ start }) => {
     const service = await startTestService(promotions, { AMQP_URL: broker.url, ...good });
     try {
       await eventually(async () => {
-        const { body } = await service.api.get('/health');
+        const { body } = await service.internal.get('/health');
         expect([body.broker, body.broker_problem]).toEqual(['connected', null]);
       });
       const period = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
@@ -165,7 +165,7 @@ describe('the reason why there is no connection', () => {
     const service = await startTestService(promotions, { AMQP_URL: 'amqps://localhost:1' });
     try {
       await eventually(async () => {
-        const { body } = await service.api.get('/health');
+        const { body } = await service.internal.get('/health');
         expect([body.broker, body.broker_problem]).toEqual([
           'disconnected',
           'nothing listens at the host and port of AMQP_URL (ECONNREFUSED)',

@@ -25,7 +25,7 @@ afterEach(async () => {
 const dropConnection: RequestListener = (request) => void request.socket.destroy();
 
 describe('while a service fails', () => {
-  test('a refused connection is 503 with Retry-After at once, and the answer does not contain the address', async () => {
+  test('a refused connection is 503 with Retry-After in time, and the answer does not contain the address', async () => {
     await gateway.users.close();
     const response = await fetch(`${gateway.url}/users/1?email=a@b.example`);
     const text = await response.text();

@@ -46,6 +46,16 @@ describe('the process', () => {
     await gateway.close();
   });
 
+  test('does not start when it cannot know an internal listener: the message names the variable', async () => {
+    const urls = { USERS_URL: 'http://users', PROMOTIONS_URL: 'http://p:8002', SUBSCRIPTIONS_URL: 'http://s:8003' };
+    const { exit } = run(urls);
+    const { code, stderr } = await exit;
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      'The gateway cannot start. USERS_INTERNAL_URL is not set, and USERS_URL names no port to derive it from.\n',
+    );
+  });
+
   test('when the port is in use, prints one line that names PORT; startGateway rejects with EADDRINUSE', async () => {
     const stub = await startStub();
     const env = { ...environmentFor([stub, stub, stub]), PORT: new URL(stub.url).port };

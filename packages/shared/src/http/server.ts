@@ -41,10 +41,10 @@ export async function serve(app: RequestListener, options: ServeOptions): Promis
 
 const closeIdleEveryMs = 50;
 /**
- * Milliseconds in which a keep-alive connection may bring one more request after the close has begun. To close it at
- * once could lose a request that is on its way, and its client could not tell whether it took effect.
+ * While it closes, the server closes idle keep-alive connections when no request has come for this long, in milliseconds.
+ * To close them at once could lose a request that is on its way, and its client could not tell whether it took effect.
  */
-const idleGraceMs = 300;
+const quietMs = 300;
 
 /**
  * States: listening, then closing, then closed. While it closes, every response carries `Connection: close`, also those
@@ -55,6 +55,7 @@ class DrainingServer {
   readonly #server: Server;
   readonly #inFlight = new Set<ServerResponse>();
   #closing = false;
+  #lastRequestAt = 0;
 
   constructor(app: RequestListener, options: ServeOptions) {
     this.#server = createServer(
@@ -68,7 +69,10 @@ class DrainingServer {
       (request, response) => {
         this.#inFlight.add(response);
         response.once('close', () => this.#inFlight.delete(response));
-        if (this.#closing) response.setHeader('Connection', 'close');
+        if (this.#closing) {
+          response.setHeader('Connection', 'close');
+          this.#lastRequestAt = performance.now();
+        }
         app(request, response);
       },
     );
@@ -87,18 +91,19 @@ class DrainingServer {
   async close(timeoutMs: number): Promise<void> {
     this.#closing = true;
     for (const response of this.#inFlight) if (!response.headersSent) response.setHeader('Connection', 'close');
-    // After the connections that the system has accepted so far, which a close would reset.
-    await new Promise((resolve) => setImmediate(resolve));
     const closed = new Promise<void>((resolve) => this.#stopListening(resolve));
-    const idleFrom = performance.now() + idleGraceMs;
-    const closingIdle = setInterval(() => {
-      if (performance.now() >= idleFrom) this.#server.closeIdleConnections();
-    }, closeIdleEveryMs);
+    this.#lastRequestAt = performance.now();
+    // In the phase after the one that reads: a connection is not idle if a request has arrived on it.
+    const closingIdle = setInterval(() => setImmediate(() => this.#closeIdle()), closeIdleEveryMs);
     const deadline = setTimeout(() => this.#server.closeAllConnections(), timeoutMs);
     await closed;
     clearInterval(closingIdle);
     clearTimeout(deadline);
     this.#server.close(); // ends its timer for slow requests
+  }
+
+  #closeIdle(): void {
+    if (performance.now() - this.#lastRequestAt >= quietMs) this.#server.closeIdleConnections();
   }
 
   /** The close of an HTTP server would also close its idle connections. */

@@ -42,7 +42,7 @@ function readCommand(args: string[]): Command | undefined {
 }
 
 const storeConfig = z.object({
-  AMQP_URL: z.string().optional(),
+  AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// URL' }).optional(),
   AMQP_PREFIX: z.string().default(''),
   DATA_DIR: z.string().default('.data'),
   DEAD_LETTER_DIR: z.string().optional(),

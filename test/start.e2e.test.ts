@@ -78,7 +78,7 @@ describe('npm start', () => {
       const refused = start(await freePort(), { [name]: value });
       expect(await refused.exited).toBe(1);
       const [last] = refused.output().trim().split('\n').slice(-1);
-      expect(last).toMatch(`^PromoPulse cannot start\\. ${name} .* the former key.*rm -rf .data`);
+      expect(last).toMatch(new RegExp(`^PromoPulse cannot start\\. ${name} .* the former key.*rm -rf .data`));
       expect(refused.output()).not.toContain(value);
       expect(processesNaming(dataDir)).toEqual([]);
     }

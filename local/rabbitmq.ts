@@ -15,18 +15,22 @@ import {
   spawnServer,
   unprivilegedAccount,
   waitForExit,
-  writePrivateFile,
 } from './accounts.ts';
 import { freePort } from './ports.ts';
+import { type NodePorts, nodeEnvironment, type TlsFiles, writeConfiguration } from './rabbitmq-configuration.ts';
 
 interface Options {
   /** Folder of this node alone; its content is deleted at the start. */
   dir: string;
   print: (line: string) => void;
+  /** Also listens for TLS, and demands a client certificate. */
+  tls?: TlsFiles;
 }
 
 export interface LocalRabbit {
   url: string;
+  /** With `tls` only. */
+  tlsUrl?: string;
   version: string;
   /** A program that runs rabbitmqctl on this node. */
   ctlPath: string;
@@ -36,14 +40,6 @@ export interface LocalRabbit {
   /** Starts the node again after `kill`, on the data that is still there. */
   start(): Promise<void>;
   stop(): Promise<void>;
-}
-
-interface NodePorts {
-  amqpPort: number;
-  distPort: number;
-  /** The first of eleven. */
-  ctlPort: number;
-  epmdPort: number;
 }
 
 const startTimeoutMs = 90_000;
@@ -71,7 +67,7 @@ export async function startLocalRabbit(options: Options): Promise<LocalRabbit> {
   }
 }
 
-async function startOnFreePorts({ dir, print }: Options): Promise<LocalRabbit> {
+async function startOnFreePorts({ dir, print, tls }: Options): Promise<LocalRabbit> {
   const bin = findRabbit();
   if (bin === undefined) throw new Error('No rabbitmq-server is installed on this machine');
   const account = unprivilegedAccount(['rabbitmq', 'nobody']);
@@ -79,12 +75,12 @@ async function startOnFreePorts({ dir, print }: Options): Promise<LocalRabbit> {
   if (!canEnter(account, dir))
     throw new Error(`The account ${account.name} cannot enter ${dir}, RabbitMQ's data folder`);
   const ports = await choosePorts();
-  writeConfiguration(dir, ports.amqpPort, account);
+  writeConfiguration({ dir, account, ports, tls });
   print('RabbitMQ: starting a private node of the installed server');
   const node = new RabbitNode({ bin, dir, account, ports });
   try {
     await node.start();
-    return node;
+    return tls ? Object.assign(node, { tlsUrl: `amqps://guest:guest@localhost:${ports.tlsPort}` }) : node;
   } catch (error) {
     await node.stop();
     throw error;
@@ -96,14 +92,8 @@ async function choosePorts(): Promise<NodePorts> {
   const distPort = await freePort(undefined, [amqpPort]);
   const ctlPort = await freePort(undefined, [amqpPort, distPort]);
   const epmdPort = await freePort(undefined, [amqpPort, distPort, ctlPort]);
-  return { amqpPort, distPort, ctlPort, epmdPort };
-}
-
-function writeConfiguration(dir: string, amqpPort: number, account: Account): void {
-  writePrivateFile(join(dir, 'rabbitmq.conf'), `listeners.tcp.1 = 127.0.0.1:${amqpPort}\n`, account);
-  writePrivateFile(join(dir, 'advanced.config'), '[].\n', account);
-  writePrivateFile(join(dir, 'enabled_plugins'), '[].\n', account);
-  writePrivateFile(join(dir, 'rabbitmq-env.conf'), '', account);
+  const tlsPort = await freePort(undefined, [amqpPort, distPort, ctlPort, epmdPort]);
+  return { amqpPort, tlsPort, distPort, ctlPort, epmdPort };
 }
 
 /**
@@ -175,29 +165,6 @@ class RabbitNode implements LocalRabbit {
   #signal(signal: NodeJS.Signals): void {
     for (const child of this.#processes()) signalGroup(child, signal);
   }
-}
-
-function nodeEnvironment(dir: string, ports: NodePorts) {
-  return {
-    HOME: dir, // holds the Erlang cookie
-    RABBITMQ_NODENAME: `promopulse${ports.distPort}@localhost`,
-    RABBITMQ_CONF_ENV_FILE: join(dir, 'rabbitmq-env.conf'),
-    RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
-    RABBITMQ_ADVANCED_CONFIG_FILE: join(dir, 'advanced.config'),
-    RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'enabled_plugins'),
-    RABBITMQ_MNESIA_BASE: join(dir, 'data'),
-    RABBITMQ_LOG_BASE: join(dir, 'log'),
-    RABBITMQ_PLUGINS_EXPAND_DIR: join(dir, 'plugins'),
-    RABBITMQ_GENERATED_CONFIG_DIR: join(dir, 'generated'),
-    RABBITMQ_SCHEMA_DIR: join(dir, 'schema'),
-    RABBITMQ_PID_FILE: join(dir, 'pid'),
-    RABBITMQ_DIST_PORT: String(ports.distPort),
-    RABBITMQ_CTL_DIST_PORT_MIN: String(ports.ctlPort),
-    RABBITMQ_CTL_DIST_PORT_MAX: String(ports.ctlPort + 10),
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
-    ERL_EPMD_PORT: String(ports.epmdPort),
-    ERL_EPMD_ADDRESS: '127.0.0.1',
-  };
 }
 
 /** @returns the server's version */

@@ -119,7 +119,7 @@ describe('on RabbitMQ', () => {
     });
 
     test('keep their dead letters, which the account of the consumer can list and replay', async () => {
-      const store = await openRabbitDeadLetters(urlOf('subscriptions'), { prefix });
+      const store = await openRabbitDeadLetters({ url: urlOf('subscriptions') }, { prefix });
       expect(await refusal('users', publish('user.created', { messageId: 'unreadable' }))).toBeUndefined();
       await eventually(async () => expect((await store.list()).map(({ id }) => id)).toContain('unreadable'));
       expect(await store.replay(['unreadable'])).toBe(1);

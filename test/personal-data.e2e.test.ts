@@ -128,7 +128,7 @@ async function textOfAllRows(): Promise<string> {
 }
 
 async function deadLetters(): Promise<string[]> {
-  const store = await openRabbitDeadLetters(amqpUrl(), { prefix: stack.prefix });
+  const store = await openRabbitDeadLetters({ url: amqpUrl() }, { prefix: stack.prefix });
   try {
     return (await store.list()).map((deadLetter) => JSON.stringify(deadLetter));
   } finally {

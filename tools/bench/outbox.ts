@@ -92,7 +92,7 @@ async function openPublisher(servers: Servers) {
 async function startDrain(servers: Servers, benchDatabase: BenchDatabase) {
   const log = createLogger({ service: 'bench', level: 'warn' });
   const database = await openDatabase(databaseOptionsOf(promotions, benchDatabase.urls.promotions ?? ''));
-  const broker = countConfirms(connectRabbit(servers.rabbit.url, brokerOptions(prefix, log)));
+  const broker = countConfirms(connectRabbit({ url: servers.rabbit.url }, brokerOptions(prefix, log)));
   const relay = startRelay({ database, broker, log });
   servers.keep(async () => {
     await relay.stop(1_000);

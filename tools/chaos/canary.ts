@@ -125,7 +125,7 @@ export async function textsInRows(databaseUrl: string): Promise<SearchedText[]> 
 }
 
 export async function textsInDeadLetters(amqpUrl: string, prefix: string): Promise<SearchedText[]> {
-  const store = await openRabbitDeadLetters(amqpUrl, { prefix });
+  const store = await openRabbitDeadLetters({ url: amqpUrl }, { prefix });
   const deadLetters = await store.list().finally(() => store.close());
   return deadLetters.map((deadLetter) => ({
     source: 'dead letter',

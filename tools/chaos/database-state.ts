@@ -69,7 +69,7 @@ export interface StateSource {
 const reliance = 'lost_at is not null as lost, doubted_at is not null as doubted';
 
 async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): Promise<DatabaseState> {
-  const store = await openRabbitDeadLetters(rabbit.url, { prefix });
+  const store = await openRabbitDeadLetters({ url: rabbit.url }, { prefix });
   const deadLetters = (await store.list()).map(({ routingKey, reason }) => `${routingKey}: ${reason}`);
   await store.close();
   return await withClient(databaseUrl(), async (client) => {

@@ -181,7 +181,7 @@ async function publish(stack: Stack, events: readonly ForgedEvent[], userId?: st
 
 async function withChannel<Result>(stack: Stack, work: (channel: ConfirmChannel) => Promise<Result>): Promise<Result> {
   const lifetime = new AbortController();
-  const connection = await openConnection(stack.rabbit.url, 'promopulse chaos', lifetime);
+  const connection = await openConnection({ url: stack.rabbit.url }, 'promopulse chaos', lifetime);
   try {
     return await work(guard(await connection.createConfirmChannel(), lifetime));
   } finally {

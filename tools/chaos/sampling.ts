@@ -20,7 +20,7 @@ export async function startSampling(stack: Stack, everyMs: number): Promise<Samp
   const heaps = new Map<string, LiveHeap>();
   for (const { name, inspector } of stack.replicas) heaps.set(name, await openLiveHeap(inspector as number));
   const lifetime = new AbortController();
-  const connection = await openConnection(stack.rabbit.url, 'promopulse soak', lifetime);
+  const connection = await openConnection({ url: stack.rabbit.url }, 'promopulse soak', lifetime);
   return new Sampling({ stack, heaps, channel: await connection.createChannel(), lifetime }, everyMs);
 }
 

@@ -127,7 +127,10 @@ async function requestInFlight(port: number): Promise<{ socket: Socket; finish()
 /** Consumes the queue of subscriptions. @returns the routing keys and subjects received so far */
 async function listen(): Promise<string[]> {
   const received: string[] = [];
-  const broker = connectRabbit(amqpUrl(), brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })));
+  const broker = connectRabbit(
+    { url: amqpUrl() },
+    brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })),
+  );
   cleanUp.push(() => broker.close(500));
   broker.consume({
     queue: 'subscriptions.projections',

@@ -91,7 +91,10 @@ describe('a status change', () => {
     const { api, prefix } = await start({ APPLIED_REPLY_TIMEOUT_MS: '1500' });
     let isSlow = false;
     subscriber = subscribe(prefix, async (event) => isSlow && isStatusChange(event) && sleep(4_000));
-    const other = connectRabbit(amqpUrl(), brokerOptions(prefix, createLogger({ service: 'other', level: 'silent' })));
+    const other = connectRabbit(
+      { url: amqpUrl() },
+      brokerOptions(prefix, createLogger({ service: 'other', level: 'silent' })),
+    );
     let applied = 0;
     other.consume({
       queue: 'other.statuses',

@@ -26,7 +26,10 @@ export function subscribe(
 ): Subscriber {
   const queue = 'subscriptions.projections';
   const seen: Arrival[] = [];
-  const broker = connectRabbit(amqpUrl(), brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })));
+  const broker = connectRabbit(
+    { url: amqpUrl() },
+    brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })),
+  );
   broker.consume({
     queue,
     bindings: queues[queue],

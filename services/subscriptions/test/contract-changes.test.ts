@@ -125,7 +125,7 @@ describe("an answer that is not the owner's own", () => {
 });
 
 async function deadLetters(): Promise<number> {
-  const store = await openRabbitDeadLetters(amqpUrl(), { prefix: scene.prefix });
+  const store = await openRabbitDeadLetters({ url: amqpUrl() }, { prefix: scene.prefix });
   try {
     return (await store.list()).length;
   } finally {

@@ -134,7 +134,7 @@ export async function startScene(env: Record<string, string> = {}): Promise<Scen
     ...env,
   });
   const log = createLogger({ service: 'test', level: 'silent' });
-  const publisher = connectRabbit(amqpUrl(), brokerOptions(service.prefix, log));
+  const publisher = connectRabbit({ url: amqpUrl() }, brokerOptions(service.prefix, log));
   const announceRaw: Scene['announceRaw'] = (message) =>
     eventually(async () => {
       const whole = { id: randomUUID(), routingKey: 'promotion.created', body: '', mandatory: true, ...message };

@@ -143,7 +143,7 @@ describe('a poison message', () => {
     await scene.announceRaw({ id, routingKey: 'promotion.updated', body: '{"not":"an event"}' });
     await scene.announce('promotion.created', promotionState(3001, 'draft', 1));
     await eventually(async () => expect(await scene.cachedPromotion(3001)).toBeDefined());
-    const deadLetters = await openRabbitDeadLetters(amqpUrl(), { prefix: scene.prefix });
+    const deadLetters = await openRabbitDeadLetters({ url: amqpUrl() }, { prefix: scene.prefix });
     try {
       await eventually(async () => {
         const deadLetter = (await deadLetters.list()).find((each) => each.id === id);

@@ -20,7 +20,7 @@ beforeAll(async () => {
   service = await startTestService(users, keys);
   const queue = 'subscriptions.projections';
   const log = createLogger({ service: 'test', level: 'silent' });
-  broker = connectRabbit(amqpUrl(), brokerOptions(service.prefix, log));
+  broker = connectRabbit({ url: amqpUrl() }, brokerOptions(service.prefix, log));
   broker.consume({
     queue,
     bindings: queues[queue],

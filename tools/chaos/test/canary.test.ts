@@ -67,7 +67,7 @@ describe('the search for personal data', () => {
   test('finds it in a dead letter', async () => {
     const prefix = uniquePrefix();
     expect(await countFindings(await textsInDeadLetters(amqpUrl(), prefix))).toBe(0);
-    const connection = await openConnection(amqpUrl(), 'canary', new AbortController());
+    const connection = await openConnection({ url: amqpUrl() }, 'canary', new AbortController());
     try {
       const channel = await connection.createConfirmChannel();
       const content = Buffer.from(JSON.stringify({ email }));

@@ -35,7 +35,7 @@ async function lineOfLostConnection(): Promise<string> {
     destination: { write: (line: string) => void lines.push(line.trim()) },
   });
   const connection = maintainConnection({
-    url: 'amqp://127.0.0.1:1',
+    endpoint: { url: 'amqp://127.0.0.1:1' },
     log,
     name: 'users in',
     setUp: async () => undefined,

@@ -1,19 +1,28 @@
 // The operator's command for the accounts of the services in RabbitMQ. It creates the account of each service with the
 // permissions that the service needs (messaging/rabbitmq/permissions.ts) and no others. Repeating it changes nothing but
 // the passwords. It uses RabbitMQ's management API; without that plugin, `print` shows the commands for rabbitmqctl.
+import { once } from 'node:events';
+import http from 'node:http';
+import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { type Environment, loadConfig } from '../config.ts';
 import { services } from '../contracts/services.ts';
+import { describeConnectionError } from '../messaging/rabbitmq/connection-error.ts';
+import { certificates } from '../messaging/rabbitmq/endpoint.ts';
 import { type BrokerPermissions, brokerPermissions } from '../messaging/rabbitmq/permissions.ts';
 
 const usage = `Usage: broker-accounts apply    creates or changes the account of each service by RabbitMQ's management API
        broker-accounts print    prints the same as commands for rabbitmqctl, which asks for the passwords
 Reads AMQP_PREFIX and RABBITMQ_VHOST (default /). "apply" also reads RABBITMQ_MANAGEMENT_URL, an administrator's, such
-as http://admin:secret@mq.example.com:15672, and ${services.map(passwordVariable).join(', ')}.
+as https://admin:secret@mq.example.com:15671, RABBITMQ_MANAGEMENT_CA (the authority of its certificate, as PEM), and ${services.map(passwordVariable).join(', ')}.
 BROKER_PASSWORD is the password of services that have none of their own. Each variable may be given as NAME_FILE.`;
 
 const placeConfig = { AMQP_PREFIX: z.string().default(''), RABBITMQ_VHOST: z.string().default('/') };
+const managementConfig = {
+  RABBITMQ_MANAGEMENT_URL: z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' }),
+  RABBITMQ_MANAGEMENT_CA: certificates.optional(),
+};
 const password = z.string().min(1);
 
 function passwordVariable(service: string): string {
@@ -26,8 +35,8 @@ const requestTimeoutMs = 5_000;
 const retryDelayMs = 1_000;
 
 async function apply(env: Environment): Promise<string> {
-  const { AMQP_PREFIX, RABBITMQ_VHOST, RABBITMQ_MANAGEMENT_URL } = loadConfig(
-    z.object({ ...placeConfig, RABBITMQ_MANAGEMENT_URL: z.url({ protocol: /^https?$/, error: 'must be a URL' }) }),
+  const { AMQP_PREFIX, RABBITMQ_VHOST, RABBITMQ_MANAGEMENT_URL, RABBITMQ_MANAGEMENT_CA } = loadConfig(
+    z.object({ ...placeConfig, ...managementConfig }),
     env,
   );
   const isCommonUsed = services.map(passwordVariable).some((name) => !env[name] && !env[`${name}_FILE`]);
@@ -38,7 +47,7 @@ async function apply(env: Environment): Promise<string> {
     z.object(Object.fromEntries(services.map((service) => [passwordVariable(service), passwordSchema]))),
     env,
   );
-  const put = managementClient(new URL(RABBITMQ_MANAGEMENT_URL));
+  const put = managementClient(new URL(RABBITMQ_MANAGEMENT_URL), RABBITMQ_MANAGEMENT_CA);
   const vhost = encodeURIComponent(RABBITMQ_VHOST);
   for (const service of services) {
     const { configure, write, read, topic } = brokerPermissions(service, AMQP_PREFIX);
@@ -50,7 +59,7 @@ async function apply(env: Environment): Promise<string> {
 }
 
 /** @returns a function that repeats a request until RabbitMQ answers it, for a minute at most */
-function managementClient(url: URL): (path: string, body: object) => Promise<void> {
+function managementClient(url: URL, ca: string | undefined): (path: string, body: object) => Promise<void> {
   const account = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   const headers = {
     authorization: `Basic ${Buffer.from(account).toString('base64')}`,
@@ -59,20 +68,30 @@ function managementClient(url: URL): (path: string, body: object) => Promise<voi
   const deadline = Date.now() + applyTimeoutMs;
   return async (path, body) => {
     for (;;) {
-      const status = await fetch(new URL(`/api/${path}`, url.origin), {
-        ...{ method: 'PUT', headers, body: JSON.stringify(body) },
-        signal: AbortSignal.timeout(requestTimeoutMs),
-      }).then(
-        (response) => response.status,
-        () => undefined,
+      const answer = await send(new URL(`/api/${path}`, url.origin), { method: 'PUT', headers, ca }, body).catch(
+        (error: unknown) => ({ status: 503, problem: describeConnectionError(error) }),
       );
-      if (status !== undefined && status < 300) return;
-      const mayComeLater = status === undefined || status >= 500;
-      if (!mayComeLater) throw new Error(`${path}: status ${status}`);
-      if (Date.now() > deadline) throw new Error(`no answer from ${url.host}`);
+      if (answer.status < 300) return;
+      if (answer.status < 500) throw new Error(`${path}: status ${answer.status}`);
+      if (Date.now() > deadline) throw new Error(`no answer from ${url.host}: ${answer.problem}`);
       await sleep(retryDelayMs);
     }
   };
+}
+
+/** By `https`, because `fetch` takes no certificate authority. */
+async function send(
+  url: URL,
+  options: https.RequestOptions,
+  body: object,
+): Promise<{ status: number; problem: string }> {
+  const { request } = url.protocol === 'https:' ? https : http;
+  const sent = request(url, { ...options, signal: AbortSignal.timeout(requestTimeoutMs) });
+  sent.end(JSON.stringify(body));
+  const [response] = (await once(sent, 'response')) as [http.IncomingMessage];
+  response.resume();
+  const status = response.statusCode ?? 0;
+  return { status, problem: `status ${status}` };
 }
 
 function print(env: Environment): string {

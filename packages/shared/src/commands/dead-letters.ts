@@ -6,13 +6,15 @@ import { z } from 'zod';
 import { loadConfig } from '../config.ts';
 import type { DeadLetter, DeadLetterStore } from '../messaging/broker.ts';
 import { openFileDeadLetters } from '../messaging/in-memory/dead-letters.ts';
+import { describeConnectionError } from '../messaging/rabbitmq/connection-error.ts';
 import { openRabbitDeadLetters } from '../messaging/rabbitmq/dead-letters.ts';
+import { amqpConfig, rabbitEndpoint } from '../messaging/rabbitmq/endpoint.ts';
 
 const usage = `Usage: dead-letters list [--json]
        dead-letters show    <id …>            print all fields and the body
        dead-letters replay  <id …> | --all    put messages back into their queue
        dead-letters discard <id …> | --all    delete messages
-Reads AMQP_URL and AMQP_PREFIX. Without AMQP_URL: the files in DEAD_LETTER_DIR (default DATA_DIR/dead-letters;
+Reads AMQP_URL, AMQP_TLS_… and AMQP_PREFIX. Without AMQP_URL: the files in DEAD_LETTER_DIR (default DATA_DIR/dead-letters;
 DATA_DIR is .data by default). Each variable may be given as NAME_FILE.`;
 
 interface Command {
@@ -42,7 +44,6 @@ function readCommand(args: string[]): Command | undefined {
 }
 
 const storeConfig = z.object({
-  AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// URL' }).optional(),
   AMQP_PREFIX: z.string().default(''),
   DATA_DIR: z.string().default('.data'),
   DEAD_LETTER_DIR: z.string().optional(),
@@ -50,10 +51,11 @@ const storeConfig = z.object({
 
 /** Opens the RabbitMQ of AMQP_URL, or else the folder DEAD_LETTER_DIR. `location` is its host or its path. */
 async function openStore(): Promise<{ store: DeadLetterStore; location: string }> {
-  const { AMQP_URL, AMQP_PREFIX, DATA_DIR, DEAD_LETTER_DIR } = loadConfig(storeConfig, process.env);
-  if (AMQP_URL) {
-    const store = await openRabbitDeadLetters(AMQP_URL, { prefix: AMQP_PREFIX });
-    return { store, location: new URL(AMQP_URL).host };
+  const { AMQP_PREFIX, DATA_DIR, DEAD_LETTER_DIR } = loadConfig(storeConfig, process.env);
+  if (process.env.AMQP_URL || process.env.AMQP_URL_FILE) {
+    const endpoint = rabbitEndpoint(loadConfig(z.object(amqpConfig), process.env));
+    const store = await openRabbitDeadLetters(endpoint, { prefix: AMQP_PREFIX });
+    return { store, location: new URL(endpoint.url).host };
   }
   const folder = resolve(DEAD_LETTER_DIR ?? join(DATA_DIR, 'dead-letters'));
   return { store: openFileDeadLetters(folder), location: folder };
@@ -129,8 +131,7 @@ if (!command) {
   try {
     process.stdout.write(`${await run(command)}\n`);
   } catch (error) {
-    const { message, code } = error as { message?: string; code?: string };
-    process.stderr.write(`The dead letters cannot be reached: ${message || code}\n`);
+    process.stderr.write(`The dead letters cannot be reached: ${describeConnectionError(error)}\n`);
     process.exitCode = 1;
   }
 }

@@ -97,6 +97,8 @@ export interface Broker {
   /** The user that the broker knows this process by. */
   userName(): string;
   isConnected(): boolean;
+  /** Why it is not connected, in words for an operator; undefined while it is. */
+  problem(): string | undefined;
   /** How many dead letters the queues have that this process consumes; null while that is not known. Never rejects. */
   countDeadLetters(): Promise<number | null>;
   /** Stops consuming, waits for running handlers for at most `timeoutMs` milliseconds (default 5,000), disconnects. */
@@ -112,6 +114,7 @@ export function plainBroker(broker: Broker): Broker {
     onReply: (listener) => broker.onReply(listener),
     userName: () => broker.userName(),
     isConnected: () => broker.isConnected(),
+    problem: () => broker.problem(),
     countDeadLetters: () => broker.countDeadLetters(),
     close: (timeoutMs) => broker.close(timeoutMs),
   };

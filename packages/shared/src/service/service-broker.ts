@@ -2,6 +2,7 @@
 import { isDatabaseUnavailable } from '../database/sqlstate.ts';
 import type { Broker, BrokerOptions, RetryPolicy } from '../messaging/broker.ts';
 import { connectRabbit } from '../messaging/rabbitmq/broker.ts';
+import { rabbitEndpoint } from '../messaging/rabbitmq/endpoint.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { ServiceConfig } from './service-config.ts';
 
@@ -19,7 +20,7 @@ export function connectBroker(
   log: Logger,
   connectOther?: (options: BrokerOptions) => Broker,
 ): Broker {
-  const connect = connectOther ?? ((settings) => connectRabbit(config.AMQP_URL, settings));
+  const connect = connectOther ?? ((settings) => connectRabbit(rabbitEndpoint(config), settings));
   return connect(brokerOptions(config.AMQP_PREFIX, log));
 }
 

@@ -5,7 +5,7 @@ import type { Logger } from './logger.ts';
 
 interface HealthSources {
   log: Logger;
-  broker: { isConnected(): boolean; countDeadLetters(): Promise<number | null> };
+  broker: { isConnected(): boolean; problem(): string | undefined; countDeadLetters(): Promise<number | null> };
   backlog(): Promise<{ waiting: number; oldest_seconds: number }>;
 }
 
@@ -14,6 +14,8 @@ export interface HealthReport {
   /** Why it is degraded, for people. */
   degraded: string[];
   broker: 'connected' | 'disconnected';
+  /** Why it is disconnected; null while it is connected. */
+  broker_problem: string | null;
   /** Null while the broker does not say. */
   dead_letters: number | null;
   outbox: { waiting: number; oldest_seconds: number };
@@ -58,15 +60,26 @@ class HealthMonitor {
   async report(): Promise<HealthReport> {
     const [dead_letters, outbox] = await Promise.all([this.#countDeadLetters(), this.#sources.backlog()]);
     const disconnectedSeconds = this.#disconnectedSeconds();
+    const { broker } = this.#sources;
+    const isConnected = broker.isConnected();
+    const problem = isConnected ? null : (broker.problem() ?? 'unknown');
     const degraded = [
-      ...(disconnectedSeconds > degradedAfterSeconds ? [`broker disconnected for ${disconnectedSeconds} s`] : []),
+      ...(disconnectedSeconds > degradedAfterSeconds
+        ? [`broker disconnected for ${disconnectedSeconds} s: ${problem}`]
+        : []),
       ...(dead_letters ? [`${dead_letters} ${dead_letters === 1 ? 'dead letter' : 'dead letters'}`] : []),
       ...(outbox.oldest_seconds > degradedAfterSeconds
         ? [`oldest event not published for ${Math.floor(outbox.oldest_seconds)} s`]
         : []),
     ];
-    const broker = this.#sources.broker.isConnected() ? 'connected' : 'disconnected';
-    return { status: degraded.length > 0 ? 'degraded' : 'ok', degraded, broker, dead_letters, outbox };
+    return {
+      status: degraded.length > 0 ? 'degraded' : 'ok',
+      degraded,
+      broker: isConnected ? 'connected' : 'disconnected',
+      broker_problem: problem,
+      dead_letters,
+      outbox,
+    };
   }
 
   /** Runs also between the calls of `/health`: it notices a lost broker, and logs a rise of the dead letters. */

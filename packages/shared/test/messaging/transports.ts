@@ -71,11 +71,11 @@ export function rabbitTransport(url = amqpUrl(), prefix = `test-${randomUUID()}.
     url,
     prefix,
     connect: (overrides) => {
-      const broker = connectRabbit(url, { ...options, prefix, ...overrides });
+      const broker = connectRabbit({ url }, { ...options, prefix, ...overrides });
       brokers.push(broker);
       return broker;
     },
-    openDeadLetters: () => openRabbitDeadLetters(amqpUrl(), { prefix }),
+    openDeadLetters: () => openRabbitDeadLetters({ url: amqpUrl() }, { prefix }),
     end: async () => {
       await Promise.all(brokers.map((broker) => broker.close(0)));
       const connection = await connect(amqpUrl());

@@ -86,6 +86,7 @@ export function fakeBroker(
     onReply: () => undefined,
     userName: () => 'test',
     isConnected: () => true,
+    problem: () => undefined,
     countDeadLetters: async () => 0,
     close: async () => undefined,
   };

@@ -442,7 +442,7 @@ describe('over RabbitMQ', () => {
   });
 
   function rabbit(url = amqpUrl()): Broker {
-    const broker = connectRabbit(url, brokerOptions(prefix, silent));
+    const broker = connectRabbit({ url }, brokerOptions(prefix, silent));
     cleanUp.push(() => broker.close(1_000));
     return broker;
   }

@@ -77,7 +77,10 @@ function startRelayProcess(): RelayProcess {
 async function startReadModel() {
   const versions = new Map<number, number>();
   const arrivals = new Set<string>();
-  const broker = connectRabbit(amqpUrl(), brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })));
+  const broker = connectRabbit(
+    { url: amqpUrl() },
+    brokerOptions(prefix, createLogger({ service: 'test', level: 'silent' })),
+  );
   cleanUp.push(() => broker.close(1_000));
   broker.consume({
     queue: 'subscriptions.projections',

@@ -18,7 +18,7 @@ const database = await openDatabase({
   entities: [OutboxMessage, Publication],
   migrations: import.meta.dirname,
 });
-const broker = connectRabbit(AMQP_URL, brokerOptions(AMQP_PREFIX, log));
+const broker = connectRabbit({ url: AMQP_URL }, brokerOptions(AMQP_PREFIX, log));
 let leads = false;
 startRelay({
   database,

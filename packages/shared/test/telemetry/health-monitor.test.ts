@@ -15,7 +15,7 @@ const log = createLogger({
 
 /** A broker that is connected, with a count that the test decides. */
 function observe(countDeadLetters: () => Promise<number | null>, oldest_seconds = 0): HealthMonitor {
-  const broker = { isConnected: () => true, countDeadLetters };
+  const broker = { isConnected: () => true, problem: () => undefined, countDeadLetters };
   monitor = startHealthMonitor({ log, broker, backlog: async () => ({ waiting: 1, oldest_seconds }) });
   return monitor;
 }

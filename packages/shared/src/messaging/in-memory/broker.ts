@@ -141,6 +141,10 @@ class MemoryBroker implements Broker {
     return `${this.#options.log.bindings().service ?? 'promopulse'}`;
   }
 
+  problem(): undefined {
+    return undefined;
+  }
+
   isConnected(): boolean {
     return !this.#closed;
   }

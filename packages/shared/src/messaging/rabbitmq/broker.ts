@@ -14,6 +14,7 @@ import {
 } from '../broker.ts';
 import { type MaintainedConnection, maintainConnection } from './connection.ts';
 import { openRabbitConsumer, type RabbitConsumer } from './consumer.ts';
+import type { RabbitEndpoint } from './endpoint.ts';
 import { type OutgoingFrame, openRabbitPublisher, type RabbitPublisher } from './publisher.ts';
 import { type Topology, topologyOf } from './topology.ts';
 
@@ -21,8 +22,8 @@ import { type Topology, topologyOf } from './topology.ts';
 const confirmReserveMs = 250;
 
 /** Returns at once: the connections are opened, and reopened after a loss, in the background. */
-export function connectRabbit(url: string, options: BrokerOptions): Broker {
-  return plainBroker(new RabbitBroker(url, options));
+export function connectRabbit(endpoint: RabbitEndpoint, options: BrokerOptions): Broker {
+  return plainBroker(new RabbitBroker(endpoint, options));
 }
 
 /**
@@ -33,7 +34,7 @@ export function connectRabbit(url: string, options: BrokerOptions): Broker {
  * - closed: all connections are closed.
  */
 class RabbitBroker implements Broker {
-  readonly #url: string;
+  readonly #endpoint: RabbitEndpoint;
   readonly #options: BrokerOptions;
   readonly #topology: Topology;
   /** Name of the service, for the names of the connections. */
@@ -49,17 +50,17 @@ class RabbitBroker implements Broker {
   #publishUntil = Number.POSITIVE_INFINITY;
   #closed: Promise<void> | undefined;
 
-  constructor(url: string, options: BrokerOptions) {
-    this.#url = url;
+  constructor(endpoint: RabbitEndpoint, options: BrokerOptions) {
+    this.#endpoint = endpoint;
     this.#options = options;
     this.#topology = topologyOf(options.prefix ?? '');
     this.#service = `${options.log.bindings().service ?? 'promopulse'}`;
-    this.#userName = decodeURIComponent(new URL(url).username) || 'guest';
+    this.#userName = decodeURIComponent(new URL(endpoint.url).username) || 'guest';
     const onReply = (messageId: string, queue: string): void => {
       for (const listener of this.#replyListeners) listener(messageId, queue);
     };
     this.#publisher = maintainConnection({
-      url,
+      endpoint,
       log: options.log,
       name: `${this.#service} publisher`,
       setUp: (connection, lifetime) => openRabbitPublisher(connection, lifetime, this.#topology, onReply),
@@ -98,7 +99,7 @@ class RabbitBroker implements Broker {
         this.#publisher.session()?.sendReply(replyTo, messageId, consumer.queue),
     };
     const connection = maintainConnection({
-      url: this.#url,
+      endpoint: this.#endpoint,
       log,
       name: `${this.#service} ${consumer.queue}`,
       setUp: (connection, lifetime) => openRabbitConsumer(connection, lifetime, consumer, options),
@@ -121,6 +122,12 @@ class RabbitBroker implements Broker {
   isConnected(): boolean {
     const publisher = this.#publisher.session();
     return publisher !== undefined && !publisher.isBlocked() && this.#consumers.every((each) => each.session());
+  }
+
+  problem(): string | undefined {
+    const publisher = this.#publisher.session();
+    if (publisher?.isBlocked()) return 'RabbitMQ has an alarm (memory or disk) and takes no messages';
+    return [this.#publisher, ...this.#consumers].map((each) => each.problem()).find((problem) => problem !== undefined);
   }
 
   async countDeadLetters(): Promise<number | null> {

@@ -6,9 +6,11 @@ import { type ChannelModel, connect } from 'amqplib';
 import { backOffMs, settleWithin, sleep } from '../../backoff.ts';
 import { coalesceWrites } from '../../coalesce-writes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { describeConnectionError } from './connection-error.ts';
+import { connectArguments, type RabbitEndpoint } from './endpoint.ts';
 
 interface ConnectionOptions<Session> {
-  url: string;
+  endpoint: RabbitEndpoint;
   log: Logger;
   /** Shown in the logs and in RabbitMQ's management UI. */
   name: string;
@@ -16,12 +18,12 @@ interface ConnectionOptions<Session> {
   setUp(connection: ChannelModel, lifetime: AbortController): Promise<Session>;
 }
 
-/** RabbitMQ recommends 5 to 20. After two to three without an answer it closes the connection of a consumer. */
-const heartbeatSeconds = 5;
 const openTimeoutMs = 10_000;
 const closeTimeoutMs = 1_000;
 /** A session shorter than this does not reset the back-off. */
 const stableMs = 1_000;
+/** Of log lines that say why there is no connection. */
+const logEveryMs = 10_000;
 const reconnect = { delayMs: 100, maxDelayMs: 5_000 };
 
 export type { MaintainedConnection };
@@ -40,23 +42,26 @@ export function maintainConnection<Session>(options: ConnectionOptions<Session>)
  */
 class MaintainedConnection<Session> {
   readonly #options: ConnectionOptions<Session>;
-  readonly #url: string;
   readonly #closing = new AbortController();
   readonly #done: Promise<void>;
   #current: { connection: ChannelModel; lifetime: AbortController; session: Session } | undefined;
-  #lastLogged: 'connected' | 'lost' | undefined;
+  /** Why there is no connection; undefined while there is one. */
+  #problem: string | undefined = 'no connection yet';
+  #lastLogged: { problem: string | undefined; at: number } | undefined;
 
   constructor(options: ConnectionOptions<Session>) {
     this.#options = options;
-    const url = new URL(options.url);
-    if (!url.searchParams.has('heartbeat')) url.searchParams.set('heartbeat', String(heartbeatSeconds));
-    this.#url = url.href;
     this.#done = this.#reconnectLoop();
   }
 
   /** Undefined while there is no working connection. */
   session(): Session | undefined {
     return this.#current?.lifetime.signal.aborted ? undefined : this.#current?.session;
+  }
+
+  /** Why there is no connection, in words for an operator; undefined while there is one. */
+  problem(): string | undefined {
+    return this.#problem;
   }
 
   /** Closes this connection and opens a new one. */
@@ -95,14 +100,14 @@ class MaintainedConnection<Session> {
     this.#closing.signal.addEventListener('abort', cancel, { once: true });
     let connectedAt: number | undefined;
     try {
-      const connection = await openConnection(this.#url, this.#options.name, lifetime);
+      const connection = await openConnection(this.#options.endpoint, this.#options.name, lifetime);
       const session = await this.#options.setUp(connection, lifetime);
       lifetime.signal.throwIfAborted();
       clearTimeout(timer);
       this.#closing.signal.removeEventListener('abort', cancel); // from here on `close` first closes it gracefully
       connectedAt = performance.now();
       this.#current = { connection, lifetime, session };
-      this.#logConnected();
+      this.#setProblem(undefined);
       await ended;
     } catch (error) {
       lifetime.abort(error);
@@ -111,40 +116,39 @@ class MaintainedConnection<Session> {
       this.#closing.signal.removeEventListener('abort', cancel);
       this.#current = undefined;
     }
-    this.#logLost(lifetime.signal.reason);
+    if (!this.#closing.signal.aborted) this.#setProblem(describeConnectionError(lifetime.signal.reason));
     return connectedAt === undefined ? 0 : performance.now() - connectedAt;
   }
 
-  #logConnected(): void {
-    if (this.#lastLogged !== 'connected') {
-      this.#options.log.info({ connection: this.#options.name }, 'connected to the broker');
-    }
-    this.#lastLogged = 'connected';
-  }
-
-  /** Once per outage, not once per attempt. */
-  #logLost(reason: unknown): void {
-    if (this.#closing.signal.aborted || this.#lastLogged === 'lost') return;
+  /** Logs once per outage, and again when the reason has changed, at most every 10 s. */
+  #setProblem(problem: string | undefined): void {
+    this.#problem = problem;
+    const last = this.#lastLogged;
+    if (last?.problem === problem && last) return;
+    const isFirst = !last || last.problem === undefined || problem === undefined;
+    const now = performance.now();
+    if (!isFirst && now - last.at < logEveryMs) return;
+    this.#lastLogged = { problem, at: now };
     const { log, name } = this.#options;
-    log.warn({ connection: name, reason: reasonText(reason) }, 'no connection to the broker');
-    this.#lastLogged = 'lost';
+    if (problem === undefined) log.info({ connection: name }, 'connected to the broker');
+    else log.warn({ connection: name, reason: problem }, 'no connection to the broker');
   }
-}
-
-/** The message of RabbitMQ or the socket. It names hosts, queues and codes, never the content of a message. */
-function reasonText(reason: unknown): string {
-  const { message, code } = reason as { message?: string; code?: string };
-  return message || String(code);
 }
 
 /**
  * Opens a connection that aborts `lifetime` when it fails or closes, and that is destroyed when `lifetime` aborts.
  * @throws the error of the socket or of RabbitMQ, or the reason of `lifetime`
  */
-export async function openConnection(url: string, name: string, lifetime: AbortController): Promise<ChannelModel> {
+export async function openConnection(
+  endpoint: RabbitEndpoint,
+  name: string,
+  lifetime: AbortController,
+): Promise<ChannelModel> {
   lifetime.signal.throwIfAborted();
   // The socket's own `signal` option destroys it in any state, also half-open or during the handshake.
+  const [url, options] = connectArguments(endpoint);
   const socket = {
+    ...options,
     signal: lifetime.signal,
     noDelay: true,
     keepAlive: true,

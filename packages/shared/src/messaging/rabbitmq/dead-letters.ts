@@ -7,6 +7,7 @@ import { settleWithin } from '../../backoff.ts';
 import { queues } from '../../contracts/queues.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 import { guard, openConnection } from './connection.ts';
+import type { RabbitEndpoint } from './endpoint.ts';
 import { ConfirmSender, frameForQueue, type OutgoingFrame } from './publisher.ts';
 import { declareDeadQueue, declareExchanges, messageHeaders, type Topology, topologyOf } from './topology.ts';
 
@@ -17,12 +18,14 @@ const timeoutMs = 10_000;
 
 /** @throws when RabbitMQ cannot be reached within 10 s */
 export async function openRabbitDeadLetters(
-  url: string,
+  endpoint: RabbitEndpoint,
   { prefix = '' }: { prefix?: string } = {},
 ): Promise<DeadLetterStore> {
   const lifetime = new AbortController();
   const timer = setTimeout(() => lifetime.abort(new Error('RabbitMQ does not answer')), timeoutMs);
-  const connection = await openConnection(url, 'promopulse dead letters', lifetime).finally(() => clearTimeout(timer));
+  const connection = await openConnection(endpoint, 'promopulse dead letters', lifetime).finally(() =>
+    clearTimeout(timer),
+  );
   const channel = guard(await connection.createConfirmChannel(), lifetime);
   return new RabbitDeadLetters(channel, lifetime, topologyOf(prefix));
 }

@@ -2,6 +2,7 @@
 // gateway. They are stopped in the reverse order of their start. So requests in flight finish first, and the outboxes are
 // published before their consumer and the database stop.
 import { join } from 'node:path';
+import { ConfigError } from '@promopulse/shared/config';
 import { hasQueue } from '@promopulse/shared/contracts/queues';
 import { internalPortOffset, internalServiceUrls, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { readDatabaseUrl } from '@promopulse/shared/database/connection-settings';
@@ -40,6 +41,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const { host, port, logDestination, print } = options;
   const stops: Stop[] = [];
   try {
+    checkServerUrls(options.env);
+    await loadServices(); // a source that cannot be loaded ends the start here, before a server is started
     const database = await prepareDatabase(options, stops);
     const env = await startServices(options, database, stops);
     const gateway = await startGateway({ ...env, HOST: host, PORT: String(port) }, { logDestination });
@@ -104,6 +107,18 @@ async function keepStarted(starting: Promise<{ name: string; close: Stop }>[], s
   const others = running.filter(({ name }) => !hasQueue(name));
   for (const group of [consumers, others]) stops.push(() => Promise.all(group.map(({ close }) => close())));
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+}
+
+/** Before anything is started. The services themselves get other URLs, and would name none of these. */
+function checkServerUrls({ DATABASE_URL, AMQP_URL }: NodeJS.ProcessEnv): void {
+  if (DATABASE_URL && !/^postgres(ql)?:\/\/./.test(DATABASE_URL)) {
+    throw new ConfigError(
+      'DATABASE_URL must be a postgres:// URL. Correct it, or unset it to use the PostgreSQL of npm.',
+    );
+  }
+  if (AMQP_URL && !(/^amqps?:\/\/./.test(AMQP_URL) && URL.canParse(AMQP_URL))) {
+    throw new ConfigError('AMQP_URL must be an amqp:// URL. Correct it, or unset it to use no broker.');
+  }
 }
 
 interface PreparedDatabase {

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type FSWatcher, globSync, readdirSync, statSync, watch } from 'node:fs';
-import { join } from 'node:path';
+import { join, normalize, sep } from 'node:path';
 
 const [program = 'scripts/start.ts', ...folders] = process.argv.slice(2);
 const roots = folders.length > 0 ? folders : ['packages/*/src', 'services/*/src'];
@@ -30,7 +30,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 function start(): ChildProcess {
-  const started = spawn(process.execPath, [program], { stdio: 'inherit' });
+  const started = spawn(process.execPath, [...process.execArgv, program], { stdio: 'inherit' });
   started.once('exit', (code) => {
     if (code) print('waiting for a change …');
   });
@@ -56,12 +56,17 @@ async function restart(path: string): Promise<void> {
   if (!isStopping) child = start();
 }
 
-/** Watches every folder below the roots. The new watchers are opened before the old ones are closed. */
+/** The new watchers are opened before the old ones are closed. */
 function watchFolders(): void {
   const previous = watchers;
-  watchers = foldersBelow(roots).map((folder) => {
-    const watcher = watch(folder, (_event, file) => onChange(join(folder, file ?? '')));
-    return watcher.on('error', () => undefined); // Windows reports that the folder was deleted
+  watchers = watchedFolders().flatMap((folder) => {
+    try {
+      const watcher = watch(folder, (_event, file) => onChange(join(folder, file ?? '')));
+      return watcher.on('error', () => undefined); // Windows reports that the folder was deleted
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []; // deleted meanwhile: the folder above tells it
+      throw error;
+    }
   });
   for (const watcher of previous) watcher.close();
 }
@@ -69,20 +74,47 @@ function watchFolders(): void {
 function onChange(path: string): void {
   changedPaths.add(path);
   clearTimeout(timer);
-  timer = setTimeout(() => {
-    watchFolders(); // the change may have added folders or replaced them
-    const source = [...changedPaths].find((each) => /\.(ts|sql|json)$/.test(each) || isFolder(each));
-    changedPaths.clear();
-    if (source) void restart(source);
-  }, settleMs);
+  timer = setTimeout(handleChanges, settleMs);
 }
 
-function foldersBelow(patterns: readonly string[]): string[] {
-  return globSync(patterns).flatMap((root) => {
-    const entries = readdirSync(root, { recursive: true, withFileTypes: true });
-    const below = entries.filter((entry) => entry.isDirectory());
-    return [root, ...below.map(({ parentPath, name }) => join(parentPath, name))];
+function handleChanges(): void {
+  try {
+    watchFolders(); // the change may have added folders or replaced them
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    timer = setTimeout(handleChanges, settleMs); // a folder was deleted while it was read
+    return;
+  }
+  const rootsNow = globSync(roots);
+  const source = [...changedPaths].find(
+    (path) =>
+      (/\.(ts|sql|json)$/.test(path) || isFolder(path)) &&
+      rootsNow.some((root) => isWithin(path, root) || isWithin(root, path)),
+  );
+  changedPaths.clear();
+  if (source) void restart(source);
+}
+
+/**
+ * Every folder below the roots, and the folders above them: the switch of a branch deletes a root and creates it again,
+ * and a new service is a new root.
+ */
+function watchedFolders(): string[] {
+  const above = roots.flatMap((root) => {
+    const names = normalize(root).split(sep);
+    return names.map((_, length) => names.slice(0, length).join(sep)).filter(Boolean);
   });
+  const below = globSync(roots).flatMap((root) => {
+    const entries = isFolder(root) ? readdirSync(root, { recursive: true, withFileTypes: true }) : [];
+    const folders = entries.filter((entry) => entry.isDirectory());
+    return [root, ...folders.map(({ parentPath, name }) => join(parentPath, name))];
+  });
+  const outer = ['.', ...globSync(above)].filter((folder) => isFolder(folder) && !/(^|[\\/])\.\.$/.test(folder));
+  return [...new Set([...outer, ...below].map(normalize))];
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return normalize(path) === normalize(folder) || normalize(path).startsWith(normalize(folder) + sep);
 }
 
 function isFolder(path: string): boolean {

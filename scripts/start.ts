@@ -1,6 +1,7 @@
 // `npm start`: all of PromoPulse on this machine, with nothing installed but Node. It prints each step, keeps its data in
 // .data (DATA_DIR), and stops every process that it started when it receives SIGINT, SIGTERM or SIGHUP.
 import { resolve } from 'node:path';
+import { explainStartError } from '@promopulse/shared/process';
 import { makeTraversableFolder } from '../local/accounts.ts';
 import { checkPort, freePort } from '../local/ports.ts';
 import { openStackLog } from '../local/stack-log.ts';
@@ -16,6 +17,8 @@ try {
   await main();
 } catch (error) {
   const { message, code } = error as NodeJS.ErrnoException;
+  const known = explainStartError(error);
+  if (known) fail(known.replace(`${root}/`, ''));
   fail(code === 'EACCES' ? `${message}. Start as the owner of that file, or set DATA_DIR.` : message);
 }
 

@@ -1,5 +1,5 @@
 // `npm run dev` and the containers of docker-compose.dev.yml: the restart after a change of a source file.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -70,6 +70,54 @@ test('a file in a folder that is created later is noticed', async () => {
   saveByRename('shared/src/new/room/query.sql');
   await expectStarts(3);
 }, 30_000);
+
+test('each switch of a branch by git is noticed, also one that replaces folders and a whole root', async () => {
+  const git = (...args: string[]) => {
+    const identity = ['-c', 'user.name=Ada', '-c', 'user.email=ada@example.com', '-c', 'core.hooksPath=/dev/null'];
+    const { status, stderr } = spawnSync('git', [...identity, ...args], { cwd: folder, encoding: 'utf8' });
+    expect({ status, stderr: status === 0 ? '' : stderr }).toEqual({ status: 0, stderr: '' });
+  };
+  writeFileSync(join(folder, 'shared/src/query.sql'), 'select 1');
+  await expectStarts(2);
+  git('init', '--quiet', '--initial-branch=main');
+  git('add', '.');
+  git('commit', '--quiet', '--message=one');
+  git('checkout', '--quiet', '-b', 'other');
+  git('rm', '--quiet', '-r', 'src/room', 'shared');
+  git('commit', '--quiet', '--message=two');
+  await expectStarts(3);
+  for (const [branch, count] of [
+    ['main', 4],
+    ['other', 5],
+    ['main', 6],
+  ] as const) {
+    git('checkout', '--quiet', branch);
+    await expectStarts(count);
+  }
+  saveByRename('src/room/file.ts');
+  await expectStarts(7);
+  saveByRename('shared/src/query.sql');
+  await expectStarts(8);
+  saveByRename('shared/src/query.sql');
+  await expectStarts(9);
+}, 90_000);
+
+test('a new folder that the pattern names is noticed, and files in it too', async () => {
+  mkdirSync(join(folder, 'srv'));
+  writeFileSync(join(folder, 'srv/late.ts'), '');
+  await expectStarts(2);
+  saveByRename('srv/late.ts');
+  await expectStarts(3);
+  saveByRename('srv/late.ts');
+  await expectStarts(4);
+}, 60_000);
+
+test('a file beside the folders starts nothing', async () => {
+  writeFileSync(join(folder, 'notes.ts'), '');
+  mkdirSync(join(folder, 'other'));
+  await sleep(1_000);
+  expect(occurrences('started')).toBe(1);
+});
 
 test('a file that is not a source starts nothing', async () => {
   writeFileSync(join(folder, 'src/.file.ts.swp'), '');

@@ -1,11 +1,13 @@
 // What the README promises about `npm start`.
-import { rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
 import { freePort } from '../local/ports.ts';
+import { generateFernetKey } from '../services/users/src/personal-data/fernet.ts';
 import { processesNaming, type StartProcess, spawnStart, temporaryDataDir } from './support/start-process.ts';
 
 const dataDir = temporaryDataDir();
@@ -60,6 +62,41 @@ describe('npm start', () => {
     expect(await stack.exited).toBe(0);
     expect(processesNaming(dataDir)).toEqual([]);
   }, 150_000);
+
+  test('keeps its keys with the data, and stops with one sentence when it is given other keys', async () => {
+    const stack = await startAndWait();
+    const eve = { ...ada, email: 'eve@example.com' };
+    const created = await client(stack.url).post('/users', eve);
+    stack.signal('SIGTERM');
+    await stack.exited;
+    expect(existsSync(join(dataDir, 'keys.json'))).toBe(false);
+
+    for (const [name, value] of [
+      ['PII_INDEX_KEY', generateFernetKey()],
+      ['PII_ENCRYPTION_KEYS', generateFernetKey()],
+    ] as const) {
+      const refused = start(await freePort(), { [name]: value });
+      expect(await refused.exited).toBe(1);
+      const [last] = refused.output().trim().split('\n').slice(-1);
+      expect(last).toMatch(new RegExp(`^PromoPulse cannot start\\. ${name} .* the former key.*rm -rf .data`));
+      expect(refused.output()).not.toContain(value);
+      expect(processesNaming(dataDir)).toEqual([]);
+    }
+
+    const again = await startAndWait();
+    expect((await client(again.url).get(`/users/${created.body.id}`)).body).toEqual(created.body);
+    expect((await client(again.url).post('/users', eve)).status).toBe(409);
+  }, 150_000);
+
+  test('takes the keys of a former release, which were beside the data', async () => {
+    const stack = await startAndWait();
+    const created = await client(stack.url).post('/users', { ...ada, email: 'former@example.com' });
+    stack.signal('SIGTERM');
+    await stack.exited;
+    renameSync(join(dataDir, 'postgres/promopulse.keys.json'), join(dataDir, 'keys.json'));
+    const again = await startAndWait();
+    expect((await client(again.url).get(`/users/${created.body.id}`)).body).toEqual(created.body);
+  }, 120_000);
 
   test('a signal sent twice at once, as npm does it, still stops everything in order', async () => {
     const stack = await startAndWait();
@@ -125,7 +162,11 @@ describe('npm start', () => {
     const unusedPort = await freePort();
     const stack = start(await freePort(), { DATABASE_URL: `postgres://me:secret@127.0.0.1:${unusedPort}/postgres` });
     expect(await stack.exited).toBe(1);
-    expect(stack.output()).toMatch(/cannot start.*ECONNREFUSED/);
+    expect(stack.output()).toMatch(
+      new RegExp(
+        `cannot start\\. The database of DATABASE_URL .* \\(ECONNREFUSED 127\\.0\\.0\\.1:${unusedPort}\\)\\.?\\n$`,
+      ),
+    );
     expect(stack.output()).not.toContain('secret');
     expect(processesNaming(dataDir)).toEqual([]);
   }, 30_000);

@@ -49,7 +49,7 @@ export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Envi
     if (values[name] !== undefined) problems.push(`${name} is not valid: ${message}`);
     else if (!trimmed(env, `${name}_FILE`)) problems.push(`${name} is not set`); // else the file's problem is listed
   }
-  if (isProduction(readVariable('ENVIRONMENT', env).value)) problems.push(...productionProblems(values, env));
+  if (isProduction(readVariable('ENVIRONMENT', env).value)) problems.push(...productionProblems(values));
   if (problems.length > 0 || !parsed.success) {
     throw new ConfigError(`The environment is not complete:\n${problems.map((line) => `  - ${line}`).join('\n')}`);
   }
@@ -64,11 +64,9 @@ export function listPublishedSecrets(config: Readonly<Record<string, unknown>>):
   });
 }
 
-function productionProblems(values: Readonly<Record<string, string>>, env: Environment): string[] {
-  const hasBrokerCertificate = Boolean(trimmed(env, 'AMQP_TLS_CERT') || trimmed(env, 'AMQP_TLS_CERT_FILE'));
+function productionProblems(values: Readonly<Record<string, string>>): string[] {
   return Object.entries(values).flatMap(([name, value]) => {
-    const missing = lacksPassword(value, hasBrokerCertificate) ? 'has no password' : undefined;
-    const problem = publishedSecretIn(name, value) ?? missing;
+    const problem = publishedSecretIn(name, value) ?? (lacksPassword(value) ? 'has no password' : undefined);
     return problem ? [`${name} is refused with ENVIRONMENT=production: it ${problem}`] : [];
   });
 }

@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type { ConfigError } from './config.ts';
-import { explainTlsError } from './database/sqlstate.ts';
-import { describeError } from './telemetry/describe-error.ts';
+import { explainTlsError, isDatabaseUnavailable } from './database/sqlstate.ts';
+import { describeError, summarizeError } from './telemetry/describe-error.ts';
 
 interface Running {
   close(): Promise<void>;
@@ -52,11 +52,35 @@ const startErrors: Record<string, string> = {
   '28P01': 'The database rejects the user or the password of DATABASE_URL.',
   '28000': 'The database rejects the user of DATABASE_URL.',
   '3D000': 'The database named by DATABASE_URL does not exist.',
+  '3F000': 'The schema of this service does not exist in the database of DATABASE_URL: create it by provision.sql.',
+  '42501': 'The user of DATABASE_URL lacks a right: the schema of this service must be its own (provision.sql).',
+  '53300': 'The database of DATABASE_URL has no free connection: raise max_connections, or run fewer processes.',
   ECONNREFUSED: 'The database of DATABASE_URL cannot be reached: the connection was refused.',
   ENOTFOUND: 'The database of DATABASE_URL cannot be reached: its host is unknown.',
+  EAI_AGAIN: 'The database of DATABASE_URL cannot be reached: the name of its host cannot be resolved now.',
 };
 
-/** Says why a process cannot work, in one message without personal data. */
+/** @returns the reason of a failed start in one line: its place and the way out; undefined for an unknown error */
+export function explainStartError(error: unknown): string | undefined {
+  const place = placeOfSyntaxError(error);
+  if (place) return `${place}: ${(error as Error).message}`;
+  const tls = explainTlsError(error);
+  if (tls) return tls;
+  const { code, address } = summarizeError(error);
+  const where = address === undefined ? '' : ` (${code} ${address})`;
+  if (startErrors[String(code)] !== undefined) return startErrors[String(code)] + where;
+  if (!isDatabaseUnavailable(error)) return undefined;
+  return `The database of DATABASE_URL is not available: ${code ?? 'it does not answer'}${where}.`;
+}
+
+/** Of a source file. Node writes it into the first line of the stack, and not into the message. */
+function placeOfSyntaxError(error: unknown): string | undefined {
+  const { name, stack } = Object(error) as Partial<Error>;
+  if (name !== 'SyntaxError') return undefined;
+  return /^(?:file:\/\/)?(\/.+:\d+)$/.exec(stack?.split('\n')[0] ?? '')?.[1];
+}
+
+/** @returns the reason of a failure of a service or a command, for a person at a terminal; no value */
 export function explain(error: unknown): string {
   const { name, message, code, port, variable } = error as Error & { code?: string; port?: number; variable?: string };
   if (name === ('ConfigError' satisfies ConfigError['name'])) return String(message);
@@ -64,5 +88,5 @@ export function explain(error: unknown): string {
     const setting = variable ?? 'PORT';
     return `${setting} ${port} is taken: set ${setting} to a free one.`;
   }
-  return explainTlsError(error) ?? startErrors[String(code)] ?? JSON.stringify(describeError(error));
+  return explainStartError(error) ?? JSON.stringify(describeError(error));
 }

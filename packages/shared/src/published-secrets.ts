@@ -39,7 +39,7 @@ export function publishedSecretIn(name: string, value: string): string | undefin
   }
   if (name.endsWith('PASSWORD') && isPublishedPassword(value, ''))
     return 'is a published or default password; set another';
-  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const url = parseUrl(value);
   if (url?.password && isPublishedPassword(decoded(url.password), decoded(url.username))) {
     return 'has a published or default password; set another, in the server first';
   }
@@ -48,16 +48,21 @@ export function publishedSecretIn(name: string, value: string): string | undefin
 
 /**
  * Whether the value is the URL of a PostgreSQL or RabbitMQ that is to be reached without any secret. A client of RabbitMQ
- * that is given no user logs in as guest. A client certificate is a secret, and over a socket PostgreSQL asks the
+ * that is given no user logs in as guest. For PostgreSQL a client certificate is a secret, and over a socket it asks the
  * operating system for the user.
  */
-export function lacksPassword(value: string, hasBrokerCertificate: boolean): boolean {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
+export function lacksPassword(value: string): boolean {
+  const url = parseUrl(value);
   if (!url || url.password) return false;
-  if (/^amqps?:$/.test(url.protocol)) return !hasBrokerCertificate;
+  if (/^amqps?:$/.test(url.protocol)) return true;
   if (!/^postgres(ql)?:$/.test(url.protocol)) return false;
   const host = url.searchParams.get('host') ?? decoded(url.hostname);
-  return !url.searchParams.has('sslcert') && host !== '' && !host.startsWith('/');
+  return !url.searchParams.has('sslcert') && !host.startsWith('/');
+}
+
+/** The URL of a socket may have no host, which `URL` does not accept behind a user. */
+function parseUrl(value: string): URL | null {
+  return URL.parse(value) ?? URL.parse(value.replace(/^(\w+:\/\/(?:[^/?#]*@)?)(?=[/?])/, '$1localhost'));
 }
 
 function isPublishedKey(text: string): boolean {

@@ -73,6 +73,7 @@ describe('a server without a password', () => {
   test.each<[string, Environment]>([
     ['PostgreSQL', { DATABASE_URL: 'postgres://users@db.example.com/promopulse' }],
     ['RabbitMQ with a user', { AMQP_URL: 'amqp://users@mq.example.com' }],
+    ['RabbitMQ over TLS', { AMQP_URL: 'amqps://users@mq.example.com' }],
     ['RabbitMQ without a user, which means guest', { AMQP_URL: 'amqp://mq.example.com' }],
   ])('is refused: %s', (_what, env) => {
     expect(refusal(env)).toMatch(/- \w+_URL is refused with ENVIRONMENT=production: it has no password/);
@@ -83,7 +84,7 @@ describe('a server without a password', () => {
       'a client certificate of PostgreSQL',
       { DATABASE_URL: 'postgres://users@db.example.com/promopulse?sslcert=/a.pem' },
     ],
-    ['a client certificate of RabbitMQ', { AMQP_URL: 'amqps://mq.example.com', AMQP_TLS_CERT: '-----BEGIN' }],
+    ['a socket of PostgreSQL', { DATABASE_URL: 'postgres://users@/promopulse?host=/var/run/postgresql' }],
   ])('is accepted with %s', (_what, env) => {
     expect(refusal(env)).not.toContain('password');
   });

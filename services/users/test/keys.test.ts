@@ -5,6 +5,7 @@ import { startService } from '@promopulse/shared/service';
 import { bodyOf, type Client, client, problem } from '@promopulse/testing/client';
 import { startTestService, type TestService, testKeys } from '@promopulse/testing/service';
 import { generateFernetKey } from '../src/personal-data/fernet.ts';
+import { createPersonalData } from '../src/personal-data/personal-data.ts';
 import { users } from '../src/service.ts';
 import { createUser, keys, taken } from './wire.ts';
 
@@ -103,6 +104,15 @@ describe('the service does not start', () => {
       message: 'The environment is not complete:\n  - PII_INDEX_KEY and PII_INDEX_KEY_FILE are both set: keep one',
     });
   });
+});
+
+test('an index made with another key finds nothing: the index key is not rotated like the others', async () => {
+  const user = await createUser(service.api, { email: 'indexed@example.com' });
+  const indexUnder = (key: string) =>
+    createPersonalData({ PII_ENCRYPTION_KEYS: [first], PII_INDEX_KEY: key }).indexOf(user.email);
+  const [row] = await service.sql('select email_index from users.users where id = $1', [user.id]);
+  expect(row.email_index).toBe(indexUnder(index));
+  expect(row.email_index).not.toBe(indexUnder(generateFernetKey()));
 });
 
 describe('the keys of the data', () => {

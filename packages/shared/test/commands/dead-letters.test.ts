@@ -135,6 +135,11 @@ test.each(invalidCommands)('called with "%s" it shows its usage and exits with 2
   expect(stderr).toMatch(/^Usage: dead-letters list/);
 });
 
+test('an AMQP_URL that is none is named', async () => {
+  const { code, stderr } = await run(['list'], { AMQP_URL: 'localhost:5672' });
+  expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('AMQP_URL is not valid') });
+});
+
 test('a RabbitMQ that cannot be reached is reported in one line, with exit code 1', async () => {
   const { code, stderr } = await run(['list'], { AMQP_URL: 'amqp://127.0.0.1:1' });
   expect(code).toBe(1);

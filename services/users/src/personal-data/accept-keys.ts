@@ -2,6 +2,7 @@
 // they can read everything, the service starts without the keys that no user needs any more. Otherwise nothing changes.
 import { loadConfig } from '@promopulse/shared/config';
 import { databaseConfig, openDatabase } from '@promopulse/shared/database/database';
+import { explain } from '@promopulse/shared/process';
 import { databaseOptionsOf } from '@promopulse/shared/service';
 import { z } from 'zod';
 import { users } from '../service.ts';
@@ -35,8 +36,6 @@ async function run(): Promise<number> {
 try {
   process.exitCode = await run();
 } catch (error) {
-  const { name, message, code } = error as { name?: string; message?: string; code?: string };
-  const isConfigError = name === 'ConfigError';
-  process.stderr.write(`The keys cannot be compared with the database: ${isConfigError ? message : (code ?? name)}\n`);
-  process.exitCode = isConfigError ? 2 : 1;
+  process.stderr.write(`The keys cannot be compared with the data. ${explain(error)}\n`);
+  process.exitCode = (error as Error).name === 'ConfigError' ? 2 : 1;
 }

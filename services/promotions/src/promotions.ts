@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { type EntityManager, type InferEntity, LockMode } from '@mikro-orm/postgresql';
 import { type PromotionStatus, promotionState } from '@promopulse/shared/contracts/promotions';
 import type { Database } from '@promopulse/shared/database/database';
+import { rowName } from '@promopulse/shared/database/prepared';
 import { notFound } from '@promopulse/shared/errors';
 import { type EventCause, recordEvent } from '@promopulse/shared/outbox/outbox';
 import { presentRow } from '@promopulse/shared/outbox/payload';
@@ -32,7 +33,7 @@ export async function updatePromotion(
   requestId: string,
 ): Promise<InferEntity<typeof Promotion>> {
   const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-  return await database.transaction(async (em) => {
+  const edit = async (em: EntityManager) => {
     const promotion = await lockPromotion(em, id);
     const rejection =
       checkEdit(promotion.status, Object.keys(given) as Field[]) ??
@@ -45,7 +46,8 @@ export async function updatePromotion(
       await recordEvent(em, 'promotion.updated', presentRow(promotionState, promotion), { requestId });
     }
     return promotion;
-  });
+  };
+  return await database.transaction(edit, rowName(Promotion, id));
 }
 
 /**

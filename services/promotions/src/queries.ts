@@ -47,6 +47,7 @@ const statements = {
   transition: recordingStatement('promotion_transition', transition, {
     event: 'promotion.status_changed',
     entity: Promotion,
+    row: ['id'],
     withReply: true,
   }),
   get: compileStatement('promotion_get', ['id'], ({ id }) =>

@@ -79,10 +79,15 @@ function list(name: string, where: string, total: string) {
 }
 
 export const statements = {
-  create: recordingStatement('subscription_insert', insert, { event: 'subscription.created', entity: Subscription }),
+  create: recordingStatement('subscription_insert', insert, {
+    event: 'subscription.created',
+    entity: Subscription,
+    row: ['user_id', 'promotion_id'],
+  }),
   deactivate: recordingStatement('subscription_deactivate', deactivate, {
     event: 'subscription.deactivated',
     entity: Subscription,
+    row: ['id'],
   }),
   decisionState: {
     name: 'subscription_decision_state',

@@ -16,7 +16,7 @@ const insert = compileStatement(
 );
 
 const statements = {
-  create: recordingStatement('user_create', insert, { event: 'user.created', entity: User }),
+  create: recordingStatement('user_create', insert, { event: 'user.created', entity: User, row: ['email_index'] }),
   get: compileStatement('user_get', ['id'], ({ id }) => offline.createQueryBuilder(User).select(columns).where({ id })),
   findByEmail: compileStatement('user_find_by_email', ['email_index'], ({ email_index }) =>
     offline.createQueryBuilder(User).select(columns).where({ email_index }),

@@ -1,7 +1,8 @@
 // The use cases of users. The unique blind index decides which of several writers gets an email.
 import { randomUUID } from 'node:crypto';
-import { type InferEntity, LockMode } from '@mikro-orm/postgresql';
+import { type EntityManager, type InferEntity, LockMode } from '@mikro-orm/postgresql';
 import type { Database } from '@promopulse/shared/database/database';
+import { rowName } from '@promopulse/shared/database/prepared';
 import { violatedConstraint } from '@promopulse/shared/database/sqlstate';
 import { conflict, notFound } from '@promopulse/shared/errors';
 import { User } from './entities.ts';
@@ -53,7 +54,7 @@ export async function updateUser(
   id: number,
   changes: UserChanges,
 ): Promise<InferEntity<typeof User>> {
-  const update = database.transaction(async (em) => {
+  const edit = async (em: EntityManager) => {
     const user = await em.findOne(User, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!user) throw notFound('User not found');
     if (changes.first_name !== undefined) user.first_name = changes.first_name;
@@ -62,8 +63,8 @@ export async function updateUser(
     if (changes.phone !== undefined) user.phone_encrypted = changes.phone && personalData.encrypt(changes.phone);
     await em.flush();
     return user;
-  });
-  return await translateTakenEmail(update);
+  };
+  return await translateTakenEmail(database.transaction(edit, rowName(User, id)));
 }
 
 function encryptEmail(personalData: PersonalData, email: string) {

@@ -7,6 +7,7 @@ import tls from 'node:tls';
 import type pg from 'pg';
 import { z } from 'zod';
 import { ConfigError } from '../config.ts';
+import { lockWaitMs } from './single-statements/lock-waiters.ts';
 
 /** What a database URL says. Part of the configuration of node-postgres. */
 export interface DatabaseAddress {
@@ -72,7 +73,7 @@ export function connectionOptions({ url, schema }: { url: string; schema: string
     connectionTimeoutMillis: 2_000,
     statement_timeout: 2_000,
     query_timeout: 3_000, // the client's own limit, for a server that no longer answers
-    lock_timeout: 1_000,
+    lock_timeout: lockWaitMs,
     idle_in_transaction_session_timeout: 5_000,
     keepAlive: true,
   };

@@ -7,12 +7,22 @@ import pg from 'pg';
 import { z } from 'zod';
 import { outcomeUnknown } from '../errors.ts';
 import { connectionOptions, databaseUrl } from './connection-settings.ts';
-import { PipelinedConnections } from './pipelined-connections.ts';
 import { type Entities, queryOf, type Statement } from './prepared.ts';
+import { LockWaiters, lockWaitMs } from './single-statements/lock-waiters.ts';
+import {
+  connectPatiently,
+  prepareForProbes,
+  releasePatient,
+  SingleStatements,
+} from './single-statements/single-statements.ts';
 import { isUnanswered } from './sqlstate.ts';
 
 const defaultPoolMax = 5;
 const defaultPipelinedConnections = 4;
+/** Maximum number of the pool's connections that wait for a lock for longer than a moment. */
+const maxLockWaiters = 2;
+/** Connections of the pool for the relay's lead and for work that does not wait. */
+const reservedConnections = 3;
 
 export const databaseConfig = {
   DATABASE_URL: databaseUrl,
@@ -55,10 +65,12 @@ export interface Database {
   /** Forks an entity manager for one unit of work outside a transaction. */
   em(): EntityManager;
   /**
-   * Runs one transaction. Calls the listeners of `onCommit` after the commit.
+   * Runs one transaction. Calls the listeners of `onCommit` after the commit. `work` runs again, in a new transaction,
+   * when a lock is not free at once.
+   * @param row the name (`rowName`) of the row whose lock it may wait for
    * @throws outcomeUnknown when the answer to COMMIT did not come
    */
-  transaction<Result>(work: (em: EntityManager) => Promise<Result>): Promise<Result>;
+  transaction<Result>(work: (em: EntityManager) => Promise<Result>, row?: string): Promise<Result>;
   /** Runs a prepared statement that records no event, and may be repeated without harm. */
   run<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /**
@@ -113,38 +125,38 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const direct = directPool(options) ?? pool;
   for (const each of new Set([pool, direct])) {
     closeUnansweredConnections(each);
-    if (onConnect) each.options.onConnect = prepare;
+    each.options.onConnect = (client: pg.ClientBase) => prepareForProbes(client, prepare);
   }
-  const pipelined = new PipelinedConnections(connectionOptions(options), pipelinedConnections, prepare);
+  const waiters = new LockWaiters(Math.max(1, Math.min(maxLockWaiters, pool.options.max - reservedConnections)));
+  const settings = connectionOptions(options);
+  const single = new SingleStatements({ pool, settings, connections: pipelinedConnections, prepare, waiters });
   const listeners: (() => void)[] = [];
   const notifyCommit = (): void => {
     for (const listener of listeners) listener();
   };
-  const run = async <Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]> => {
-    const query = queryOf(statement, values);
-    return (await (pipelined.query(query) ?? pool.query(query))).rows as Row[];
-  };
+  const run = async <Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]> =>
+    (await single.query(statement, values)).rows as Row[];
   return {
     schema,
     em: () => orm.em.fork(),
-    transaction: async (work) => {
-      const result = await runTransaction(orm.em.fork(), work);
+    transaction: async (work, row) => {
+      const result = await waiters.attempt(row === undefined ? undefined : () => row, (isRepeated) =>
+        runTransaction(orm.em.fork(), isRepeated ? patiently(work) : work),
+      );
       notifyCommit();
       return result;
     },
     run,
     write: async <Row>(statement: Statement, values: readonly unknown[]) => {
-      const query = queryOf(statement, values);
-      const sent = pipelined.query(query);
-      const { rows } = await (sent ? rejectUnanswered(sent) : writeOnPool(pool, query));
+      const { rows } = await single.query(statement, values, rejectUnanswered);
       if (rows.length > 0) notifyCommit();
       return rows as Row[];
     },
     onCommit: (listener) => listeners.push(listener),
     isReachable: async () => (await run({ name: 'ready', text: 'select 1' }, [])).length === 1,
-    connect: async () => heldConnection(await direct.connect()),
+    connect: async () => heldConnection(await connectPatiently(direct)),
     close: async () => {
-      await pipelined.close();
+      await single.close();
       await orm.close();
       for (const each of [pool, direct]) if (!each.ending) await each.end(); // MikroORM ends only a pool that it has used
     },
@@ -177,17 +189,12 @@ async function runTransaction<Result>(
   });
 }
 
-/** Like `pool.query`. Only here is it known whether the failure came before the statement was sent. */
-async function writeOnPool(pool: pg.Pool, query: pg.QueryConfig): Promise<pg.QueryResult> {
-  const client = await pool.connect();
-  try {
-    const result = await rejectUnanswered(client.query(query));
-    client.release();
-    return result;
-  } catch (error) {
-    client.release(true);
-    throw error;
-  }
+/** Lets the statements of a transaction wait for a lock for the full time. */
+function patiently<Result>(work: (em: EntityManager) => Promise<Result>): typeof work {
+  return async (em) => {
+    await em.execute(`set local lock_timeout = ${lockWaitMs}`);
+    return await work(em);
+  };
 }
 
 /** @param sent a statement on its way to the server */
@@ -199,14 +206,14 @@ function rejectUnanswered(sent: Promise<pg.QueryResult>): Promise<pg.QueryResult
 
 function heldConnection(client: pg.PoolClient): Connection {
   let held = true;
-  const releaseOnce = (destroy: boolean): void => {
-    if (held) client.release(destroy);
+  const once = (giveBack: () => void): void => {
+    if (held) giveBack();
     held = false;
   };
   return {
     query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
-    release: () => releaseOnce(false),
-    end: () => releaseOnce(true),
+    release: () => once(() => releasePatient(client)),
+    end: () => once(() => client.release(true)),
   };
 }
 

@@ -1,42 +1,51 @@
 // Connections that carry many statements at once (https://node-postgres.com/features/pipelining). Statements of one
 // turn of the event loop go out in one write, and their results come back in one read; otherwise each statement pays
-// for both. Each statement is a transaction of its own. A statement that waits, for a lock for example, delays those
-// behind it. So there are several connections: a statement goes to the least busy one that is not stalled.
+// for both. Each statement is a transaction of its own. A statement that waits delays those behind it. So there are
+// several connections: a statement goes to the least busy one that is not stalled.
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import pg from 'pg';
 import { settleWithin } from '../backoff.ts';
 import { coalesceWrites } from '../coalesce-writes.ts';
+import { isPlanInvalid } from './sqlstate.ts';
 
-/** Maximum number of statements in flight on one connection. */
-const maxDepth = 8;
 /** A connection silent this long gets no new statements. */
 const stallMs = 500;
 /** After a failure to connect, no connection is opened for this time. */
 const reopenAfterMs = 1_000;
 const closeTimeoutMs = 1_000;
 
+interface PipelinedConnectionsOptions {
+  maxConnections: number;
+  /** Maximum number of statements in flight on one connection. */
+  maxDepth: number;
+  /** Runs on each new connection before it takes statements. */
+  prepare?: (client: pg.ClientBase) => Promise<void>;
+}
+
 /**
  * Opens up to `maxConnections` connections, one at a time, each when all the open ones are busy.
  * States: open, then closed. While it is open, each of its connections is
  * - ready: it takes statements while fewer than `maxDepth` are in flight;
  * - stalled: statements are in flight, and none was answered for `stallMs`; it is ready again after an answer;
- * - lost: it failed. Its statements fail, and it is removed, so that another one is opened.
+ * - lost: it failed, so its statements fail as well; or its plans are invalid, and its statements in flight are still
+ *   answered. It is removed, so that another one is opened.
  */
 export class PipelinedConnections {
   readonly #config: pg.ClientConfig;
   readonly #maxConnections: number;
+  readonly #maxDepth: number;
   readonly #prepare: (client: pg.ClientBase) => Promise<void>;
   readonly #connections = new Set<PipelinedConnection>();
   #opening: Promise<void> | undefined;
   #openNotBefore = 0;
   #closed = false;
 
-  /** @param prepare runs on each new connection before it takes statements */
-  constructor(config: pg.ClientConfig, maxConnections: number, prepare = async (_client: pg.ClientBase) => {}) {
+  constructor(config: pg.ClientConfig, options: PipelinedConnectionsOptions) {
     this.#config = config;
-    this.#maxConnections = maxConnections;
-    this.#prepare = prepare;
+    this.#maxConnections = options.maxConnections;
+    this.#maxDepth = options.maxDepth;
+    this.#prepare = options.prepare ?? (async () => {});
   }
 
   /** @returns undefined when no connection is ready: the caller then uses its pool, whose queue has a time limit */
@@ -59,7 +68,7 @@ export class PipelinedConnections {
   #leastBusy(now: number): PipelinedConnection | undefined {
     let least: PipelinedConnection | undefined;
     for (const connection of this.#connections) {
-      if (!connection.isStalled(now) && connection.inFlight < (least?.inFlight ?? maxDepth)) least = connection;
+      if (!connection.isStalled(now) && connection.inFlight < (least?.inFlight ?? this.#maxDepth)) least = connection;
     }
     return least;
   }
@@ -137,13 +146,13 @@ class PipelinedConnection {
   }
 }
 
-/**
- * SQLSTATEs of a connection that is lost or about to be (08, 57P), or on which a statement could not be prepared
- * (26000, 42P05): the statements behind it find it missing, or prepared twice.
- */
-const lostStates = /^(08|57P|26000|42P05)/;
+/** SQLSTATEs of a connection that is lost or about to be. */
+const lostStates = /^(08|57P)/;
 
-/** An error without a SQLSTATE comes from the socket or the driver: then, too, a new connection is the safe choice. */
-function meansLost(error: unknown): boolean {
-  return !(error instanceof pg.DatabaseError) || lostStates.test(error.code ?? '');
+/**
+ * An error without a SQLSTATE comes from the socket or the driver: then, too, a new connection is the safe choice. So it
+ * is where plans are invalid: the driver would send the same names again.
+ */
+export function meansLost(error: unknown): boolean {
+  return !(error instanceof pg.DatabaseError) || lostStates.test(error.code ?? '') || isPlanInvalid(error);
 }

@@ -11,6 +11,13 @@ export type Entities = EntitySchema<any>[];
 export interface Statement {
   name?: string;
   text: string;
+  /** @returns the name (`rowName`) of the row whose lock the statement may wait for */
+  row?(values: readonly unknown[]): string;
+}
+
+/** Names a row of an entity for lock-waiters.ts, by the values of a unique key. */
+export function rowName({ meta }: Pick<Table, 'meta'>, ...key: readonly unknown[]): string {
+  return [meta.className, ...key].join(' ');
 }
 
 /** `parameters[0]` names the value of `$1`, and so on. */

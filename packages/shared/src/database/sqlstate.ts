@@ -107,6 +107,21 @@ export function isLockConflict(error: unknown): boolean {
   return someCause(error, ({ code }) => (code === '55P03' || code === '40P01' ? true : undefined));
 }
 
+/** Whether the wait for a lock took longer than `lock_timeout`. The server has rolled the transaction back. */
+export function isLockTimeout(error: unknown): boolean {
+  return someCause(error, ({ code }) => (typeof code === 'string' ? code === '55P03' : undefined));
+}
+
+/**
+ * Whether a named statement was not executed because of its plan: a column of its result has another type since it was
+ * prepared (0A000, which has other meanings, hence the server's routine), or the session does not have it (26000) or has
+ * it already (42P05). The session was reset, or it is not always the same one behind a pooler.
+ */
+export function isPlanInvalid(error: unknown): boolean {
+  const { code, routine } = (error ?? {}) as { code?: unknown; routine?: unknown };
+  return code === '26000' || code === '42P05' || (code === '0A000' && routine === 'RevalidateCachedQuery');
+}
+
 /** @returns the first answer of `examine` along the chain of causes; false when there is none */
 function someCause(error: unknown, examine: (error: CodedError) => boolean | undefined): boolean {
   if (typeof error !== 'object' || error === null) return false;

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { defineEntity, type EntityManager, p } from '@mikro-orm/postgresql';
 import { type EventDataOf, type EventName, eventData } from '../contracts/index.ts';
-import type { CompiledStatement, Table } from '../database/prepared.ts';
+import { type CompiledStatement, rowName, type Table } from '../database/prepared.ts';
 import { payloadSql, type RowFor } from './payload.ts';
 
 /**
@@ -76,6 +76,8 @@ interface Recording<Name extends RecordedEventName> {
   event: Name;
   /** The entity whose rows `change` returns. It must have every field of the event's contract. */
   entity: Table<RowFor<EventDataOf<Name>>>;
+  /** The parameters that identify the row whose lock the statement may wait for. Absent when it waits for no row. */
+  row?: readonly string[];
   /** Whether the last parameter is an address for replies. */
   withReply?: boolean;
 }
@@ -89,7 +91,7 @@ interface Recording<Name extends RecordedEventName> {
 export function recordingStatement<Name extends RecordedEventName>(
   name: string,
   change: Pick<CompiledStatement, 'text' | 'parameters'>,
-  { event, entity, withReply = false }: Recording<Name>,
+  { event, entity, row, withReply = false }: Recording<Name>,
 ): CompiledStatement {
   const parameters = [...change.parameters, 'event_id', 'request_id', ...(withReply ? ['reply_to'] : [])];
   const position = (parameter: string): string => `$${parameters.indexOf(parameter) + 1}`;
@@ -100,5 +102,7 @@ export function recordingStatement<Name extends RecordedEventName>(
         ${withReply ? position('reply_to') : 'null'}
       from changed
     ) select * from changed`;
-  return { name, text, parameters };
+  if (!row) return { name, text, parameters };
+  const key = row.map((parameter) => parameters.indexOf(parameter));
+  return { name, text, parameters, row: (values) => rowName(entity, ...key.map((index) => values[index])) };
 }

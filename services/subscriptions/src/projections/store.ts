@@ -57,11 +57,17 @@ const givenRows = (type: string) => `unnest($1::int[], $2::${type}[], $3::int[])
 const sameContent = (content: string) => `(held.${content}, held.version) = (excluded.${content}, excluded.version)`;
 
 /** $4: epoch. A version that contradicts the row makes it doubtful: an owner's versions never go back. */
+/** $1 of the statement is an array with one id. */
+function rowOf(owner: OwnerName): (values: readonly unknown[]) => string {
+  return ([ids]) => `${tables[owner].table} ${ids}`;
+}
+
 function eventStatement(owner: OwnerName) {
   const { table, id, content, type } = tables[owner];
   const isNewer = 'held.version < excluded.version';
   return {
     name: `projection_${owner}_event`,
+    row: rowOf(owner),
     text: `with source as (
         select coalesce((select epoch from projection_sources where service = '${owner}'), $4) = $4 as current
       ), changed as (
@@ -93,6 +99,7 @@ function answerStatements(owner: OwnerName) {
   return {
     answer: {
       name: `projection_${owner}_answer`,
+      row: rowOf(owner),
       text: `insert into ${table} as held (${id}, ${content}, version, verified_at)
         select *, $4::timestamptz from ${givenRows(type)} ${replace}
         where ${outranked} or ${same} and held.lost_at is null`,

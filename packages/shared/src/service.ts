@@ -93,20 +93,11 @@ export async function startService(
   env: Environment,
   options: StartOptions = {},
 ): Promise<RunningService> {
-  const config = loadServiceConfig(env, {
-    defaultPort: definition.defaultPort,
-    own: definition.config,
-    usesRabbit: !options.connectBroker,
-  });
+  const config = loadServiceConfig(env, definition, { usesRabbit: !options.connectBroker });
   const log = createServiceLogger(definition, config, options);
   const decorate = { ...undecorated, ...options.decorate };
   const stops = new StopList(log, config.SHUTDOWN_TIMEOUT_MS);
-  const databaseOptions: DatabaseOptions = {
-    ...databaseOptionsOf(definition, config.DATABASE_URL),
-    directUrl: config.DIRECT_DATABASE_URL,
-    poolMax: config.DATABASE_POOL_MAX,
-    pipelinedConnections: config.DATABASE_PIPELINED_CONNECTIONS,
-  };
+  const databaseOptions = databaseOptionsOf(definition, config.DATABASE_URL);
   try {
     const database = decorate.database(await openMigratedDatabase(databaseOptions, log, config));
     stops.add(() => database.close());
@@ -117,29 +108,34 @@ export async function startService(
     await parts.prepare?.();
     const relay = startRelay({ database, broker, log, retentionSeconds: config.OUTBOX_RETENTION_SECONDS });
     stops.add((remainingMs) => relay.stop(Math.min(relayStopMs, remainingMs)));
-    for (const consumer of parts.consumers ?? []) broker.consume(consumer);
-    if (parts.start) stops.add(parts.start());
+    startParts(parts, broker, stops);
     const monitor = startHealthMonitor({ broker, log, backlog: () => relay.backlog() });
     stops.add(async () => monitor.stop());
 
     const app = {
-      title: definition.title,
-      version: definition.version,
+      ...definition,
       log,
-      routes: parts.routes.map(decorate.route),
-      internalRoutes: parts.internalRoutes?.map(decorate.route) ?? [],
+      ...decorateRoutes(parts, decorate.route),
       environment: config.ENVIRONMENT,
       isReady: () => database.isReachable(),
       health: async () => ({ ...(await monitor.report()), ...(await parts.health?.()) }),
     };
     const { publicServer, internalServer } = await serveService(app, config, stops);
-    const { url, port } = publicServer;
-    log.info({ port, internal_port: internalServer.port, version: definition.version }, 'listening');
-    return { url, port, internalUrl: internalServer.url, close: () => stops.run() };
+    log.info({ port: publicServer.port, internal_port: internalServer.port, version: definition.version }, 'listening');
+    return { ...publicServer, internalUrl: internalServer.url, close: () => stops.run() };
   } catch (error) {
     await stops.run();
     throw error;
   }
+}
+
+function startParts({ consumers = [], start }: ServiceParts, broker: Broker, stops: StopList): void {
+  for (const consumer of consumers) broker.consume(consumer);
+  if (start) stops.add(start());
+}
+
+function decorateRoutes({ routes, internalRoutes = [] }: ServiceParts, decorate: (route: Route) => Route) {
+  return { routes: routes.map(decorate), internalRoutes: internalRoutes.map(decorate) };
 }
 
 function createServiceLogger({ name }: ServiceDefinition, config: ServiceConfig, options: StartOptions): Logger {

@@ -17,7 +17,8 @@ const load = (env: Environment, shape: z.ZodRawShape = {}): object =>
       AMQP_URL: `amqp://users:${own}@mq.example.com`,
       ...env,
     },
-    { defaultPort: 8001, own: shape, usesRabbit: true },
+    { defaultPort: 8001, config: shape },
+    { usesRabbit: true },
   );
 
 function refusal(env: Environment, shape?: z.ZodRawShape): string {

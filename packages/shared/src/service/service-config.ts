@@ -22,16 +22,21 @@ const serviceConfig = {
 type ParsedConfig = z.infer<z.ZodObject<typeof serviceConfig & typeof amqpConfig>>;
 export type ServiceConfig = ReturnType<typeof withInternalAddress<ParsedConfig>>;
 
-interface ConfigOptions {
+interface ServiceVariables {
   defaultPort: number;
   /** The service's own variables. */
-  own: z.ZodRawShape;
-  /** False: the broker is not RabbitMQ, and its settings are not read. */
-  usesRabbit: boolean;
+  config: z.ZodRawShape;
 }
 
-/** @throws ConfigError naming every variable that is missing or malformed */
-export function loadServiceConfig(env: Environment, { defaultPort, own, usesRabbit }: ConfigOptions): ServiceConfig {
+/**
+ * @param usesRabbit false: the broker is not RabbitMQ, and its settings are not read
+ * @throws ConfigError naming every variable that is missing or malformed
+ */
+export function loadServiceConfig(
+  env: Environment,
+  { defaultPort, config: own }: ServiceVariables,
+  { usesRabbit }: { usesRabbit: boolean },
+): ServiceConfig {
   const { PORT, ...common } = serviceConfig;
   const schema = z.object({ ...common, ...(usesRabbit && amqpConfig), PORT: PORT.default(defaultPort), ...own });
   return withInternalAddress(loadConfig(schema, withInternalUrls(env)) as ParsedConfig);

@@ -11,10 +11,16 @@ import type { ServiceConfig } from './service-config.ts';
  *   gets no lock, is pending although MIGRATE=off, or when the database does not allow this process its connections
  */
 export async function openMigratedDatabase(
-  options: DatabaseOptions,
+  base: DatabaseOptions,
   log: Logger,
   config: ServiceConfig,
 ): Promise<Database> {
+  const options: DatabaseOptions = {
+    ...base,
+    directUrl: config.DIRECT_DATABASE_URL,
+    poolMax: config.DATABASE_POOL_MAX,
+    pipelinedConnections: config.DATABASE_PIPELINED_CONNECTIONS,
+  };
   const direct = { ...options, url: options.directUrl ?? options.url };
   const waitMs = config.MIGRATION_WAIT_SECONDS * 1000;
   if (config.MIGRATE === 'off') await waitForMigrations(direct, log, waitMs);

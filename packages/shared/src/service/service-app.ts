@@ -98,6 +98,7 @@ async function listen(app: Express, { host, port, variable }: Address): Promise<
       host,
       port,
       keepAliveTimeoutMs: 65_000, // longer than the gateway's, so that the gateway never uses a connection as it closes
+      quietMs: 300, // the gateway may be sending on a connection that is idle here
       maxHeaderBytes: 32_768, // the 16 KiB that the gateway accepts, and the headers that it adds
       headersTimeoutMs: 10_000,
       requestTimeoutMs: 15_000,

@@ -17,6 +17,12 @@ interface ServeOptions {
    * Default 511 (Node's).
    */
   backlog?: number;
+  /**
+   * While the server closes, it closes idle keep-alive connections when no request has come for this long, in
+   * milliseconds. To close them at once (0, the default) can lose a request that is on its way, and its client cannot
+   * tell whether it took effect.
+   */
+  quietMs?: number;
   /** Maximum total size of the request headers, in bytes. Default 16 KiB (Node's). */
   maxHeaderBytes?: number;
   /**
@@ -40,24 +46,21 @@ export async function serve(app: RequestListener, options: ServeOptions): Promis
 }
 
 const closeIdleEveryMs = 50;
-/**
- * While it closes, the server closes idle keep-alive connections when no request has come for this long, in milliseconds.
- * To close them at once could lose a request that is on its way, and its client could not tell whether it took effect.
- */
-const quietMs = 300;
 
 /**
  * States: listening, then closing, then closed. While it closes, every response carries `Connection: close`, also those
  * of requests that had arrived before. Otherwise a keep-alive connection would stay open after its response, and its
- * next request would be served. Idle connections stay open for a moment, and answer what arrives in it.
+ * next request would be served. With `quietMs`, idle connections answer what arrives in it.
  */
 class DrainingServer {
   readonly #server: Server;
   readonly #inFlight = new Set<ServerResponse>();
+  readonly #quietMs: number;
   #closing = false;
   #lastRequestAt = 0;
 
   constructor(app: RequestListener, options: ServeOptions) {
+    this.#quietMs = options.quietMs ?? 0;
     this.#server = createServer(
       {
         ...(options.maxHeaderBytes !== undefined && { maxHeaderSize: options.maxHeaderBytes }),
@@ -93,6 +96,7 @@ class DrainingServer {
     for (const response of this.#inFlight) if (!response.headersSent) response.setHeader('Connection', 'close');
     const closed = new Promise<void>((resolve) => this.#stopListening(resolve));
     this.#lastRequestAt = performance.now();
+    this.#closeIdle();
     // In the phase after the one that reads: a connection is not idle if a request has arrived on it.
     const closingIdle = setInterval(() => setImmediate(() => this.#closeIdle()), closeIdleEveryMs);
     const deadline = setTimeout(() => this.#server.closeAllConnections(), timeoutMs);
@@ -103,7 +107,7 @@ class DrainingServer {
   }
 
   #closeIdle(): void {
-    if (performance.now() - this.#lastRequestAt >= quietMs) this.#server.closeIdleConnections();
+    if (performance.now() - this.#lastRequestAt >= this.#quietMs) this.#server.closeIdleConnections();
   }
 
   /** The close of an HTTP server would also close its idle connections. */

@@ -32,6 +32,9 @@ interface Listeners {
 /** Time reserved for the relay at the end of a shutdown, in milliseconds. */
 export const relayStopMs = 2_000;
 
+/** The gateway may be sending on a connection that is idle here. On a busy machine it learns late of the stop. */
+const publicQuietMs = 1_000;
+
 /**
  * Opens both listeners. The service is ready as soon as the public one listens. At a stop it is not ready first; after
  * SHUTDOWN_DELAY_MS the public listener closes, then the internal one, each when its requests in flight have ended.
@@ -51,12 +54,14 @@ export async function serveService(
     host: config.INTERNAL_HOST,
     port: config.INTERNAL_PORT,
     variable: 'INTERNAL_PORT',
+    quietMs: 0, // it is only read, and its readers ask again
   });
   close(internalServer);
   const publicServer = await listen(createPublicApp(options), {
     host: config.HOST,
     port: config.PORT,
     variable: 'PORT',
+    quietMs: publicQuietMs,
   });
   close(publicServer);
   stops.add((remainingMs) => sleep(Math.min(config.SHUTDOWN_DELAY_MS, Math.max(0, remainingMs - relayStopMs))));
@@ -90,14 +95,16 @@ interface Address {
   port: number;
   /** The environment variable of the port. */
   variable: string;
+  quietMs: number;
 }
 
-async function listen(app: Express, { host, port, variable }: Address): Promise<RunningServer> {
+async function listen(app: Express, { host, port, variable, quietMs }: Address): Promise<RunningServer> {
   try {
     return await serve(app, {
       host,
       port,
       keepAliveTimeoutMs: 65_000, // longer than the gateway's, so that the gateway never uses a connection as it closes
+      quietMs,
       maxHeaderBytes: 32_768, // the 16 KiB that the gateway accepts, and the headers that it adds
       headersTimeoutMs: 10_000,
       requestTimeoutMs: 15_000,

@@ -13,6 +13,7 @@ beforeEach(async () => {
   server = await serve((request, response) => void response.end(request.url), {
     host: '127.0.0.1',
     port: 0,
+    quietMs: 300,
     keepAliveTimeoutMs: 65_000,
     headersTimeoutMs: 10_000,
     requestTimeoutMs: 15_000,

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type { ConfigError } from './config.ts';
-import { explainTlsError } from './database/sqlstate.ts';
+import { explainRefusedConnection } from './database/sqlstate.ts';
 import { describeError } from './telemetry/describe-error.ts';
 
 interface Running {
@@ -60,5 +60,5 @@ function explain(error: unknown): string {
   const { name, message, code, port } = error as { name?: string; message?: string; code?: string; port?: number };
   if (name === ('ConfigError' satisfies ConfigError['name'])) return String(message);
   if (code === 'EADDRINUSE') return `PORT ${port} is taken: set PORT to a free one.`;
-  return explainTlsError(error) ?? startErrors[String(code)] ?? JSON.stringify(describeError(error));
+  return explainRefusedConnection(error) ?? startErrors[String(code)] ?? JSON.stringify(describeError(error));
 }

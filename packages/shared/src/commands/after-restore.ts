@@ -9,7 +9,7 @@ import { type ServiceName, services, urlVariable } from '../contracts/services.t
 import { projectionSummary } from '../contracts/snapshot.ts';
 import { tryLock } from '../database/advisory-lock.ts';
 import { type Database, databaseConfig, openDatabase } from '../database/database.ts';
-import { explainTlsError } from '../database/sqlstate.ts';
+import { explainRefusedConnection } from '../database/sqlstate.ts';
 import { changeEpoch } from '../outbox/epoch.ts';
 import { OutboxMessage } from '../outbox/outbox.ts';
 import { Publication } from '../outbox/publication.ts';
@@ -130,7 +130,7 @@ try {
   process.stderr.write(
     isUnmigrated
       ? 'The restored database is of an older release: run its migrations first (migration:up).\n'
-      : `${explainTlsError(error) ?? (message || code)}\n`,
+      : `${explainRefusedConnection(error) ?? (message || code)}\n`,
   );
   process.exitCode = name === 'ConfigError' ? 2 : 1;
 }

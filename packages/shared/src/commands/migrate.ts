@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ConfigError, type Environment, loadConfig } from '../config.ts';
 import { type DatabaseOptions, databaseConfig } from '../database/database.ts';
 import { createMigration, listMigrations, migrate, revert } from '../database/migrations.ts';
-import { explainTlsError } from '../database/sqlstate.ts';
+import { explainRefusedConnection } from '../database/sqlstate.ts';
 import { databaseOptionsOf, type ServiceDefinition } from '../service.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 
@@ -39,7 +39,7 @@ export async function migrationCommand(definition: ServiceDefinition, args: stri
     for (const line of await run(definition, args, env)) process.stdout.write(`${line}\n`);
   } catch (error) {
     const isConfigError = (error as Error).name === 'ConfigError';
-    const reason = isConfigError ? (error as Error).message : explainTlsError(error);
+    const reason = isConfigError ? (error as Error).message : explainRefusedConnection(error);
     if (reason === undefined) throw error;
     process.stderr.write(`${reason}\n`);
     process.exitCode = isConfigError ? 2 : 1;

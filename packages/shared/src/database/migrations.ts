@@ -7,7 +7,7 @@ import { MikroORM } from '@mikro-orm/postgresql';
 import { sleep } from '../backoff.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type DatabaseOptions, ormOptions, poolOf } from './database.ts';
-import { explainTlsError, isDatabaseUnavailable } from './sqlstate.ts';
+import { explainRefusedConnection, isDatabaseUnavailable } from './sqlstate.ts';
 
 const databaseWaitMs = 30_000;
 const retryDelayMs = 1_000;
@@ -135,7 +135,7 @@ export async function retryUntilAvailable<Result>(log: Logger, work: () => Promi
     try {
       return await work();
     } catch (error) {
-      if (!isDatabaseUnavailable(error) || explainTlsError(error) || Date.now() > deadline) throw error;
+      if (!isDatabaseUnavailable(error) || explainRefusedConnection(error) || Date.now() > deadline) throw error;
       log.warn({ err: error }, 'waiting for the database');
       await sleep(retryDelayMs);
     }

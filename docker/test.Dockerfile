@@ -5,8 +5,8 @@ COPY . .
 RUN find . -type f ! -path './package*.json' ! -path './*/*/package.json' -delete
 
 FROM node:24-slim
-# A test runs the curl commands of the README.
-RUN apt-get update && apt-get install -y --no-install-recommends curl && rm -rf /var/lib/apt/lists/*
+# Tests run the curl commands of the README, and make certificates with openssl.
+RUN apt-get update && apt-get install -y --no-install-recommends curl openssl ca-certificates && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 # Copy only the manifests first, so that a change of code does not install the dependencies again.
 COPY --from=manifests /all ./

@@ -8,7 +8,7 @@ import type { TlsOptions } from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
-import { amqpConfig, rabbitEndpoint } from '@promopulse/shared/messaging/rabbitmq/endpoint';
+import { rabbitEndpoint } from '@promopulse/shared/messaging/rabbitmq/endpoint';
 import { brokerOptions } from '@promopulse/shared/service/service-broker';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { createCertificateAuthority } from '@promopulse/testing/certificates';
@@ -16,7 +16,6 @@ import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, uniquePrefix } from '@promopulse/testing/servers';
 import { startTestService } from '@promopulse/testing/service';
 import { startTlsProxy, type TlsProxy } from '@promopulse/testing/tls-proxy';
-import { z } from 'zod';
 import { findRabbit, startLocalRabbit } from '../local/rabbitmq.ts';
 import { promotions } from '../services/promotions/src/service.ts';
 
@@ -48,19 +47,15 @@ const brokers = [
 
 const good = { AMQP_TLS_CA: authority.cert, AMQP_TLS_CERT: own.cert, AMQP_TLS_KEY: own.key };
 
-function environment(env: Record<string, string | undefined>) {
-  return rabbitEndpoint(z.object(amqpConfig).parse(env));
-}
-
 /** Connects with these settings. @returns the first reason that is logged, and the one in `problem()` */
-async function problemWith(env: Record<string, string | undefined>): Promise<{ logged: string; problem: string }> {
+async function problemWith(env: Parameters<typeof rabbitEndpoint>[0]): Promise<{ logged: string; problem: string }> {
   const lines: string[] = [];
   const log = createLogger({
     service: 'test',
     level: 'warn',
     destination: { write: (line: string) => void lines.push(line) },
   });
-  const broker = connectRabbit(environment(env), brokerOptions(uniquePrefix(), log));
+  const broker = connectRabbit(rabbitEndpoint(env), brokerOptions(uniquePrefix(), log));
   try {
     await eventually(() => expect(lines.length).toBeGreaterThan(0));
     return { logged: JSON.parse(String(lines[0])).reason, problem: String(broker.problem()) };
@@ -95,7 +90,7 @@ describe.each(brokers)('$name', ({ start }) => {
     const { problem } = await problemWith({ AMQP_URL: url, ...good });
     expect(problem).toMatch(/another host name .*AMQP_TLS_SERVER_NAME .*ERR_TLS_CERT_ALTNAME_INVALID/);
     const log = createLogger({ service: 'test', level: 'silent' });
-    const named = environment({ AMQP_URL: url, ...good, AMQP_TLS_SERVER_NAME: 'mq.example.com' });
+    const named = rabbitEndpoint({ AMQP_URL: url, ...good, AMQP_TLS_SERVER_NAME: 'mq.example.com' });
     const connection = connectRabbit(named, brokerOptions(uniquePrefix(), log));
     await eventually(() => expect(connection.isConnected()).toBe(true));
     await connection.close();

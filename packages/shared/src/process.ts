@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type { ConfigError } from './config.ts';
-import { explainTlsError, isDatabaseUnavailable } from './database/sqlstate.ts';
+import { explainRefusedConnection, isDatabaseUnavailable } from './database/sqlstate.ts';
 import { describeError, summarizeError } from './telemetry/describe-error.ts';
 
 interface Running {
@@ -64,7 +64,7 @@ const startErrors: Record<string, string> = {
 export function explainStartError(error: unknown): string | undefined {
   const place = placeOfSyntaxError(error);
   if (place) return `${place}: ${(error as Error).message}`;
-  const tls = explainTlsError(error);
+  const tls = explainRefusedConnection(error);
   if (tls) return tls;
   const { code, address } = summarizeError(error);
   const where = address === undefined ? '' : ` (${code} ${address})`;

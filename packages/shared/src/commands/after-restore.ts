@@ -9,7 +9,7 @@ import { internalUrlVariable, type ServiceName, services, withInternalUrls } fro
 import { projectionSummary } from '../contracts/snapshot.ts';
 import { type Database, databaseConfig, openDatabase } from '../database/database.ts';
 import { Lease, tryLease } from '../database/lease.ts';
-import { explainTlsError } from '../database/sqlstate.ts';
+import { explainRefusedConnection } from '../database/sqlstate.ts';
 import { changeEpoch } from '../outbox/epoch.ts';
 import { OutboxMessage } from '../outbox/outbox.ts';
 import { Publication } from '../outbox/publication.ts';
@@ -131,7 +131,7 @@ try {
   process.stderr.write(
     isUnmigrated
       ? 'The restored database is of an older release: run its migrations first (migration:up).\n'
-      : `${explainTlsError(error) ?? (message || code)}\n`,
+      : `${explainRefusedConnection(error) ?? (message || code)}\n`,
   );
   process.exitCode = name === 'ConfigError' ? 2 : 1;
 }

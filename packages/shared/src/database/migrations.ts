@@ -11,7 +11,7 @@ import { ConfigError } from '../config.ts';
 import { summarizeError } from '../telemetry/describe-error.ts';
 import { type Logger, warnRepeatedly } from '../telemetry/logger.ts';
 import { type DatabaseOptions, ormOptions } from './database.ts';
-import { explainTlsError, isDatabaseUnavailable } from './sqlstate.ts';
+import { explainRefusedConnection, isDatabaseUnavailable } from './sqlstate.ts';
 import { defaultWaitMs } from './startup/lock-waits.ts';
 import { migrationTable } from './startup/migration-lock.ts';
 import { withMigrator } from './startup/migrator-session.ts';
@@ -200,7 +200,7 @@ export async function retryUntilAvailable<Result>(log: Logger, work: () => Promi
       return await work();
     } catch (error) {
       deadline ??= Date.now() + databaseWaitMs; // work may have taken long before it failed
-      if (!isDatabaseUnavailable(error) || explainTlsError(error) || Date.now() > deadline) throw error;
+      if (!isDatabaseUnavailable(error) || explainRefusedConnection(error) || Date.now() > deadline) throw error;
       warnRepeatedly(log, summarizeError(error), 'waiting for the database of DATABASE_URL');
       await sleep(retryDelayMs);
     }

@@ -75,31 +75,39 @@ function refusedTls({ code, message }: CodedError): boolean {
 }
 
 /**
- * Why the server and DATABASE_URL do not fit as to TLS, in one line. Waiting does not help.
+ * Why the server does not take a connection as DATABASE_URL asks for it, in one line with the way out. Waiting does not
+ * help.
  * @returns undefined for every other error
  */
-export function explainTlsError(error: unknown): string | undefined {
+export function explainRefusedConnection(error: unknown): string | undefined {
   const { code, message, cause, routine } = (error ?? {}) as CodedError & { cause?: unknown; routine?: unknown };
-  // invalid_authorization_specification, from the routine that applies pg_hba.conf
+  // invalid_authorization_specification, from the routine of PostgreSQL that applies pg_hba.conf
   if (code === '28000' && routine === 'ClientAuthentication') {
     return (
       'The database server has no rule (pg_hba.conf) that admits this user and database from here. ' +
       'If it takes TLS only, add sslmode=verify-full to DATABASE_URL; if it wants a client certificate, sslcert and sslkey.'
     );
   }
-  if (!refusedTls({ code, message })) return cause && cause !== error ? explainTlsError(cause) : undefined;
-  const reason = typeof code === 'string' ? ` (${code})` : '';
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `The certificate of the database server is for another host than that of DATABASE_URL${reason}.`;
+  // PgBouncer has this one code for all its errors.
+  if (code === '08P01' && /^unsupported startup parameter/.test(String(message))) {
+    return 'The pooler of DATABASE_URL refuses a setting of the session: see ignore_startup_parameters in docs/operations.md, PgBouncer.';
   }
-  if (code === 'CERT_HAS_EXPIRED') return `The certificate of the database server has expired${reason}.`;
-  if (typeof code === 'string' && untrustedCodes.test(code)) {
-    return `The certificate of the database server is not signed by a trusted CA: name its CA by sslrootcert in DATABASE_URL${reason}.`;
+  if (refusedTls({ code, message })) return explainTls(code);
+  return cause && cause !== error ? explainRefusedConnection(cause) : undefined;
+}
+
+function explainTls(code: unknown): string {
+  if (typeof code !== 'string') return 'The database server offers no TLS, and DATABASE_URL asks for it (sslmode).';
+  if (!untrustedCodes.test(code)) {
+    return `The TLS handshake with the database server failed: check sslcert and sslkey in DATABASE_URL (${code}).`;
   }
-  if (typeof code === 'string') {
-    return `The database server ended the TLS handshake: check sslcert and sslkey of DATABASE_URL${reason}.`;
-  }
-  return 'The database server offers no TLS, and DATABASE_URL asks for it (sslmode).';
+  const reasons: Record<string, string> = {
+    ERR_TLS_CERT_ALTNAME_INVALID: 'is for another host than that of DATABASE_URL',
+    CERT_HAS_EXPIRED: 'has expired',
+    CERT_NOT_YET_VALID: 'is not valid yet',
+  };
+  const reason = reasons[code] ?? 'is not signed by a trusted CA: name its CA by sslrootcert in DATABASE_URL';
+  return `The certificate of the database server ${reason} (${code}).`;
 }
 
 /** Whether a statement got no lock in time, or was chosen to end a deadlock. Its transaction is rolled back. */

@@ -2,6 +2,7 @@
 import { ConfigError } from '../../config.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Database } from '../database.ts';
+import { withOwnConnection } from '../own-connection.ts';
 
 /** Limit → maximum number of connections that this role can have by it. A superuser has none but max_connections. */
 type Limits = Record<'max_connections' | 'role' | 'database', number | null>;
@@ -18,7 +19,8 @@ interface PoolSizes {
  */
 export async function checkConnectionLimits(database: Database, sizes: PoolSizes, log: Logger): Promise<void> {
   const connections = sizes.DATABASE_POOL_MAX + sizes.DATABASE_PIPELINED_CONNECTIONS;
-  const [limits] = await database.run<Limits>({ text: limitsQuery }, []);
+  // Behind a pooler the limits of the server itself count, hence a direct connection.
+  const [limits] = await withOwnConnection(database, (connection) => connection.query<Limits>({ text: limitsQuery }));
   const found = Object.entries(limits ?? {}).filter((entry): entry is [string, number] => entry[1] !== null);
   const [limit, allowed] = found.sort(([, a], [, b]) => a - b)[0] ?? ['none', Number.POSITIVE_INFINITY];
   if (connections > allowed) throw tooMany(connections, limit, allowed);

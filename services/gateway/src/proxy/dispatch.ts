@@ -2,13 +2,14 @@
 // it costs a quarter as much CPU as everything else that the gateway does for it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorHandler } from '@promopulse/shared/http/app';
+import { expressRouteOf } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { Overload } from '../edge/overload.ts';
 import type { Step } from '../edge/steps.ts';
 import { gatherBody } from './body.ts';
 import { ConcurrencyLimit } from './concurrency-limit.ts';
 import type { UpstreamProxy } from './proxy.ts';
-import { ownsPath } from './upstreams.ts';
+import { ownsPath, pathForm } from './upstreams.ts';
 
 /** Where requests for one service go. */
 export interface UpstreamRoute {
@@ -27,9 +28,21 @@ export function createUpstreamRoutes(
 }
 
 function matchUpstream(routes: readonly UpstreamRoute[], url = ''): UpstreamRoute | undefined {
-  const query = url.indexOf('?');
-  const path = query === -1 ? url : url.slice(0, query);
+  const path = pathOf(url);
   return routes.find(({ proxy }) => ownsPath(proxy.upstream, path));
+}
+
+function pathOf(url: string): string {
+  const query = url.indexOf('?');
+  return query === -1 ? url : url.slice(0, query);
+}
+
+/** What the access log has in place of the path. */
+export function loggedRoute(routes: readonly UpstreamRoute[]): (request: IncomingMessage) => string {
+  return (request) => {
+    const route = matchUpstream(routes, request.url);
+    return route ? pathForm(route.proxy.upstream, pathOf(String(request.url))) : expressRouteOf(request);
+  };
 }
 
 /** Rejects a request for a service that has reached its concurrency limit, before the body is read. */

@@ -125,7 +125,7 @@ export async function startService(
       log,
       routes: parts.routes.map(decorate.route),
       internalRoutes: parts.internalRoutes?.map(decorate.route) ?? [],
-      environment: config.ENVIRONMENT,
+      config,
       isReady: async () => !stops.begun && (await database.isReachable()),
       health: async () => ({ ...(await monitor.report()), ...(await parts.health?.()) }),
     });

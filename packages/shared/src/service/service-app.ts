@@ -5,6 +5,7 @@ import { createApp, errorHandler, notFoundRoute } from '../http/app.ts';
 import { healthRoutes } from '../http/health.ts';
 import { describeApi } from '../http/openapi.ts';
 import { accessLog, assignRequestId } from '../http/request-log.ts';
+import { ResponseBudget } from '../http/response-budget.ts';
 import { addRoutes, type Route } from '../http/routes.ts';
 import { type RunningServer, serve } from '../http/server.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -16,17 +17,17 @@ interface ServiceAppOptions {
   log: Logger;
   routes: readonly Route[];
   internalRoutes: readonly Route[];
-  environment: string;
+  config: ServiceConfig;
   isReady(): Promise<boolean>;
   health(): Promise<object>;
 }
 
 export function createServiceApp(options: ServiceAppOptions): Express {
-  const { title, version, log, routes, internalRoutes, environment, isReady, health } = options;
+  const { title, version, log, routes, internalRoutes, config, isReady, health } = options;
   const app = createApp();
   app.use(assignRequestId, accessLog(log));
-  addRoutes(app, [...routes, ...internalRoutes]);
-  const info = { app: `PromoPulse ${title}`, version, environment };
+  addRoutes(app, [...routes, ...internalRoutes], new ResponseBudget(config));
+  const info = { app: `PromoPulse ${title}`, version, environment: config.ENVIRONMENT };
   app.use(healthRoutes({ info, details: health, isReady }));
   const document = describeApi(routes, { title, version });
   app.get('/openapi.json', (_request, response) => void response.json(document));

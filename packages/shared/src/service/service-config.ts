@@ -2,10 +2,12 @@
 import { z } from 'zod';
 import { type Environment, loadConfig, processConfig } from '../config.ts';
 import { databaseConfig } from '../database/database.ts';
+import { responseConfig } from '../http/response-budget.ts';
 
 const serviceConfig = {
   ...processConfig,
   ...databaseConfig,
+  ...responseConfig,
   AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// URL' }),
   /** Prefix of every exchange and queue name, so that several stacks can share a broker. */
   AMQP_PREFIX: z.string().default(''),

@@ -2,6 +2,7 @@
 // it costs a quarter as much CPU as everything else that the gateway does for it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorHandler } from '@promopulse/shared/http/app';
+import { costOfTarget } from '@promopulse/shared/http/pagination';
 import { expressRouteOf } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { Overload } from '../edge/overload.ts';
@@ -15,6 +16,8 @@ import { ownsPath, pathForm } from './upstreams.ts';
 export interface UpstreamRoute {
   proxy: UpstreamProxy;
   concurrency: ConcurrencyLimit;
+  /** For pages that cost much more than other requests: they wait in a lane of the service, and would occupy the other limit. */
+  costlyConcurrency: ConcurrencyLimit;
 }
 
 export function createUpstreamRoutes(
@@ -24,7 +27,12 @@ export function createUpstreamRoutes(
   // Longer than any answer of a service that is not overloaded (1 s, when it waits for a projection), and shorter than
   // a service's own wait for a connection to its database (2 s).
   const slowMs = 0.3 * settings.UPSTREAM_TIMEOUT_MS;
-  return proxies.map((proxy) => ({ proxy, concurrency: new ConcurrencyLimit(settings.MAX_IN_FLIGHT, slowMs) }));
+  const createLimit = (): ConcurrencyLimit => new ConcurrencyLimit(settings.MAX_IN_FLIGHT, slowMs);
+  return proxies.map((proxy) => ({ proxy, concurrency: createLimit(), costlyConcurrency: createLimit() }));
+}
+
+function limitFor(route: UpstreamRoute, { url = '' }: IncomingMessage): ConcurrencyLimit {
+  return costOfTarget(url) ? route.costlyConcurrency : route.concurrency;
 }
 
 function matchUpstream(routes: readonly UpstreamRoute[], url = ''): UpstreamRoute | undefined {
@@ -48,7 +56,8 @@ export function loggedRoute(routes: readonly UpstreamRoute[]): (request: Incomin
 /** Rejects a request for a service that has reached its concurrency limit, before the body is read. */
 export function rejectAtConcurrencyLimit(routes: readonly UpstreamRoute[], overload: Overload): Step {
   return (request, response, next) => {
-    if (matchUpstream(routes, request.url)?.concurrency.isReached()) overload.reject(response);
+    const route = matchUpstream(routes, request.url);
+    if (route && limitFor(route, request).isReached()) overload.reject(response);
     else next();
   };
 }
@@ -68,7 +77,7 @@ export function dispatch({ routes, overload, maxBodyBytes, log }: DispatchOption
     const body = await gatherBody(request, maxBodyBytes);
     if (!body || response.destroyed) return;
     // The limit may have been reached while the body arrived.
-    const hasRun = await route.concurrency.tryRun(() => route.proxy.forward(request, response, body));
+    const hasRun = await limitFor(route, request).tryRun(() => route.proxy.forward(request, response, body));
     if (!hasRun) overload.reject(response);
   }
 

@@ -1,6 +1,11 @@
 // One request to a service and its response, with the events that undici emits for it.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { DomainError, outcomeUnknown, unavailableDependencyHeader } from '@promopulse/shared/errors';
+import {
+  DomainError,
+  outcomeUnknown,
+  reachedLimitHeader,
+  unavailableDependencyHeader,
+} from '@promopulse/shared/errors';
 import { sendProblem } from '@promopulse/shared/http/problem';
 import { requestIdHeader, requestIdOf } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
@@ -33,7 +38,8 @@ interface UpstreamRequestOptions {
 const unavailableStatuses = new Set([502, 503, 504]);
 /** Methods that change nothing (RFC 9110 9.2.1). */
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
-const unavailableDependencyName = unavailableDependencyHeader.toLowerCase();
+/** A service that sends one of these headers is healthy. */
+const healthyNames = [unavailableDependencyHeader.toLowerCase(), reachedLimitHeader.toLowerCase()];
 /** Response headers that the gateway writes itself, or that name the software of a service. */
 const droppedHeaders = new Set([requestIdHeader, 'server', 'x-powered-by']);
 /** undici needs a reason for an abort. It comes back to `fail`, which ignores it. */
@@ -128,7 +134,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler {
       this.#rejectUnanswered('unavailable');
       return;
     }
-    const isUnavailable = unavailableStatuses.has(status) && headers[unavailableDependencyName] === undefined;
+    const isUnavailable = unavailableStatuses.has(status) && !healthyNames.some((name) => headers[name] !== undefined);
     this.#reportOutcome(isUnavailable ? 'failed' : 'answered');
     this.#release();
     this.#relayHead(status, headers);

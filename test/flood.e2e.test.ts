@@ -17,10 +17,15 @@ const promotions: number[] = [];
 beforeAll(async () => {
   stack = await startServiceProcesses();
   api = client(stack.url);
+  // The largest ones have the ids 1 to 100: they are in no page at the beginning.
+  const dates = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
+  for (let count = 0; count < 100; count += 1) {
+    await api.post('/promotions', { name: 'Large', description: '😀'.repeat(4_000), ...dates });
+  }
   for (let count = 0; count < 20; count += 1) {
     const user = { first_name: 'Ada', last_name: 'L', email: `ada-${count}@example.com` };
     users.push((await api.post('/users', user)).body.id);
-    const promotion = { name: 'Sale', start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
+    const promotion = { name: 'Sale', ...dates };
     const { id } = (await api.post('/promotions', promotion)).body;
     await api.post(`/promotions/${id}/status`, { status: 'active' });
     promotions.push(id);
@@ -29,7 +34,9 @@ beforeAll(async () => {
 afterAll(() => stack?.close(), 60_000);
 
 /** Runs in a process of its own, so that this process does not slow down what it measures. */
-async function load(plan: Pick<LoadPlan, 'connections' | 'forMs' | 'perSecond'>): Promise<LoadReport> {
+async function load(
+  plan: Pick<LoadPlan, 'connections' | 'forMs' | 'perSecond' | 'silentReaders'>,
+): Promise<LoadReport> {
   const script = new URL('support/flood-load.ts', import.meta.url).pathname;
   const text = JSON.stringify({ port: stack.port, users, promotions, ...plan } satisfies LoadPlan);
   const { stdout } = await promisify(execFile)(process.execPath, [script, text], { maxBuffer: 10_000_000 });
@@ -44,6 +51,54 @@ const perSecond = (report: LoadReport, ...wanted: number[]) => Math.round(count(
 const floodFactor = 8;
 const served = [200, 201, 409];
 
+/** Calls `sample` four times a second until the work is done. @returns the peak of memory of each process, in MiB */
+async function peakDuring(work: Promise<unknown>, sample: () => Promise<void>): Promise<Record<string, number>> {
+  const peakMiB: Record<string, number> = {};
+  let working = true;
+  const done = work.finally(() => {
+    working = false;
+  });
+  while (working) {
+    for (const [name, size] of Object.entries(stack.memory())) peakMiB[name] = Math.max(peakMiB[name] ?? 0, size);
+    await sample();
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  await done;
+  return peakMiB;
+}
+
+function expectBounded(peakMiB: Record<string, number>): void {
+  const aboveMax = Object.entries(maxMiB).filter(([name, max]) => Number(peakMiB[name]) > max);
+  expect(aboveMax.map(([name]) => [name, peakMiB[name]])).toEqual([]);
+}
+
+test('120 clients that ask for the largest page again and again and read nothing occupy a bounded memory, and others are served', async () => {
+  const before = stack.memory();
+  const silentReaders = [
+    { port: stack.port, connections: 60, requests: 20 },
+    { port: stack.portOf('promotions'), connections: 60, requests: 2 },
+  ];
+  const loading = load({ connections: 4, forMs: 12_000, silentReaders });
+  const answers: string[] = [];
+  const peakMiB = await peakDuring(loading, async () => {
+    for (const path of ['/health/live', '/promotions?limit=20&status=active', `/users/${users[0]}`]) {
+      const { status, body, headers } = await api.get(path);
+      answers.push(status === 200 ? 'ok' : `${status} ${body.code} ${headers.get('promopulse-reached-limit')} ${path}`);
+    }
+  });
+  const report = await loading;
+  const failed = answers.filter((answer) => answer !== 'ok');
+  process.stderr.write(
+    `slow readers: ${JSON.stringify(report.statuses)}, p50 ${report.served.p50} ms, p99 ${report.served.p99} ms; ` +
+      `${failed.length} of ${answers.length} others failed (${[...new Set(failed)].join()}); MiB before ${JSON.stringify(before)}, peak ${JSON.stringify(peakMiB)}\n`,
+  );
+  expect(stack.ended()).toEqual([]);
+  expectBounded(peakMiB);
+  expect(report.unexpected).toEqual([]);
+  expect(failed.length).toBeLessThan(answers.length / 20);
+  expect(count(report, ...served)).toBeGreaterThan(10 * count(report, 503, 504));
+}, 60_000);
+
 test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, and every request is served within 2 s after its end', async () => {
   const calm = await load({ connections: 16, forMs: 5_000 });
   expect(Object.keys(calm.statuses).map(Number)).toEqual(served.filter((status) => calm.statuses[status]));
@@ -51,20 +106,14 @@ test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, an
   // Bounds on time are for a machine that is otherwise idle. On a busy one they grow with the time of a calm request.
   const atMost = (ms: number): number => Math.max(ms, 10 * calm.served.p99);
 
-  const peakMiB: Record<string, number> = {};
   const probes: number[] = [];
-  let flooding = true;
-  const watching = (async () => {
-    while (flooding) {
-      for (const [name, size] of Object.entries(stack.memory())) peakMiB[name] = Math.max(peakMiB[name] ?? 0, size);
-      probes.push((await api.get('/health/live')).status);
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-  })();
-  const flood = await load({ connections: 300, forMs: 30_000, perSecond: floodFactor * capacity });
-  flooding = false;
+  const silentReaders = [{ port: stack.port, connections: 30, requests: 20 }];
+  const flooding = load({ connections: 300, forMs: 30_000, perSecond: floodFactor * capacity, silentReaders });
+  const peakMiB = await peakDuring(flooding, async () => {
+    probes.push((await api.get('/health/live')).status);
+  });
+  const flood = await flooding;
   const recovery = await timeUntilAllServed();
-  await watching;
   process.stderr.write(
     `flood: ${capacity}/s at 16 connections, p99 ${calm.served.p99} ms; at ${floodFactor} times as many ` +
       `${perSecond(flood, ...served)}/s served, p50 ${flood.served.p50}, p99 ${flood.served.p99} ms, ` +
@@ -84,8 +133,7 @@ test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, an
   expect(count(flood, 504)).toBeLessThanOrEqual(0.05 * count(flood, ...served));
   expect(flood.rejected.p50).toBeLessThan(flood.served.p50);
   expect(probes.filter((status) => status !== 200)).toEqual([]);
-  const aboveMax = Object.entries(maxMiB).filter(([name, max]) => Number(peakMiB[name]) > max);
-  expect(aboveMax.map(([name]) => [name, peakMiB[name]])).toEqual([]);
+  expectBounded(peakMiB);
   expect(stack.output()).not.toMatch(/"level":"(error|fatal)"|Warning/);
 }, 120_000);
 

@@ -13,6 +13,14 @@ export interface LoadPlan {
   perSecond?: number;
   users: number[];
   promotions: number[];
+  /** Connections that each send some requests for a page of the largest size at once, and read no answer. */
+  silentReaders?: SilentReaders[];
+}
+
+interface SilentReaders {
+  port: number;
+  connections: number;
+  requests: number;
 }
 
 export interface LoadReport {
@@ -140,6 +148,9 @@ function run(plan: LoadPlan): void {
     }
   }
 
+  for (const readers of plan.silentReaders ?? []) {
+    for (let opened = 0; opened < readers.connections; opened += 1) openSilentReader(readers, endsAt);
+  }
   if (perSecond !== undefined) setInterval(() => sendDueRequests(perSecond), 5);
   else for (let count = 0; count < plan.connections; count += 1) open();
   setTimeout(() => {
@@ -153,6 +164,16 @@ function run(plan: LoadPlan): void {
     };
     process.stdout.write(JSON.stringify(report), () => process.exit(0));
   }, plan.forMs);
+}
+
+/** Connects again when its connection is closed. The system takes some megabytes of each connection by itself. */
+function openSilentReader(readers: SilentReaders, endsAt: number): void {
+  const request = 'GET /promotions?limit=1000&cursor=cDEuMTAx HTTP/1.1\r\nHost: localhost\r\n\r\n'; // p1.101
+  const socket = connect(readers.port, '127.0.0.1', () => socket.write(request.repeat(readers.requests)));
+  socket.pause().on('error', () => undefined);
+  socket.on('close', () => {
+    if (performance.now() < endsAt) setTimeout(openSilentReader, 50, readers, endsAt);
+  });
 }
 
 function post(path: string, body: object): string {

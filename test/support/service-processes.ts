@@ -19,6 +19,7 @@ const names = [...services, 'gateway'] as const;
 export interface ServiceProcesses {
   port: number;
   url: string;
+  portOf(name: string): number;
   /** Names of the processes that have ended. */
   ended(): string[];
   /** Resident memory in MiB, by name. */
@@ -94,6 +95,7 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
   return {
     port: Number(ports.gateway),
     url: urlOf('gateway'),
+    portOf: (name) => Number(ports[name]),
     ended: () => ended().map(([name]) => name),
     memory: () => Object.fromEntries(children.map(([name, child]) => [name, residentMiB(Number(child.pid))])),
     output: () => output,

@@ -102,6 +102,19 @@ export function isConnectionError(error: unknown): error is { code: string } {
   return connectionErrorCodes.has(String((error as { code?: unknown } | undefined)?.code));
 }
 
+/**
+ * The header of a 503 response that names the limit of the service that is reached. It says that the service itself is
+ * healthy, so that the gateway's circuit breaker does not count the response as a failure.
+ */
+export const reachedLimitHeader = 'Promopulse-Reached-Limit';
+
+/** The request is beyond a limit of this service. It has changed nothing, and may be sent again after a second. */
+export function overloaded(limit: string, cause?: unknown): DomainError {
+  const message = 'The service is overloaded. Retry after the time in Retry-After.';
+  const headers = { [reachedLimitHeader]: limit };
+  return new DomainError('unavailable', 'overloaded', message, { retryAfter: 1, headers, cause });
+}
+
 /** The request cannot be answered now. `retryAfter` is in whole seconds. */
 export function unavailable(message: string, retryAfter = 1, cause?: unknown): DomainError {
   return new DomainError('unavailable', 'unavailable', message, { retryAfter, cause });

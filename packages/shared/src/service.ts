@@ -113,10 +113,9 @@ export async function startService(
     stops.add(async () => monitor.stop());
 
     const app = {
-      ...definition,
+      definition,
       log,
       ...decorateRoutes(parts, decorate.route),
-      environment: config.ENVIRONMENT,
       isReady: () => database.isReachable(),
       health: async () => ({ ...(await monitor.report()), ...(await parts.health?.()) }),
     };

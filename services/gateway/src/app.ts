@@ -15,7 +15,7 @@ import { runSteps, type Step } from './edge/steps.ts';
 import { createDocsRoutes } from './pages/docs.ts';
 import { createHealthRoutes } from './pages/health.ts';
 import { createDocumentSource } from './pages/openapi.ts';
-import { createUpstreamRoutes, dispatch, rejectAtConcurrencyLimit } from './proxy/dispatch.ts';
+import { createUpstreamRoutes, dispatch, loggedRoute, rejectAtConcurrencyLimit } from './proxy/dispatch.ts';
 import { UpstreamProxy } from './proxy/proxy.ts';
 import { listUpstreams } from './proxy/upstreams.ts';
 
@@ -85,7 +85,7 @@ function createSteps({ config, log, proxies, connectionLimit, isStopping }: Gate
     rejectOverLimitConnections(connectionLimit, overload),
     rejectMalformed(log),
     rejectAtConcurrencyLimit(routes, overload),
-    accessLog(log),
+    accessLog(log, loggedRoute(routes)),
     dispatch({ routes, overload, maxBodyBytes: config.MAX_BODY_BYTES, log }),
     ownPages({ config, log, proxies, isStopping }),
   ];
@@ -106,7 +106,7 @@ function ownPages({ config, log, proxies, isStopping }: Omit<GatewayParts, 'conn
     response.json(await document());
   });
   app.use(createDocsRoutes());
-  app.all(['/', '/openapi.json'], allowGetOnly);
+  for (const path of ['/', '/openapi.json']) app.all(path, allowGetOnly);
   app.use(notFoundRoute, errorHandler(log));
   return (request, response) => app(request, response);
 }

@@ -130,12 +130,11 @@ describe('while a service fails', () => {
     expect(performance.now() - started).toBeLessThan(15_000);
   });
 
-  test('a 503 that names an unavailable dependency is no failure of the service that answers', async () => {
-    gateway.users.handler = answerWith(
-      503,
-      { 'Promopulse-Unavailable-Dependency': 'promotions', 'Retry-After': '2' },
-      '{}',
-    );
+  test.each([
+    ['an unavailable dependency', { 'Promopulse-Unavailable-Dependency': 'promotions' }],
+    ['a limit that is reached', { 'Promopulse-Reached-Limit': 'deep_offset' }],
+  ])('a 503 that names %s is no failure of the service that answers', async (_what, header) => {
+    gateway.users.handler = answerWith(503, { ...header, 'Retry-After': '2' }, '{}');
     expect(await callUsers(20)).toEqual(Array(20).fill(503));
     gateway.users.handler = answerWith(200, {}, '{}');
     expect(await callUsers(1)).toEqual([200]);

@@ -102,6 +102,33 @@ describe('when a service has reached its concurrency limit', () => {
     expect(logged().length).toBeLessThan(10);
   });
 
+  test.each([
+    '/users?offset=1001',
+    '/users?status=draft&offset=2147483647&limit=1',
+    '/users?o%66fset=5000',
+    '/users?limit=101&cursor=x',
+  ])(
+    'costly pages have a limit of their own: %s occupies no place of other requests, and the other way round',
+    async (path) => {
+      const waiting: (() => void)[] = [];
+      gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
+      const calls = Array.from({ length: maxInFlight }, () => fetch(`${gateway.url}${path}`));
+      await waitUntil(() => waiting.length === maxInFlight, 'the requests at the service');
+      expect((await fetch(`${gateway.url}${path}`)).status).toBe(503);
+      gateway.users.handler = answerOk;
+      for (const other of ['/users/1', '/users?offset=1000&limit=100', '/users?x=offset']) {
+        expect([other, (await fetch(gateway.url + other)).status]).toEqual([other, 200]);
+      }
+      const release = await reachLimit();
+      for (const answer of waiting) answer();
+      await Promise.all(calls);
+      gateway.users.handler = answerOk;
+      expect((await fetch(`${gateway.url}${path}`)).status).toBe(200);
+      expect((await fetch(`${gateway.url}/users/1`)).status).toBe(503);
+      await release();
+    },
+  );
+
   test('a request whose client hangs up counts until the service is done with it', async () => {
     const waiting: (() => void)[] = [];
     gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));

@@ -144,7 +144,12 @@ describe('a malformed or ambiguous request is rejected and reaches no service', 
     expect(JSON.parse(answer.body).request_id).toBe('rejected-1');
     const logLine = () => output.split('\n').find((text) => text.includes('"request_id":"rejected-1"'));
     await waitUntil(() => logLine() !== undefined, 'the log line');
-    expect(JSON.parse(String(logLine()))).toMatchObject({ msg: 'request', method: 'GET', path: '/', status: 400 });
+    expect(JSON.parse(String(logLine()))).toMatchObject({
+      msg: 'request',
+      method: 'GET',
+      route: '(no route)',
+      status: 400,
+    });
   });
 
   test('an invalid chunk in a body is 400, and the service gets no complete request', async () => {

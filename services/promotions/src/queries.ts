@@ -4,6 +4,8 @@ import { raw } from '@mikro-orm/postgresql';
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import type { Database } from '@promopulse/shared/database/database';
 import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import { runInLane } from '@promopulse/shared/database/statement-lane';
+import { costOfPage, maxPageBytes, rowsWithinPage } from '@promopulse/shared/http/pagination';
 import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
 import { entities, Promotion } from './entities.ts';
 import { type Field, fields } from './rules.ts';
@@ -28,8 +30,8 @@ const transition = compileStatement('promotion_transition', ['id', 'to', 'from']
 );
 
 /**
- * A page and its total in one round trip, by offset ($2) or below an id ($3). The page is found in the index at the same
- * cost at any depth. An empty page is one row of nulls that still has the total, which triggers maintain (migration
+ * A page and its total in one round trip, by offset ($2) or below an id ($3). The page below an id is found in the index
+ * at the same cost at any depth. An empty page is one row of nulls that still has the total, which triggers maintain (migration
  * "counts").
  */
 function listText(filter: string): string {
@@ -38,6 +40,24 @@ function listText(filter: string): string {
     left join lateral (
       select ${columns.join(', ')} from promotions where ${filter} and id < $3::bigint
       order by id desc limit $1 offset $2
+    ) as page on true
+    order by page.id desc`;
+}
+
+/** The same for a page that costs more: rows that do not fit into it are not fetched. `found` counts them as well. */
+function costlyListText(filter: string): string {
+  return `select counted.total, page.*
+    from (select coalesce(sum(total), 0)::int as total from promotion_counts where ${filter}) as counted
+    left join lateral (
+      select * from (
+        select selected.*, count(*) over ()::int as found,
+          sum(octet_length(name) + coalesce(octet_length(description), 0)) over (order by id desc) as bytes
+        from (
+          select ${columns.join(', ')} from promotions where ${filter} and id < $3::bigint
+          order by id desc limit $1 offset $2
+        ) as selected
+      ) as measured
+      where bytes <= ${maxPageBytes}
     ) as page on true
     order by page.id desc`;
 }
@@ -55,6 +75,8 @@ const statements = {
   ),
   list: { name: 'promotion_list', text: listText('true') },
   listByStatus: { name: 'promotion_list_by_status', text: listText('status = $4') },
+  costlyList: { name: 'promotion_list_costly', text: costlyListText('true') },
+  costlyListByStatus: { name: 'promotion_list_by_status_costly', text: costlyListText('status = $4') },
 };
 
 type NullableField = { [Name in Field]: null extends PromotionRow[Name] ? Name : never }[Field];
@@ -106,16 +128,30 @@ export type Position = [id: number];
 
 const aboveAllIds = 2_147_483_648;
 
-/** Newest first. `next` is the position of the next page, null after the last row. */
+type ListRow = PromotionRow & { total: number; found?: number };
+
+/**
+ * Newest first. `next` is the position of the next page, null after the last row. A page may have fewer than `limit`
+ * rows before the end of the list, because of `maxPageBytes`.
+ * @throws overloaded when there are too many requests for costly pages
+ */
 export async function listPromotions(
   database: Database,
   { status, limit, offset = 0, cursor: [below] = [aboveAllIds] }: PromotionFilter,
-): Promise<{ items: PromotionRow[]; total: number; next: Position | null }> {
-  const values = [limit + 1, offset, below]; // the row beyond the limit tells that there is another page
-  const rows = await (status
-    ? database.run<PromotionRow & { total: number }>(statements.listByStatus, [...values, status])
-    : database.run<PromotionRow & { total: number }>(statements.list, values));
-  const items = rows.filter(({ id }) => id !== null).slice(0, limit);
+): Promise<{ items: readonly PromotionRow[]; total: number; next: Position | null }> {
+  const values = [limit + 1, offset, below, ...(status ? [status] : [])]; // the row beyond the limit tells that there is another page
+  const cost = costOfPage({ limit, offset });
+  const rows = await (cost
+    ? runInLane<ListRow>(database, cost, status ? statements.costlyListByStatus : statements.costlyList, values)
+    : database.run<ListRow>(status ? statements.listByStatus : statements.list, values));
+  const found = rows.filter(({ id }) => id !== null);
+  const items = rowsWithinPage(found.slice(0, limit), maxJsonBytes);
   const last = items.at(-1);
-  return { items, total: rows[0]?.total ?? 0, next: last && rows.length > limit ? [last.id] : null };
+  const hasMore = (rows[0]?.found ?? found.length) > items.length;
+  return { items, total: rows[0]?.total ?? 0, next: last && hasMore ? [last.id] : null };
+}
+
+/** A character has at most 6 bytes in JSON; the other columns and the names of all have fewer than 400. */
+function maxJsonBytes({ name, description }: PromotionRow): number {
+  return 400 + 6 * (name.length + (description?.length ?? 0));
 }

@@ -1,6 +1,7 @@
 // The routes of promotions.
 import { promotionState } from '@promopulse/shared/contracts/promotions';
 import type { Database } from '@promopulse/shared/database/database';
+import { costOfPage } from '@promopulse/shared/http/pagination';
 import { type Route, route } from '@promopulse/shared/http/routes';
 import type { AppliedReply } from '@promopulse/shared/messaging/applied-reply';
 import { ownerRoutes } from '@promopulse/shared/outbox/owner-routes';
@@ -60,6 +61,7 @@ export function promotionRoutes(database: Database, expectReply: () => AppliedRe
         schema: promotionList,
       },
       errors: { 422: 'a parameter is unknown, repeated or breaks its rule' },
+      mayBeLarge: (query) => costOfPage(query) !== undefined,
       handle: async ({ query }) => {
         const { items, total, next } = await listPromotions(database, query);
         const presented = items.map((promotion) => presentRow(presentedPromotion, promotion));

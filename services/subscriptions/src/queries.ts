@@ -3,6 +3,8 @@
 import { raw } from '@mikro-orm/postgresql';
 import type { Database } from '@promopulse/shared/database/database';
 import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import { runInLane } from '@promopulse/shared/database/statement-lane';
+import { costOfPage, maxPageBytes, rowsWithinPage } from '@promopulse/shared/http/pagination';
 import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
 import { entities, Subscription } from './entities.ts';
 import type { SubscriptionFacts } from './rules.ts';
@@ -62,20 +64,35 @@ const totalOfPromotion = (column: string) =>
   `select coalesce(sum(${column}), 0)::int as total from subscription_counts where promotion_id = $1`;
 
 /**
- * A page and its total in one round trip, by offset ($3) or after a position ($4, $5). The page is found in the index at
- * the same cost at any depth. An empty page is one row of nulls that still has the total.
+ * A page and its total in one round trip, by offset ($3) or after a position ($4, $5). The page after a position is found
+ * in the index at the same cost at any depth. An empty page is one row of nulls that still has the total.
  */
 function list(name: string, where: string, total: string) {
+  const page = `select ${columnList} from subscriptions where ${where} and (created_at, id) < ($4, $5)
+        order by created_at desc, id desc limit $2 offset $3`;
   return {
-    name,
-    text: `select counted.total, page.*
+    cheap: { name, text: listText(total, page) },
+    costly: { name: `${name}_costly`, text: listText(total, withinBytes(page)) },
+  };
+}
+
+function listText(total: string, page: string): string {
+  return `select counted.total, page.*
       from (${total}) as counted
       left join lateral (
-        select ${columnList} from subscriptions where ${where} and (created_at, id) < ($4, $5)
-        order by created_at desc, id desc limit $2 offset $3
+        ${page}
       ) as page on true
-      order by page.created_at desc, page.id desc`,
-  };
+      order by page.created_at desc, page.id desc`;
+}
+
+/** The rows that fit into a page; the others are not fetched. `found` counts them as well. */
+function withinBytes(page: string): string {
+  return `select * from (
+          select selected.*, count(*) over ()::int as found,
+            sum(coalesce(octet_length(metadata::text), 0)) over (order by created_at desc, id desc) as bytes
+          from (${page}) as selected
+        ) as measured
+        where bytes <= ${maxPageBytes}`;
 }
 
 export const statements = {
@@ -118,6 +135,9 @@ export const statements = {
     totalOfPromotion('case when $6 then active else total - active end'),
   ),
 };
+
+/** Maximum size of the metadata as JSON. */
+export const maxMetadataBytes = 8_192;
 
 export interface NewSubscription {
   user_id: number;
@@ -174,20 +194,34 @@ export interface ListFilter {
 /** The end of a page: `created_at` of its last row, in milliseconds since 1970, and the id of that row. */
 export type Position = [createdAt: number, id: number];
 
-/** Newest first, ties by the higher id. `next` is the position of the next page, null after the last row. */
+type ListRow = SubscriptionRow & { total: number; found?: number };
+
+/**
+ * Newest first, ties by the higher id. `next` is the position of the next page, null after the last row. A page may have
+ * fewer than `limit` rows before the end of the list, because of `maxPageBytes`.
+ * @throws overloaded when there are too many requests for costly pages
+ */
 export async function listSubscriptions(
   database: Database,
   { by, id, is_active, limit, offset = 0, cursor }: ListFilter,
-): Promise<{ items: SubscriptionRow[]; total: number; next: Position | null }> {
+): Promise<{ items: readonly SubscriptionRow[]; total: number; next: Position | null }> {
   const all = by === 'user' ? statements.byUser : statements.byPromotion;
   const filtered = by === 'user' ? statements.byUserActive : statements.byPromotionActive;
+  const { cheap, costly } = is_active === undefined ? all : filtered;
   const after = cursor ? [new Date(cursor[0]), cursor[1]] : ['infinity', 0];
-  const values = [id, limit + 1, offset, ...after]; // the row beyond the limit tells that there is another page
-  const rows = await (is_active === undefined
-    ? database.run<SubscriptionRow & { total: number }>(all, values)
-    : database.run<SubscriptionRow & { total: number }>(filtered, [...values, is_active]));
-  const items = rows.filter((row) => row.id !== null).slice(0, limit);
+  const filter = is_active === undefined ? [] : [is_active];
+  const values = [id, limit + 1, offset, ...after, ...filter]; // the row beyond the limit tells that there is another page
+  const cost = costOfPage({ limit, offset });
+  const rows = await (cost ? runInLane<ListRow>(database, cost, costly, values) : database.run<ListRow>(cheap, values));
+  const found = rows.filter((row) => row.id !== null);
+  const items = rowsWithinPage(found.slice(0, limit), maxJsonBytes);
   const last = items.at(-1);
-  const next: Position | null = last && rows.length > limit ? [last.created_at.getTime(), last.id] : null;
+  const hasMore = (rows[0]?.found ?? found.length) > items.length;
+  const next: Position | null = last && hasMore ? [last.created_at.getTime(), last.id] : null;
   return { items, total: rows[0]?.total ?? 0, next };
+}
+
+/** The other columns and the names of all have fewer than 300 bytes. */
+function maxJsonBytes({ metadata }: SubscriptionRow): number {
+  return 300 + (metadata ? maxMetadataBytes : 0);
 }

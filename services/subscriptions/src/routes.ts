@@ -2,6 +2,7 @@
 import { projectionSummary } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
 import { notFound } from '@promopulse/shared/errors';
+import { costOfPage } from '@promopulse/shared/http/pagination';
 import { type Route, route } from '@promopulse/shared/http/routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
 import { summarize } from './projections/digest-store.ts';
@@ -58,6 +59,7 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
         schema: subscriptionList,
       },
       errors: { 422: 'neither or both of the ids are given, or a parameter is unknown, repeated or breaks its rule' },
+      mayBeLarge: (query) => costOfPage(query) !== undefined,
       handle: async ({ query }) => {
         const { items, total, next } = await listSubscriptions(database, listFilterOf(query));
         const presented = items.map((subscription) => presentRow(presentedSubscription, subscription));

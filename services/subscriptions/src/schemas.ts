@@ -4,11 +4,9 @@ import { ruleViolation } from '@promopulse/shared/errors';
 import { createCursor, pageQuery, pageSchema, positionTime } from '@promopulse/shared/http/pagination';
 import { bodyId, isStorable, required, textId } from '@promopulse/shared/http/schemas';
 import { z } from 'zod';
-import type { ListFilter } from './queries.ts';
+import { type ListFilter, maxMetadataBytes } from './queries.ts';
 
 const maxMetadataDepth = 16;
-/** As JSON. With it a page of 1,000 subscriptions stays within what one statement can return. */
-const maxMetadataBytes = 8_192;
 
 /** A JSON object that is returned as it was sent. The check is not a recursive schema: a deep body would overflow it. */
 const metadata = z

@@ -111,6 +111,37 @@ describe('a walk by cursor', () => {
   });
 });
 
+test('a page has at most 1 MiB of subscriptions with large metadata, and a walk gives each of them once', async () => {
+  await fill(600);
+  await scene.sql('update subscriptions.subscriptions set metadata = $2::json where promotion_id = $1', [
+    promotion,
+    JSON.stringify({ note: '\n'.repeat(2_000), more: 'é'.repeat(2_000) }),
+  ]);
+  const all = `promotion_id=${promotion}`;
+  const sizes: number[] = [];
+  for (const query of [`${all}&limit=1000`, `${all}&limit=100`, `${all}&limit=101&is_active=true`]) {
+    const ids: number[] = [];
+    let cursor: string | null = '';
+    while (cursor !== null) {
+      const answer = await fetch(`${scene.url}/subscriptions?${query}${cursor && `&cursor=${cursor}`}`);
+      const text = await answer.text();
+      const body = JSON.parse(text);
+      sizes.push(Buffer.byteLength(text));
+      ids.push(...body.items.map(({ id }: Wire) => id));
+      cursor = body.next_cursor;
+      expect(body.total).toBe(query.includes('is_active') ? 400 : 600);
+    }
+    expect(new Set(ids).size).toBe(query.includes('is_active') ? 400 : 600);
+    expect(ids).toHaveLength(new Set(ids).size);
+  }
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(1_048_576);
+  expect(Math.max(...sizes)).toBeGreaterThan(1_000_000);
+
+  const { items, next_cursor } = await page(`${all}&limit=1000&offset=550`);
+  expect([items.length, next_cursor]).toEqual([50, null]);
+  expect(await page(`${all}&limit=10&offset=5000`)).toMatchObject({ items: [], total: 600, next_cursor: null });
+});
+
 test('a page and its total cost the same at any depth of a long list', async () => {
   await fill(50_000);
   await scene.sql('analyze subscriptions.subscriptions');
@@ -131,7 +162,7 @@ test('a page and its total cost the same at any depth of a long list', async () 
     return plan['Shared Hit Blocks'] + plan['Shared Read Blocks'];
   };
   for (const createdAt of ['infinity', '2026-01-01T00:00:16Z', '2026-01-01T00:00:00.010Z']) {
-    expect(await blocks(statements.byPromotion, createdAt)).toBeLessThan(60);
-    expect(await blocks(statements.byPromotionActive, createdAt, ', true')).toBeLessThan(60);
+    expect(await blocks(statements.byPromotion.cheap, createdAt)).toBeLessThan(60);
+    expect(await blocks(statements.byPromotionActive.cheap, createdAt, ', true')).toBeLessThan(60);
   }
 });

@@ -30,6 +30,18 @@ export function allowGetOnly(): never {
  * @param translate turns an error of a library into a DomainError; an unknown error is logged and answered with 500
  */
 export function errorHandler(log: Logger, translate: (error: unknown) => DomainError | undefined = () => undefined) {
+  let overloadLoggedAt = Number.NEGATIVE_INFINITY;
+
+  /** Of requests beyond a limit, one a second is logged: their log must not cost more than they do. */
+  function logUnavailable(error: DomainError, requestId: string): void {
+    if (error.code === 'overloaded') {
+      const now = performance.now();
+      if (now - overloadLoggedAt < 1_000) return;
+      overloadLoggedAt = now;
+    }
+    log.warn({ request_id: requestId, err: error }, 'answered with 503');
+  }
+
   return (error: unknown, request: IncomingMessage, response: ServerResponse, next: (error: unknown) => void): void => {
     if (response.headersSent) {
       next(error);
@@ -42,7 +54,7 @@ export function errorHandler(log: Logger, translate: (error: unknown) => DomainE
       sendInternalError(response, requestId);
       return;
     }
-    if (known.kind === 'unavailable') log.warn({ request_id: requestId, err: known }, 'answered with 503');
+    if (known.kind === 'unavailable') logUnavailable(known, requestId);
     sendProblem(response, known, requestId);
   };
 }

@@ -30,6 +30,6 @@ export function healthRoutes({ info, details = () => ({}), isReady }: HealthRout
     if (!(await isReady())) throw unavailable('Not ready');
     response.json({ status: 'ok' });
   });
-  router.all(['/health', '/health/live', '/health/ready'], allowGetOnly);
+  for (const path of ['/health', '/health/live', '/health/ready']) router.all(path, allowGetOnly);
   return router;
 }

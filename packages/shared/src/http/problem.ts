@@ -1,6 +1,7 @@
 // Error responses: RFC 9457 problem documents, and the one map from the kind of a DomainError to an HTTP status.
 import type { ServerResponse } from 'node:http';
 import type { DomainError, ErrorKind } from '../errors.ts';
+import type { ResponseBudget } from './response-budget.ts';
 
 const statusByKind: Record<ErrorKind, number> = {
   bad_request: 400,
@@ -60,20 +61,30 @@ export function sendInternalError(response: ServerResponse, requestId: string): 
 }
 
 function sendProblemDocument(response: ServerResponse, status: number, document: object): void {
-  sendJson(response, status, document, { 'Content-Type': 'application/problem+json; charset=utf-8' });
+  sendJson(response, status, document, { headers: { 'Content-Type': 'application/problem+json; charset=utf-8' } });
 }
 
+/** Node writes a string together with the head, which is faster for a small body. */
+const maxTextBytes = 65_536;
+
+/** @throws overloaded when the budget has no room for the response */
 export function sendJson(
   response: ServerResponse,
   status: number,
   document: unknown,
-  headers: Readonly<Record<string, string>> = {},
+  {
+    headers = {},
+    budget,
+  }: { headers?: Readonly<Record<string, string>> | undefined; budget?: ResponseBudget | undefined } = {},
 ): void {
   const body = JSON.stringify(document);
+  const bytes = Buffer.byteLength(body);
+  budget?.add(response, bytes);
   response.writeHead(status, {
     'Content-Type': 'application/json; charset=utf-8',
-    'Content-Length': Buffer.byteLength(body),
+    'Content-Length': bytes,
     ...headers,
   });
-  response.end(body);
+  // As a buffer, a large body occupies a third of the memory while its client reads slowly.
+  response.end(bytes > maxTextBytes ? Buffer.from(body) : body);
 }

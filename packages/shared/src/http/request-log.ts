@@ -23,30 +23,30 @@ export function requestIdOf(request: IncomingMessage): string {
   return String(request.headers[requestIdHeader]);
 }
 
-/** Matches the path segments of our APIs. Any other segment may contain a caller's email or phone number. */
-const plainSegment = /^[\w.-]{0,64}$/;
-
-/** The path for a log line: without its query, and with `*` for every segment that is not plain. */
-function loggablePath(url: string): string {
-  const path = url.split('?', 1)[0] as string;
-  return path
-    .split('/')
-    .map((segment) => (plainSegment.test(segment) ? segment : '*'))
-    .join('/');
+/**
+ * The template of express's route that handles the request, such as `/users/{id}`. A path itself may contain a caller's
+ * email or phone number.
+ */
+export function expressRouteOf(request: IncomingMessage): string {
+  const path = (request as { route?: { path?: unknown } }).route?.path;
+  return typeof path === 'string' ? path.replaceAll(/:(\w+)/g, '{$1}') : '(no route)';
 }
 
-/** Logs one line per request when its response ends. Successful health checks are not logged. */
-export function accessLog(log: Logger) {
+/**
+ * Logs one line per request when its response ends. Successful health checks are not logged.
+ * @param routeOf called when the response ends; its result must not contain anything that a caller has written
+ */
+export function accessLog(log: Logger, routeOf: (request: IncomingMessage) => string = expressRouteOf) {
   return (request: IncomingMessage, response: ServerResponse, next?: () => void): void => {
     const start = performance.now();
-    const path = loggablePath(request.url ?? '');
     response.once('close', () => {
-      if (path.startsWith('/health') && response.statusCode === 200) return;
+      const route = routeOf(request);
+      if (route.startsWith('/health') && response.statusCode === 200) return;
       log.info(
         {
           request_id: requestIdOf(request),
           method: request.method,
-          path,
+          route,
           status: response.statusCode,
           duration_ms: Math.round((performance.now() - start) * 10) / 10,
           ...(!response.writableFinished && { aborted: true }),

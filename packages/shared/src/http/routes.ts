@@ -7,6 +7,7 @@ import { DomainError } from '../errors.ts';
 import { maxBodyBytes } from './app.ts';
 import { sendJson } from './problem.ts';
 import { requestIdOf } from './request-log.ts';
+import type { ResponseBudget } from './response-budget.ts';
 import { validateInput } from './validate-input.ts';
 
 interface Input<Params, Query, Body> {
@@ -40,6 +41,11 @@ interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Bod
   success: { status: number; description: string; schema: z.ZodType; headers?: Record<string, string> };
   /** The status of every error that the route answers with → its meaning there. */
   errors: Record<number, string>;
+  /**
+   * For a read only. Whether the response may be large: then the request is rejected before the work while no large one
+   * has room. With or without: every response of the route is counted, and rejected when it has no room.
+   */
+  mayBeLarge?(query: z.infer<Query>): boolean;
   handle(input: Input<z.infer<Params>, z.infer<Query>, z.infer<Body>>): Promise<HandlerResult>;
 }
 
@@ -57,10 +63,10 @@ export function route<
 }
 
 /** Adds a table of routes to an app. A known path with another method is answered with 405 and `Allow`. */
-export function addRoutes(app: Express, routes: readonly Route[]): void {
+export function addRoutes(app: Express, routes: readonly Route[], budget?: ResponseBudget): void {
   for (const definition of routes) {
     const bodySteps = definition.body ? [requireJson, parseJson] : [];
-    app[definition.method](expressPath(definition.path), ...bodySteps, handlerOf(definition));
+    app[definition.method](expressPath(definition.path), ...bodySteps, handlerOf(definition, budget));
   }
   for (const [path, methods] of methodsByPath(routes)) {
     app.all(expressPath(path), () => {
@@ -71,15 +77,21 @@ export function addRoutes(app: Express, routes: readonly Route[]): void {
 
 const noInput = z.strictObject({});
 
-function handlerOf({ params = noInput, query = noInput, body, handle }: Route): RequestHandler {
+function handlerOf(
+  { params = noInput, query = noInput, body, mayBeLarge, handle }: Route,
+  budget: ResponseBudget | undefined,
+): RequestHandler {
+  const counted = mayBeLarge && { budget };
   return async (request, response) => {
-    const result = await handle({
+    const input = {
       params: validateInput(params, request.params, 'request'),
       query: validateInput(query, request.url.includes('?') ? { ...request.query } : {}, 'request'),
       body: body && validateInput(body, hasBody(request) ? request.body : undefined, 'body'),
       requestId: requestIdOf(request),
-    });
-    sendJson(response, result.status, result.body, result.headers);
+    };
+    if (mayBeLarge?.(input.query)) budget?.checkRoomForLarge();
+    const result = await handle(input);
+    sendJson(response, result.status, result.body, { headers: result.headers, ...counted });
   };
 }
 

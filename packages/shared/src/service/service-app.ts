@@ -7,6 +7,7 @@ import { createApp, errorHandler, notFoundRoute } from '../http/app.ts';
 import { healthRoutes } from '../http/health.ts';
 import { describeApi } from '../http/openapi.ts';
 import { accessLog, assignRequestId } from '../http/request-log.ts';
+import { ResponseBudget } from '../http/response-budget.ts';
 import { addRoutes, type Route } from '../http/routes.ts';
 import { type RunningServer, serve } from '../http/server.ts';
 import type { StopList } from '../stop-list.ts';
@@ -14,12 +15,11 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { ServiceConfig } from './service-config.ts';
 
 interface ServiceAppOptions {
-  title: string;
-  version: string;
+  definition: { title: string; version: string };
   log: Logger;
   routes: readonly Route[];
   internalRoutes: readonly Route[];
-  environment: string;
+  config: ServiceConfig;
   isReady(): Promise<boolean>;
   health(): Promise<object>;
 }
@@ -50,14 +50,15 @@ export async function serveService(
   const close = (server: RunningServer) =>
     stops.add((remainingMs) => server.close(Math.max(0, remainingMs - relayStopMs)));
 
-  const internalServer = await listen(createInternalApp({ ...options, isReady }), {
+  const budget = new ResponseBudget(config);
+  const internalServer = await listen(createInternalApp({ ...options, config, budget, isReady }), {
     host: config.INTERNAL_HOST,
     port: config.INTERNAL_PORT,
     variable: 'INTERNAL_PORT',
     quietMs: 0, // it is only read, and its readers ask again
   });
   close(internalServer);
-  const publicServer = await listen(createPublicApp(options), {
+  const publicServer = await listen(createPublicApp(options, budget), {
     host: config.HOST,
     port: config.PORT,
     variable: 'PORT',
@@ -69,20 +70,21 @@ export async function serveService(
   return { publicServer, internalServer };
 }
 
-function createPublicApp({ log, routes }: ServiceAppOptions): Express {
+function createPublicApp({ log, routes }: ServiceAppOptions, budget: ResponseBudget): Express {
   const app = createApp();
   app.use(assignRequestId, accessLog(log));
-  addRoutes(app, routes);
+  addRoutes(app, routes, budget);
   app.use(notFoundRoute, errorHandler(log, translateDatabaseError));
   return app;
 }
 
-function createInternalApp(options: ServiceAppOptions): Express {
-  const { title, version, log, routes, internalRoutes, environment, isReady, health } = options;
+function createInternalApp(options: ServiceAppOptions & { config: ServiceConfig; budget: ResponseBudget }): Express {
+  const { log, routes, internalRoutes, config, budget, isReady, health } = options;
+  const { title, version } = options.definition;
   const app = createApp();
   app.use(assignRequestId, accessLog(log));
-  addRoutes(app, internalRoutes);
-  const info = { app: `PromoPulse ${title}`, version, environment };
+  addRoutes(app, internalRoutes, budget);
+  const info = { app: `PromoPulse ${title}`, version, environment: config.ENVIRONMENT };
   app.use(healthRoutes({ info, details: health, isReady }));
   const document = describeApi(routes, { title, version });
   app.get('/openapi.json', (_request, response) => void response.json(document));

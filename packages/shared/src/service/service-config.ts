@@ -4,6 +4,7 @@ import { type Environment, loadConfig, processConfig, shutdownConfig } from '../
 import { withInternalUrls } from '../contracts/services.ts';
 import { databaseConfig } from '../database/database.ts';
 import { migrationConfig } from '../database/migrations.ts';
+import { responseConfig } from '../http/response-budget.ts';
 import { amqpConfig } from '../messaging/rabbitmq/endpoint.ts';
 import { internalConfig, withInternalAddress } from './listener-config.ts';
 
@@ -13,6 +14,7 @@ const serviceConfig = {
   ...internalConfig,
   ...databaseConfig,
   ...migrationConfig,
+  ...responseConfig,
   /** Prefix of every exchange and queue name, so that several stacks can share a broker. */
   AMQP_PREFIX: z.string().default(''),
   /** Published events stay in the outbox for this time, so that people can inspect them. */

@@ -48,7 +48,7 @@ export const sanitize: Step = (request, _response, next) => {
 
 /**
  * Answers a malformed request with 400 or 405 and closes its connection. The gateway reads no more from the connection
- * (RFC 9112 6.3), because parsers may disagree about where this request ends. The access log has `/` as its path.
+ * (RFC 9112 6.3), because parsers may disagree about where this request ends.
  */
 export function rejectMalformed(log: Logger): Step {
   const logAccess = accessLog(log);
@@ -58,7 +58,6 @@ export function rejectMalformed(log: Logger): Step {
       next();
       return;
     }
-    request.url = '/';
     logAccess(request, response);
     response.setHeader('Connection', 'close');
     sendProblem(response, fault, requestIdOf(request));

@@ -2,18 +2,22 @@
 // it costs a quarter as much CPU as everything else that the gateway does for it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorHandler } from '@promopulse/shared/http/app';
+import { costOfTarget } from '@promopulse/shared/http/pagination';
+import { expressRouteOf } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { Overload } from '../edge/overload.ts';
 import type { Step } from '../edge/steps.ts';
 import { gatherBody } from './body.ts';
 import { ConcurrencyLimit } from './concurrency-limit.ts';
 import type { UpstreamProxy } from './proxy.ts';
-import { ownsPath } from './upstreams.ts';
+import { ownsPath, pathForm } from './upstreams.ts';
 
 /** Where requests for one service go. */
 export interface UpstreamRoute {
   proxy: UpstreamProxy;
   concurrency: ConcurrencyLimit;
+  /** For pages that cost much more than other requests: they wait in a lane of the service, and would occupy the other limit. */
+  costlyConcurrency: ConcurrencyLimit;
 }
 
 export function createUpstreamRoutes(
@@ -23,19 +27,37 @@ export function createUpstreamRoutes(
   // Longer than any answer of a service that is not overloaded (1 s, when it waits for a projection), and shorter than
   // a service's own wait for a connection to its database (2 s).
   const slowMs = 0.3 * settings.UPSTREAM_TIMEOUT_MS;
-  return proxies.map((proxy) => ({ proxy, concurrency: new ConcurrencyLimit(settings.MAX_IN_FLIGHT, slowMs) }));
+  const createLimit = (): ConcurrencyLimit => new ConcurrencyLimit(settings.MAX_IN_FLIGHT, slowMs);
+  return proxies.map((proxy) => ({ proxy, concurrency: createLimit(), costlyConcurrency: createLimit() }));
+}
+
+function limitFor(route: UpstreamRoute, { url = '' }: IncomingMessage): ConcurrencyLimit {
+  return costOfTarget(url) ? route.costlyConcurrency : route.concurrency;
 }
 
 function matchUpstream(routes: readonly UpstreamRoute[], url = ''): UpstreamRoute | undefined {
-  const query = url.indexOf('?');
-  const path = query === -1 ? url : url.slice(0, query);
+  const path = pathOf(url);
   return routes.find(({ proxy }) => ownsPath(proxy.upstream, path));
+}
+
+function pathOf(url: string): string {
+  const query = url.indexOf('?');
+  return query === -1 ? url : url.slice(0, query);
+}
+
+/** What the access log has in place of the path. */
+export function loggedRoute(routes: readonly UpstreamRoute[]): (request: IncomingMessage) => string {
+  return (request) => {
+    const route = matchUpstream(routes, request.url);
+    return route ? pathForm(route.proxy.upstream, pathOf(String(request.url))) : expressRouteOf(request);
+  };
 }
 
 /** Rejects a request for a service that has reached its concurrency limit, before the body is read. */
 export function rejectAtConcurrencyLimit(routes: readonly UpstreamRoute[], overload: Overload): Step {
   return (request, response, next) => {
-    if (matchUpstream(routes, request.url)?.concurrency.isReached()) overload.reject(response);
+    const route = matchUpstream(routes, request.url);
+    if (route && limitFor(route, request).isReached()) overload.reject(response);
     else next();
   };
 }
@@ -55,7 +77,9 @@ export function dispatch({ routes, overload, maxBodyBytes, log }: DispatchOption
     const body = await gatherBody(request, maxBodyBytes);
     if (!body || response.destroyed) return;
     // The limit may have been reached while the body arrived.
-    const hasRun = await route.concurrency.tryRun((place) => route.proxy.forward(request, response, body, place));
+    const hasRun = await limitFor(route, request).tryRun((place) =>
+      route.proxy.forward(request, response, body, place),
+    );
     if (!hasRun) overload.reject(response);
   }
 

@@ -1,5 +1,6 @@
-// Which headers a service gets of a request, and a client of a response.
+// Which headers a service gets of a request, and a client of a response, and what a response says of the service.
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import { reachedLimitHeader, unavailableDependencyHeader } from '@promopulse/shared/errors';
 import { requestIdHeader } from '@promopulse/shared/http/request-log';
 import { isHopByHop } from '../edge/sanitize.ts';
 
@@ -18,4 +19,14 @@ export function copyResponseHeaders(headers: IncomingHttpHeaders, response: Serv
     const isForwarded = value !== undefined && !droppedHeaders.has(name) && !isHopByHop(name, headers.connection);
     if (isForwarded) response.setHeader(name, value);
   }
+}
+
+/** Statuses by which a service, or a proxy before it, says that it is unavailable. */
+const unavailableStatuses = new Set([502, 503, 504]);
+/** A service that sends one of these headers is healthy. */
+const healthyNames = [unavailableDependencyHeader.toLowerCase(), reachedLimitHeader.toLowerCase()];
+
+/** Whether a response says that the service itself cannot answer, so that the circuit breaker counts it. */
+export function saysUnavailable(status: number, headers: IncomingHttpHeaders): boolean {
+  return unavailableStatuses.has(status) && !healthyNames.some((name) => headers[name] !== undefined);
 }

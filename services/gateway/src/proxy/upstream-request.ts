@@ -1,12 +1,12 @@
 // One request to a service and its response, with the events that undici emits for it.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { type DomainError, isConnectionError, unavailableDependencyHeader } from '@promopulse/shared/errors';
+import { type DomainError, isConnectionError } from '@promopulse/shared/errors';
 import { requestIdHeader } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { Dispatcher, Pool } from 'undici';
 import type { BreakerOutcome } from './breaker.ts';
 import type { Place } from './concurrency-limit.ts';
-import { copyResponseHeaders, forwardHeaders } from './headers.ts';
+import { copyResponseHeaders, forwardHeaders, saysUnavailable } from './headers.ts';
 import type { Reconnects, RefusedRequest } from './reconnects.ts';
 import { sendProblemIfPossible, unansweredError } from './unanswered.ts';
 import type { Upstream } from './upstreams.ts';
@@ -35,9 +35,6 @@ interface UpstreamRequestOptions {
   onRelease(): void;
 }
 
-/** Statuses by which a service, or a proxy before it, says that it is unavailable. */
-const unavailableStatuses = new Set([502, 503, 504]);
-const unavailableDependencyName = unavailableDependencyHeader.toLowerCase();
 /** undici needs a reason for an abort. It comes back to `fail`, which ignores it. */
 const abortReason = new Error('aborted by the gateway');
 
@@ -148,7 +145,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
       this.#rejectUnanswered('unavailable');
       return;
     }
-    const isUnavailable = unavailableStatuses.has(status) && headers[unavailableDependencyName] === undefined;
+    const isUnavailable = saysUnavailable(status, headers);
     if (headers.connection === 'close') this.#client.renewPool();
     this.#reportOutcome(isUnavailable ? 'failed' : 'answered');
     this.#release();

@@ -63,6 +63,16 @@ export function ownsPath({ prefixes }: Upstream, path: string): boolean {
   return prefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`));
 }
 
+/**
+ * The form of a path that the service owns, for the log: `/users`, `/users/{id}`, or `/promotions/{id}/*`. A path itself
+ * may contain a caller's email or phone number. The log of the service has its own route of the same request id.
+ */
+export function pathForm({ prefixes }: Upstream, path: string): string {
+  const prefix = prefixes.find((each) => path === each || path.startsWith(`${each}/`)) ?? '';
+  const segments = path.slice(prefix.length).split('/').length - 1;
+  return `${prefix}${['', '/{id}'][segments] ?? '/{id}/*'}`;
+}
+
 /** Gets a page that the gateway itself needs from the internal listener. @returns undefined when there is no answer, or none in JSON, in time */
 export async function fetchPage(
   upstream: Upstream,

@@ -35,6 +35,7 @@ const fresh = `(${undisputed('p')} and (${verified('p', 'ps')}
 const sources = `left join projection_sources us on us.service = 'users'
            left join projection_sources ps on ps.service = 'promotions'`;
 
+/** A duplicate is found before the insert as well: `on conflict` alone would give it an id first. */
 const insert = {
   parameters: ['user_id', 'promotion_id', 'lease_seconds', 'metadata'],
   text: `insert into subscriptions (user_id, promotion_id, metadata)
@@ -43,6 +44,7 @@ const insert = {
       join cached_promotions p on p.promotion_id = $2 and p.status = 'active'
       ${sources}
       where u.user_id = $1 and not u.deleted and ${believed('u', 'us')} and ${fresh}
+        and not exists (select from subscriptions where user_id = $1 and promotion_id = $2)
       on conflict (user_id, promotion_id) do nothing
       returning ${columnList}`,
 };

@@ -75,6 +75,17 @@ describe('subscribing', () => {
     expect((await scene.api.get(`/subscriptions?promotion_id=${promotion}`)).body.total).toBe(1);
   });
 
+  test('a refused subscription costs no id: not a duplicate, an ended promotion, nor an unknown user', async () => {
+    const given = `select pg_sequence_last_value('subscriptions.subscriptions_id_seq')::int as subscriptions,
+                          pg_sequence_last_value('subscriptions.outbox_id_seq')::int as outbox`;
+    expect((await scene.subscribe(1, promotion)).status).toBe(201);
+    const before = (await scene.sql(given))[0];
+    for (let n = 0; n < 10; n += 1) expect((await scene.subscribe(1, promotion)).status).toBe(409);
+    for (let n = 0; n < 3; n += 1) expect((await scene.subscribe(99, promotion)).status).toBe(404);
+    for (let n = 0; n < 3; n += 1) expect((await scene.subscribe(1, 99)).status).toBe(422);
+    expect((await scene.sql(given))[0]).toEqual(before);
+  });
+
   test.each([
     [{ promotion_id: 1 }, 'user_id', 'is required'],
     [{ user_id: '1', promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],

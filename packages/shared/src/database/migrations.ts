@@ -108,7 +108,8 @@ async function withMigrationLock<Result>(
     lock_timeout: 60_000,
     idle_in_transaction_session_timeout: 0,
   };
-  const orm = new MikroORM({ ...base, driverOptions: { ...base.driverOptions, ...timeouts } });
+  const { schema: _, ...migrations } = base.migrations ?? {}; // with a schema, MikroORM runs nothing outside a transaction
+  const orm = new MikroORM({ ...base, migrations, driverOptions: { ...base.driverOptions, ...timeouts } });
   try {
     const pool = await poolOf(orm);
     const client = await retryUntilAvailable(log, () => pool.connect());

@@ -58,10 +58,10 @@ const deactivate = compileStatement('subscription_deactivate', ['id'], ({ id }) 
 );
 
 /** A user has at most as many subscriptions as there are promotions: they are counted in the index of the page. */
-const totalOfUser = (where: string) => `select count(*)::int as total from subscriptions where ${where}`;
+const totalOfUser = (where: string) => `select count(*) as total from subscriptions where ${where}`;
 /** A promotion may have millions of subscriptions: triggers maintain their number (migration "counts"). */
 const totalOfPromotion = (column: string) =>
-  `select coalesce(sum(${column}), 0)::int as total from subscription_counts where promotion_id = $1`;
+  `select coalesce(sum(${column}), 0)::bigint as total from subscription_counts where promotion_id = $1`;
 
 /**
  * A page and its total in one round trip, by offset ($3) or after a position ($4, $5). The page is found in the index at

@@ -1,14 +1,16 @@
 // Lists are read in pages: by offset, or by the cursor of the previous page.
 import { z } from 'zod';
-import { maxId, required, textInteger } from './schemas.ts';
+import { required, textInteger } from './schemas.ts';
 
 const limit = textInteger(1, 1000)
   .default(100)
   .meta({ override: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } });
 
-export const offset = textInteger(0, maxId)
+const maxOffset = 2_147_483_647;
+
+export const offset = textInteger(0, maxOffset)
   .optional()
-  .meta({ override: { type: 'integer', minimum: 0, maximum: maxId, default: 0 } });
+  .meta({ override: { type: 'integer', minimum: 0, maximum: maxOffset, default: 0 } });
 
 /**
  * The query of a list: its filters, `limit` from 1 to 1,000 (default 100), and either `offset` from 0 or the `cursor`

@@ -15,7 +15,8 @@ const idGap = 100_000;
 const waits = 'published_at is null and parked_at is null';
 const isParked = 'published_at is null and parked_at is not null';
 const waitingRows = `from (select created_at from outbox where ${waits} order by id limit ${maxInspectedRows}) as waiting_rows`;
-const eventColumns = 'id, event_id, name, subject, data, request_id, reply_to, created_at';
+/** Ids of the outbox are only passed on, so they are text. Order by `outbox.id`: `id` would order by the text. */
+const eventColumns = 'outbox.id::text as id, event_id, name, subject, data, request_id, reply_to, created_at';
 
 const publicationColumns = `epoch, ${isSameServerSql} as "isSameServer", system_identifier is not null as "isServerKnown"`;
 
@@ -24,7 +25,7 @@ export const statements = {
   readBatch: {
     name: 'outbox_waiting',
     text: `select ${eventColumns}
-           from outbox where ${waits} and id not in (select unnest($2::bigint[])) order by id limit $1`,
+           from outbox where ${waits} and id not in (select unnest($2::bigint[])) order by outbox.id limit $1`,
   },
   /** $1: ids. */
   mark: { name: 'outbox_mark', text: 'update outbox set published_at = now() where id = any($1::bigint[])' },
@@ -39,13 +40,13 @@ export const statements = {
              select (select name from outbox where ${isParked} and name > names.name order by name limit 1)
              from names where name is not null)
            select oldest.* from names cross join lateral (
-             select ${eventColumns} from outbox where ${isParked} and outbox.name = names.name order by id limit 1
+             select ${eventColumns} from outbox where ${isParked} and outbox.name = names.name order by outbox.id limit 1
            ) as oldest`,
   },
   /** $1: name, $2: id before the first, $3: limit. */
   readParked: {
     name: 'outbox_parked',
-    text: `select ${eventColumns} from outbox where ${isParked} and name = $1 and id > $2 order by id limit $3`,
+    text: `select ${eventColumns} from outbox where ${isParked} and name = $1 and id > $2 order by outbox.id limit $3`,
   },
   /** `isComplete` is false when more rows wait than are inspected. */
   watermark: {
@@ -77,7 +78,7 @@ export const statements = {
            deleted as (
              delete from outbox where id > $1::bigint and id <= (select last from bounds)
                and published_at < now() - make_interval(secs => $2))
-           select last, coalesce(continues, false) as continues from bounds`,
+           select last::text as last, coalesce(continues, false) as continues from bounds`,
   },
   publication: { name: 'publication', text: `select ${publicationColumns} from publication` },
   createPublication: { text: 'insert into publication (id) values (1) on conflict (id) do nothing' },

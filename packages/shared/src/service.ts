@@ -4,6 +4,7 @@ import type { DestinationStream } from 'pino';
 import type { z } from 'zod';
 import type { Environment } from './config.ts';
 import type { Database, DatabaseOptions } from './database/database.ts';
+import { readUsedIds } from './database/ids/id-sequences.ts';
 import type { Entities } from './database/prepared.ts';
 import type { Route } from './http/routes.ts';
 import type { Broker, BrokerOptions, Consumer } from './messaging/broker.ts';
@@ -116,7 +117,8 @@ export async function startService(
     stops.add((remainingMs) => relay.stop(Math.min(relayStopMs, remainingMs)));
     for (const consumer of parts.consumers ?? []) broker.consume(consumer);
     if (parts.start) stops.add(parts.start());
-    const monitor = startHealthMonitor({ broker, log, backlog: () => relay.backlog() });
+    const usedIds = () => readUsedIds(database);
+    const monitor = startHealthMonitor({ broker, log, backlog: () => relay.backlog(), usedIds });
     stops.add(async () => monitor.stop());
 
     const app = createServiceApp({

@@ -1,6 +1,5 @@
 // The SQL of the relay and of the epoch.
 import type { Statement } from '../database/prepared.ts';
-import { maxId } from '../http/schemas.ts';
 import { isSameServerSql, positionSql, setServerSql } from './publication.ts';
 
 /** How many rows a statement inspects for their number and age. A backlog can have millions. */
@@ -85,22 +84,9 @@ export const statements = {
   lockPublication: { text: `select ${publicationColumns} from publication for update` },
   rememberServer: { text: `update publication set ${setServerSql}` },
   beginEpoch: { text: `update publication set epoch = gen_random_uuid(), ${setServerSql} returning epoch` },
-  /** The sequences of ids that callers see: they are of type integer, those of the outbox and of counts are not. */
-  idSequences: {
-    text: `select sequences.oid::regclass::text as sequence, tables.oid::regclass::text as table,
-                  quote_ident(attname) as column
-           from pg_class as sequences
-             join pg_depend on objid = sequences.oid and deptype in ('a', 'i')
-               and classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass
-             join pg_class as tables on tables.oid = refobjid
-             join pg_attribute on attrelid = refobjid and attnum = refobjsubid
-           where sequences.relkind = 'S' and tables.relnamespace = current_schema()::regnamespace
-             and atttypid = 'integer'::regtype and tables.relname <> 'mikro_orm_migrations'
-           order by 2`,
-  },
-  /** $1: the sequence, $2: the highest id known elsewhere. The names are quoted already. */
+  /** $1: the sequence, $2: the highest id known elsewhere, $3: the last id that it may give. The names are quoted already. */
   raiseIds: (table: string, column: string): Statement => ({
-    text: `select setval($1::text::regclass, least(${maxId}, ${idGap} + greatest(
+    text: `select setval($1::text::regclass, least($3::bigint, ${idGap} + greatest(
              $2::bigint, pg_sequence_last_value($1::text::regclass), (select max(${column}) from ${table}))))::float as "lastId"`,
   }),
 };

@@ -3,6 +3,7 @@
 import { raw } from '@mikro-orm/postgresql';
 import type { Database } from '@promopulse/shared/database/database';
 import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import { violatedConstraint } from '@promopulse/shared/database/sqlstate';
 import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
 import { entities, Subscription } from './entities.ts';
 import type { SubscriptionFacts } from './rules.ts';
@@ -131,7 +132,13 @@ export async function insertIfAllowed(
 ): Promise<SubscriptionRow | undefined> {
   const json = metadata ? JSON.stringify(metadata) : null;
   const values = [user_id, promotion_id, leaseSeconds, json, ...causeValues(cause)];
-  return (await database.write<SubscriptionRow>(statements.create, values))[0];
+  try {
+    return (await database.write<SubscriptionRow>(statements.create, values))[0];
+  } catch (error) {
+    // While ids become bigint there is a second unique index, which `on conflict` does not know.
+    if (violatedConstraint(error) === undefined) throw error;
+    return undefined;
+  }
 }
 
 export type DecisionState = SubscriptionFacts & { read_at: Date };

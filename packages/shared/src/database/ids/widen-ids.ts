@@ -20,8 +20,8 @@ const lockPauseMs = { min: 300, max: 1_200 };
 const lockDeadlineMs = 1_800_000;
 
 /** A request that wants a row of a batch waits as long as the batch takes. */
-const batchMs = 50;
-const batchRows = { first: 500, min: 50, max: 10_000 };
+const batchMs = 100;
+const batchRows = { first: 1_000, min: 100, max: 10_000 };
 
 interface WidenOptions {
   schema: string;
@@ -101,7 +101,7 @@ async function addColumns(session: pg.ClientBase, { name, trigger, columns }: Wi
   ]);
 }
 
-/** Goes through the table by its primary key, in batches that commit, and rests as long as it works. */
+/** Goes through the table by its primary key, in batches that commit, and rests between them for half of its time. */
 async function fillColumns(session: pg.ClientBase, { name, key, columns }: WideTable): Promise<void> {
   const assignments = columns.map((column) => `"${wideName(column.name)}" = filled."${column.name}"`);
   const differences = columns.map(
@@ -121,7 +121,7 @@ async function fillColumns(session: pg.ClientBase, { name, key, columns }: WideT
     after = (rows[0] as { last: string | null }).last;
     const tookMs = performance.now() - startedAt;
     size = Math.min(batchRows.max, Math.max(batchRows.min, Math.round((size * batchMs) / tookMs)));
-    await sleep(tookMs);
+    await sleep(tookMs / 2);
   }
 }
 

@@ -20,7 +20,7 @@ export interface CompiledStatement extends Statement {
 }
 
 /** pg's own type parsers, because MikroORM's pool returns times as text. But a bigint is a number, and not text. */
-const typeParsers = new pg.TypeOverrides();
+export const typeParsers = new pg.TypeOverrides();
 typeParsers.setTypeParser(pg.types.builtins.INT8, (text: string) => {
   const value = Number(text);
   if (!Number.isSafeInteger(value)) throw new RangeError('a bigint is beyond the integers that a number holds exactly');

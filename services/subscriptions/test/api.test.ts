@@ -88,10 +88,10 @@ describe('subscribing', () => {
 
   test.each([
     [{ promotion_id: 1 }, 'user_id', 'is required'],
-    [{ user_id: '1', promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],
-    [{ user_id: 0, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],
-    [{ user_id: 2147483648, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],
-    [{ user_id: 1.5, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],
+    [{ user_id: '1', promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 9007199254740991'],
+    [{ user_id: 0, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 9007199254740991'],
+    [{ user_id: 9007199254740992, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 9007199254740991'],
+    [{ user_id: 1.5, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 9007199254740991'],
     [{ user_id: 1, promotion_id: 1, extra: true }, 'extra', 'is not a known field'],
     [{ user_id: 1, promotion_id: 1, metadata: [] }, 'metadata', 'must be an object or null'],
     [{ user_id: 1, promotion_id: 1, metadata: 'x' }, 'metadata', 'must be an object or null'],
@@ -205,7 +205,7 @@ describe('listing', () => {
 
   test.each([
     ['user_id=abc', 'user_id'],
-    ['user_id=99999999999', 'user_id'],
+    ['user_id=9007199254740992', 'user_id'],
     ['user_id=', 'user_id'],
     ['user_id=1&user_id=2', 'user_id'],
     ['user_id=1%00', 'user_id'],

@@ -89,6 +89,7 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
     );
     const first = await digests('from_bucket=0&limit=20');
     expect(first).toMatchObject({ last_bucket: 3, items: [{ bucket: 0 }, { bucket: 3, count: 1_000 }] });
+    expect([first.next_bucket, (await digests('from_bucket=0&limit=2')).next_bucket]).toEqual([null, 3]);
     const [{ digest }] = await service.sql(
       `select ${digestSql({ id: 'user_id', version: 'number', ...(owner !== 'users' && { status: 'text' }) })}::text as digest
        from (select id::bigint as user_id, (id % 7 + 1)::int as number, 'ended' as text
@@ -97,7 +98,9 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
     expect(first.items[1]?.digest).toBe(digest);
     expect((await digests('from_bucket=1&limit=2')).items).toEqual([]);
     expect((await digests('from_bucket=3&limit=1')).items).toEqual([first.items[1]]);
-    expect((await digests(`from_bucket=${Math.floor(2_147_483_647 / bucketSize)}&limit=20`)).items).toEqual([]);
+    expect((await digests(`from_bucket=${Math.floor(Number.MAX_SAFE_INTEGER / bucketSize)}&limit=20`)).items).toEqual(
+      [],
+    );
 
     await service.sql(`update ${owner}.${owner} set version = version + 1 where id = 30500`);
     const second = await digests('from_bucket=0&limit=20');
@@ -113,10 +116,10 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
     ['an unknown parameter', '?after_id=0&limit=1&offset=2'],
     ['a time without an offset', '?after_id=0&limit=1&changed_since=2026-06-01'],
     ['an id that is none', '?after_id=0&limit=1&ids=1,x'],
-    ['an id that is too large', '?after_id=0&limit=1&ids=1,2147483648'],
+    ['an id that is too large', '?after_id=0&limit=1&ids=1,9007199254740992'],
     ['501 ids', `?after_id=0&limit=1&ids=${Array.from({ length: 501 }, (_, index) => index + 1).join(',')}`],
     ['too many buckets', '/digests?from_bucket=0&limit=21'],
-    ['a bucket that does not exist', '/digests?from_bucket=214749&limit=1'],
+    ['a bucket that does not exist', '/digests?from_bucket=900719925475&limit=1'],
   ])('reject %s with 422', async (_what, rest) => {
     expect(await service.internal.get(path + rest)).toMatchObject({ status: 422, body: { code: 'validation_failed' } });
   });

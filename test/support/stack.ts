@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { typeParsers } from '@promopulse/shared/database/prepared';
 import { client, type Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
@@ -80,7 +81,7 @@ export async function startFreshStack(
     await removeAll();
     throw error;
   });
-  const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2 });
+  const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2, types: typeParsers });
   admin.on('error', () => undefined);
   const url = `http://127.0.0.1:${stack.port}`;
   await eventually(async () => {

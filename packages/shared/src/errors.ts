@@ -120,6 +120,14 @@ export function unavailable(message: string, retryAfter = 1, cause?: unknown): D
   return new DomainError('unavailable', 'unavailable', message, { retryAfter, cause });
 }
 
+/** A sequence of the database is at its end. A repetition is useless until an operator has acted. */
+export function idsExhausted(cause?: unknown): DomainError {
+  const message = 'Nothing was created, because the database has no more ids for it. The operator must act first.';
+  // The service itself is healthy: all that creates nothing is answered.
+  const headers = { [unavailableDependencyHeader]: 'database' };
+  return new DomainError('unavailable', 'ids_exhausted', message, { retryAfter: 60, headers, cause });
+}
+
 /**
  * A change was sent, and its answer did not come. It has no `retryAfter`: a repetition could make the change twice.
  * @param kind `timeout` when the gateway's own time-out ended the wait

@@ -4,6 +4,7 @@ import type { DestinationStream } from 'pino';
 import type { z } from 'zod';
 import { type Environment, listPublishedSecrets } from './config.ts';
 import type { Database, DatabaseOptions } from './database/database.ts';
+import { readUsedIds } from './database/ids/id-sequences.ts';
 import type { Entities } from './database/prepared.ts';
 import type { Route } from './http/routes.ts';
 import type { Broker, BrokerOptions, Consumer } from './messaging/broker.ts';
@@ -109,7 +110,8 @@ export async function startService(
     const relay = startRelay({ database, broker, log, retentionSeconds: config.OUTBOX_RETENTION_SECONDS });
     stops.add((remainingMs) => relay.stop(Math.min(relayStopMs, remainingMs)));
     startParts(parts, broker, stops);
-    const monitor = startHealthMonitor({ broker, log, backlog: () => relay.backlog() });
+    const sources = { broker, log, backlog: () => relay.backlog(), usedIds: () => readUsedIds(database) };
+    const monitor = startHealthMonitor(sources);
     stops.add(async () => monitor.stop());
 
     const app = {

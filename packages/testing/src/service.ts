@@ -1,4 +1,5 @@
 // A service for tests, on the servers of the run. test/support/global-setup.ts chooses and starts them once per run.
+import { typeParsers } from '@promopulse/shared/database/prepared';
 import { type ServiceDefinition, startService } from '@promopulse/shared/service';
 import pg from 'pg';
 import { type Client, client, type Wire } from './client.ts';
@@ -45,7 +46,7 @@ export async function startTestService(
     ...env,
   };
   const service = await startService(definition, complete);
-  const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2 });
+  const admin = new pg.Pool({ connectionString: database.adminUrl, max: 2, types: typeParsers });
   admin.on('error', () => undefined);
   const sql: TestService['sql'] = async (text, values = []) => (await admin.query(text, [...values])).rows;
   return {

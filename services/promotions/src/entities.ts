@@ -9,7 +9,7 @@ export const Promotion = defineEntity({
   name: 'Promotion',
   tableName: 'promotions',
   properties: {
-    id: p.integer().primary().autoincrement(),
+    id: p.bigint('number').primary().autoincrement(),
     name: p.string().length(255),
     description: p.text().nullable(),
     status: p.enum(promotionStatuses).default('draft'),
@@ -21,7 +21,7 @@ export const Promotion = defineEntity({
       .defaultRaw('now()')
       .onUpdate(() => new Date()),
     /** The caller, where callers are identified. */
-    created_by: p.integer().nullable(),
+    created_by: p.bigint('number').nullable(),
     /** Grows by one with every change; events carry it. */
     version: p.integer().version(),
   },
@@ -39,7 +39,7 @@ const PromotionCount = defineEntity({
   properties: {
     id: p.bigint().primary().autoincrement(),
     status: p.enum(promotionStatuses),
-    total: p.integer(),
+    total: p.bigint('number'),
   },
   indexes: [{ name: 'promotion_counts_status_index', properties: ['status'] }],
 });

@@ -36,7 +36,7 @@ const transition = compileStatement('promotion_transition', ['id', 'to', 'from']
  */
 function listText(filter: string): string {
   return `select counted.total, page.*
-    from (select coalesce(sum(total), 0)::int as total from promotion_counts where ${filter}) as counted
+    from (select coalesce(sum(total), 0)::bigint as total from promotion_counts where ${filter}) as counted
     left join lateral (
       select ${columns.join(', ')} from promotions where ${filter} and id < $3::bigint
       order by id desc limit $1 offset $2
@@ -126,7 +126,7 @@ export interface PromotionFilter {
 /** The end of a page: the id of its last row. */
 export type Position = [id: number];
 
-const aboveAllIds = 2_147_483_648;
+const aboveAllIds = Number.MAX_SAFE_INTEGER + 1;
 
 type ListRow = PromotionRow & { total: number; found?: number };
 

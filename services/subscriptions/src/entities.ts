@@ -8,9 +8,9 @@ export const Subscription = defineEntity({
   name: 'Subscription',
   tableName: 'subscriptions',
   properties: {
-    id: p.integer().primary().autoincrement(),
-    user_id: p.integer(),
-    promotion_id: p.integer(),
+    id: p.bigint('number').primary().autoincrement(),
+    user_id: p.bigint('number'),
+    promotion_id: p.bigint('number'),
     is_active: p.boolean().default(true),
     /** `json` keeps the text; `jsonb` would rewrite numbers (1e-300 as 300 digits). */
     metadata: p.json<Record<string, unknown>>().columnType('json').nullable(),
@@ -37,9 +37,9 @@ const SubscriptionCount = defineEntity({
   tableName: 'subscription_counts',
   properties: {
     id: p.bigint().primary().autoincrement(),
-    promotion_id: p.integer(),
-    total: p.integer(),
-    active: p.integer(),
+    promotion_id: p.bigint('number'),
+    total: p.bigint('number'),
+    active: p.bigint('number'),
   },
   indexes: [{ name: 'subscription_counts_promotion_index', properties: ['promotion_id'] }],
 });
@@ -62,7 +62,7 @@ const CachedPromotion = defineEntity({
   name: 'CachedPromotion',
   tableName: 'cached_promotions',
   properties: {
-    promotion_id: p.integer().primary().autoincrement(false),
+    promotion_id: p.bigint('number').primary().autoincrement(false),
     status: p.text(),
     ...reliance,
   },
@@ -77,7 +77,7 @@ const KnownUser = defineEntity({
   name: 'KnownUser',
   tableName: 'known_users',
   properties: {
-    user_id: p.integer().primary().autoincrement(false),
+    user_id: p.bigint('number').primary().autoincrement(false),
     deleted: p.boolean().default(false),
     ...reliance,
   },

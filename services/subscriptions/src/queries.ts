@@ -3,6 +3,7 @@
 import { raw } from '@mikro-orm/postgresql';
 import type { Database } from '@promopulse/shared/database/database';
 import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import { violatedConstraint } from '@promopulse/shared/database/sqlstate';
 import { runInLane } from '@promopulse/shared/database/statement-lane';
 import { costOfPage, maxPageBytes, rowsWithinPage } from '@promopulse/shared/http/pagination';
 import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
@@ -37,6 +38,7 @@ const fresh = `(${undisputed('p')} and (${verified('p', 'ps')}
 const sources = `left join projection_sources us on us.service = 'users'
            left join projection_sources ps on ps.service = 'promotions'`;
 
+/** A duplicate is found before the insert as well: `on conflict` alone would give it an id first. */
 const insert = {
   parameters: ['user_id', 'promotion_id', 'lease_seconds', 'metadata'],
   text: `insert into subscriptions (user_id, promotion_id, metadata)
@@ -45,6 +47,7 @@ const insert = {
       join cached_promotions p on p.promotion_id = $2 and p.status = 'active'
       ${sources}
       where u.user_id = $1 and not u.deleted and ${believed('u', 'us')} and ${fresh}
+        and not exists (select from subscriptions where user_id = $1 and promotion_id = $2)
       on conflict (user_id, promotion_id) do nothing
       returning ${columnList}`,
 };
@@ -58,10 +61,10 @@ const deactivate = compileStatement('subscription_deactivate', ['id'], ({ id }) 
 );
 
 /** A user has at most as many subscriptions as there are promotions: they are counted in the index of the page. */
-const totalOfUser = (where: string) => `select count(*)::int as total from subscriptions where ${where}`;
+const totalOfUser = (where: string) => `select count(*) as total from subscriptions where ${where}`;
 /** A promotion may have millions of subscriptions: triggers maintain their number (migration "counts"). */
 const totalOfPromotion = (column: string) =>
-  `select coalesce(sum(${column}), 0)::int as total from subscription_counts where promotion_id = $1`;
+  `select coalesce(sum(${column}), 0)::bigint as total from subscription_counts where promotion_id = $1`;
 
 /**
  * A page and its total in one round trip, by offset ($3) or after a position ($4, $5). The page after a position is found
@@ -154,7 +157,13 @@ export async function insertIfAllowed(
 ): Promise<SubscriptionRow | undefined> {
   const json = metadata ? JSON.stringify(metadata) : null;
   const values = [user_id, promotion_id, leaseSeconds, json, ...causeValues(cause)];
-  return (await database.write<SubscriptionRow>(statements.create, values))[0];
+  try {
+    return (await database.write<SubscriptionRow>(statements.create, values))[0];
+  } catch (error) {
+    // While ids become bigint there is a second unique index, which `on conflict` does not know.
+    if (violatedConstraint(error) === undefined) throw error;
+    return undefined;
+  }
 }
 
 export type DecisionState = SubscriptionFacts & { read_at: Date };

@@ -75,12 +75,23 @@ describe('subscribing', () => {
     expect((await scene.api.get(`/subscriptions?promotion_id=${promotion}`)).body.total).toBe(1);
   });
 
+  test('a refused subscription costs no id: not a duplicate, an ended promotion, nor an unknown user', async () => {
+    const given = `select pg_sequence_last_value('subscriptions.subscriptions_id_seq')::int as subscriptions,
+                          pg_sequence_last_value('subscriptions.outbox_id_seq')::int as outbox`;
+    expect((await scene.subscribe(1, promotion)).status).toBe(201);
+    const before = (await scene.sql(given))[0];
+    for (let n = 0; n < 10; n += 1) expect((await scene.subscribe(1, promotion)).status).toBe(409);
+    for (let n = 0; n < 3; n += 1) expect((await scene.subscribe(99, promotion)).status).toBe(404);
+    for (let n = 0; n < 3; n += 1) expect((await scene.subscribe(1, 99)).status).toBe(422);
+    expect((await scene.sql(given))[0]).toEqual(before);
+  });
+
   test.each([
     [{ promotion_id: 1 }, 'user_id', 'is required'],
-    [{ user_id: '1', promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],
-    [{ user_id: 0, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],
-    [{ user_id: 2147483648, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],
-    [{ user_id: 1.5, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 2147483647'],
+    [{ user_id: '1', promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 9007199254740991'],
+    [{ user_id: 0, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 9007199254740991'],
+    [{ user_id: 9007199254740992, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 9007199254740991'],
+    [{ user_id: 1.5, promotion_id: 1 }, 'user_id', 'must be an integer from 1 to 9007199254740991'],
     [{ user_id: 1, promotion_id: 1, extra: true }, 'extra', 'is not a known field'],
     [{ user_id: 1, promotion_id: 1, metadata: [] }, 'metadata', 'must be an object or null'],
     [{ user_id: 1, promotion_id: 1, metadata: 'x' }, 'metadata', 'must be an object or null'],
@@ -194,7 +205,7 @@ describe('listing', () => {
 
   test.each([
     ['user_id=abc', 'user_id'],
-    ['user_id=99999999999', 'user_id'],
+    ['user_id=9007199254740992', 'user_id'],
     ['user_id=', 'user_id'],
     ['user_id=1&user_id=2', 'user_id'],
     ['user_id=1%00', 'user_id'],

@@ -8,7 +8,7 @@ export const User = defineEntity({
   name: 'User',
   tableName: 'users',
   properties: {
-    id: p.integer().primary().autoincrement(),
+    id: p.bigint('number').primary().autoincrement(),
     first_name: p.string().length(255),
     last_name: p.string().length(255),
     email_encrypted: p.text(),

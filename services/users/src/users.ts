@@ -4,7 +4,7 @@ import { type EntityManager, type InferEntity, LockMode } from '@mikro-orm/postg
 import type { Database } from '@promopulse/shared/database/database';
 import { rowName } from '@promopulse/shared/database/prepared';
 import { violatedConstraint } from '@promopulse/shared/database/sqlstate';
-import { conflict, notFound } from '@promopulse/shared/errors';
+import { conflict, type DomainError, notFound } from '@promopulse/shared/errors';
 import { User } from './entities.ts';
 import type { PersonalData } from './personal-data/personal-data.ts';
 import { findUser, findUserByEmailIndex, insertUser, type UserRow } from './queries.ts';
@@ -26,7 +26,9 @@ export async function createUser(
 ): Promise<UserRow> {
   const phone_encrypted = phone ? personalData.encrypt(phone) : null;
   const user = { first_name, last_name, ...encryptEmail(personalData, email), phone_encrypted };
-  return await translateTakenEmail(insertUser(database, user, { requestId, eventId: randomUUID() }));
+  const created = await translateTakenEmail(insertUser(database, user, { requestId, eventId: randomUUID() }));
+  if (!created) throw emailTaken();
+  return created;
 }
 
 /** @throws notFound */
@@ -75,9 +77,10 @@ async function translateTakenEmail<Result>(write: Promise<Result>): Promise<Resu
   try {
     return await write;
   } catch (error) {
-    if (violatedConstraint(error) === 'users_email_index_unique') {
-      throw conflict('email_taken', 'User with this email already exists');
-    }
-    throw error;
+    throw violatedConstraint(error) === 'users_email_index_unique' ? emailTaken() : error;
   }
+}
+
+function emailTaken(): DomainError {
+  return conflict('email_taken', 'User with this email already exists');
 }

@@ -27,6 +27,23 @@ test('of 100 creations of one email at once, in all letter cases, one wins and 9
   expect((await service.api.get(`/users?email=${email}`)).body).toEqual({ items: [winner], total: 1 });
 });
 
+test('a refused creation costs no id: after 10 of a taken email, the next user has the next id', async () => {
+  const { id, email } = await createUser(service.api);
+  for (let n = 0; n < 10; n += 1) expect((await service.api.post('/users', { ...ada, email })).status).toBe(409);
+  const outbox = `select pg_sequence_last_value('users.outbox_id_seq')::int as last`;
+  const [before] = await service.sql(outbox);
+  expect((await createUser(service.api)).id).toBe(id + 1);
+  expect((await service.sql(outbox))[0]).toEqual({ last: before.last + 1 });
+});
+
+test('of 30 creations of one email at once, each connection to the database burns one id at most', async () => {
+  const { id } = await createUser(service.api);
+  const wanted = { ...ada, email: 'burnt@example.com' };
+  await Promise.all(Array.from({ length: 30 }, () => retryOn503(() => service.api.post('/users', wanted))));
+  const connections = 9; // DATABASE_POOL_MAX and DATABASE_PIPELINED_CONNECTIONS
+  expect((await createUser(service.api)).id).toBeLessThanOrEqual(id + 1 + connections);
+});
+
 test('of 20 users that change to one email at once, one wins and 19 get 409', async () => {
   const made = await Promise.all(Array.from({ length: 20 }, () => createUser(service.api)));
   const answers = await Promise.all(

@@ -4,6 +4,7 @@
 // Absent here, but in ours: the reason when nothing was inserted, the echoed request id, an OpenAPI document, health, a
 // graceful shutdown, timeouts, and a relay. The service's relay publishes these events.
 import { randomUUID } from 'node:crypto';
+import { typeParsers } from '@promopulse/shared/database/prepared';
 import express, { type Request, type Response } from 'express';
 import pg from 'pg';
 import { pino } from 'pino';
@@ -24,9 +25,9 @@ import {
 const { PORT, USERS_URL, PROMOTIONS_URL, SUBSCRIPTIONS_URL } = process.env;
 const { PII_ENCRYPTION_KEYS = '', PII_INDEX_KEY = '' } = process.env;
 const log = pino();
-const users = new pg.Pool({ connectionString: USERS_URL, max: 5 });
-const promotions = new pg.Pool({ connectionString: PROMOTIONS_URL, max: 5 });
-const subscriptions = new pg.Pool({ connectionString: SUBSCRIPTIONS_URL, max: 5 });
+const users = new pg.Pool({ connectionString: USERS_URL, max: 5, types: typeParsers });
+const promotions = new pg.Pool({ connectionString: PROMOTIONS_URL, max: 5, types: typeParsers });
+const subscriptions = new pg.Pool({ connectionString: SUBSCRIPTIONS_URL, max: 5, types: typeParsers });
 const personalData = createPersonalData({ PII_ENCRYPTION_KEYS: PII_ENCRYPTION_KEYS.split(','), PII_INDEX_KEY });
 
 const app = express();

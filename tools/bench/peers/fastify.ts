@@ -1,13 +1,14 @@
 // Three of the routes by hand on Fastify and pg: its JSON schemas check the input and serialize the responses, and its
 // own logger writes one line per request. express.ts says what both peers leave out.
 import { randomUUID } from 'node:crypto';
+import { typeParsers } from '@promopulse/shared/database/prepared';
 import Fastify from 'fastify';
 import pg from 'pg';
 import { createSubscription, cursorAfter, firstPage, getPromotion, listByUser } from './statements.ts';
 
 const { PORT, PROMOTIONS_URL, SUBSCRIPTIONS_URL } = process.env;
-const promotions = new pg.Pool({ connectionString: PROMOTIONS_URL, max: 5 });
-const subscriptions = new pg.Pool({ connectionString: SUBSCRIPTIONS_URL, max: 5 });
+const promotions = new pg.Pool({ connectionString: PROMOTIONS_URL, max: 5, types: typeParsers });
+const subscriptions = new pg.Pool({ connectionString: SUBSCRIPTIONS_URL, max: 5, types: typeParsers });
 
 const app = Fastify({ logger: true, disableRequestLogging: true, bodyLimit: 65_536 });
 
@@ -16,7 +17,7 @@ app.addHook('onResponse', async (request, reply) => {
   request.log.info({ method, path, status: reply.statusCode, duration_ms: reply.elapsedTime }, 'request');
 });
 
-const id = { type: 'integer', minimum: 1, maximum: 2_147_483_647 } as const;
+const id = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER } as const;
 const time = { type: 'string', format: 'date-time' } as const;
 const subscription = {
   type: 'object',

@@ -33,6 +33,8 @@ export type BucketDigest = z.infer<typeof bucketDigest>;
 /** The digests of consecutive buckets. `last_bucket` is the highest that has a row, -1 when there is none. */
 export const snapshotDigests = ownerPosition.extend({
   last_bucket: z.int().min(-1),
+  /** The first bucket beyond these that has a row; null when there is none. An owner of release 0.1.0 does not say. */
+  next_bucket: z.int().nonnegative().nullable().optional(),
   items: z.array(bucketDigest),
 });
 

@@ -26,9 +26,16 @@ export interface CompiledStatement extends Statement {
   parameters: readonly string[];
 }
 
-/** Uses pg's own type parsers, because MikroORM's pool returns times as text. */
+/** pg's own type parsers, because MikroORM's pool returns times as text. But a bigint is a number, and not text. */
+export const typeParsers = new pg.TypeOverrides();
+typeParsers.setTypeParser(pg.types.builtins.INT8, (text: string) => {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError('a bigint is beyond the integers that a number holds exactly');
+  return value;
+});
+
 export function queryOf({ name, text }: Statement, values: readonly unknown[]): pg.QueryConfig {
-  return { ...(name !== undefined && { name }), text, values: [...values], types: pg.types };
+  return { ...(name !== undefined && { name }), text, values: [...values], types: typeParsers };
 }
 
 /** An entity as `defineEntity` returns it. `~entity` exists only for the compiler. */

@@ -4,6 +4,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { changeDatabaseUrl, readDatabaseUrl } from './connection-settings.ts';
+import { typeParsers } from './prepared.ts';
 
 interface ProvisionOptions {
   /** Created if it is missing. Its name is a prefix of the role names, because roles belong to the whole cluster. */
@@ -113,7 +114,7 @@ function passwordOf(role: string, adminUrl: string): string {
 
 /** Connects for the duration of `work`. */
 export async function withClient<Result>(url: string, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
-  const client = new pg.Client({ ...readDatabaseUrl(url), connectionTimeoutMillis: 5_000 });
+  const client = new pg.Client({ ...readDatabaseUrl(url), connectionTimeoutMillis: 5_000, types: typeParsers });
   client.on('error', () => undefined); // the query in flight fails with the same error
   await client.connect();
   try {

@@ -1,5 +1,5 @@
 // The meaning of a database error, read from its SQLSTATE or system code. Its message is not used: it quotes values.
-import { type DomainError, unavailable } from '../errors.ts';
+import { type DomainError, idsExhausted, unavailable } from '../errors.ts';
 
 /** SQLSTATE classes and codes of a transient state (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
 const transientStates = /^(08|53|57P|40|58)|^(57014|55P03|25P03|25006|26000|42P05)$/;
@@ -137,8 +137,12 @@ function someCause(error: unknown, examine: (error: CodedError) => boolean | und
   return examine(error) ?? (cause !== error && someCause(cause, examine));
 }
 
-/** For `errorHandler`: a database that is unavailable leads to a 503, not to a 500. */
+/** sequence_generator_limit_exceeded; numeric_value_out_of_range, when a sequence goes further than its column. */
+const idsExhaustedStates = new Set<unknown>(['2200H', '22003']);
+
+/** For `errorHandler`: a database that is unavailable, or has no more ids, leads to a 503, not to a 500. */
 export function translateDatabaseError(error: unknown): DomainError | undefined {
+  if (someCause(error, ({ code }) => idsExhaustedStates.has(code) || undefined)) return idsExhausted(error);
   if (!isDatabaseUnavailable(error)) return undefined;
   return unavailable('The database is unavailable. Retry after the time in Retry-After.', 1, error);
 }

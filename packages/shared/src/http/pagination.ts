@@ -1,6 +1,6 @@
 // Lists are read in pages: by offset, or by the cursor of the previous page.
 import { z } from 'zod';
-import { maxId, required, textInteger } from './schemas.ts';
+import { required, textInteger } from './schemas.ts';
 
 const limit = textInteger(1, 1000)
   .default(100)
@@ -9,10 +9,12 @@ const limit = textInteger(1, 1000)
     description: 'Maximum number of items. A page of large items has fewer, so that a response has at most 1 MiB.',
   });
 
-export const offset = textInteger(0, maxId)
+const maxOffset = 2_147_483_647;
+
+export const offset = textInteger(0, maxOffset)
   .optional()
   .meta({
-    override: { type: 'integer', minimum: 0, maximum: maxId, default: 0 },
+    override: { type: 'integer', minimum: 0, maximum: maxOffset, default: 0 },
     description: 'Number of items before the page. Beyond 1,000, few requests at a time are answered: use `cursor`.',
   });
 

@@ -1,8 +1,8 @@
 // The field types of the requests to all services. A rule completes the sentence "<field> …".
 import { z } from 'zod';
 
-/** The largest id: ids are of Postgres' type `integer`. */
-export const maxId = 2_147_483_647;
+/** The largest id: the largest integer that a number in JSON holds exactly. In Postgres ids are of type `bigint`. */
+export const maxId = Number.MAX_SAFE_INTEGER;
 
 const idRule = `must be an integer from 1 to ${maxId}`;
 
@@ -20,7 +20,7 @@ export function textInteger(min: number, max: number) {
   const rule = `must be an integer from ${min} to ${max}`;
   return z
     .string({ error: required(rule, 'must be given once') })
-    .regex(/^(0|[1-9]\d{0,9})$/, rule)
+    .regex(/^(0|[1-9]\d{0,15})$/, rule)
     .transform(Number)
     .refine((value) => value >= min && value <= max, rule)
     .meta({ override: { type: 'integer', minimum: min, maximum: max } });

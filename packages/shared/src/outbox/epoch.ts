@@ -2,7 +2,9 @@
 // them has given is given again. A restore by `pg_restore` or of a copied disk cannot be seen from here: it needs the
 // command commands/after-restore.ts.
 import type { Connection, Database } from '../database/database.ts';
+import { callersSequences, type IdSequence } from '../database/ids/id-sequences.ts';
 import { withOwnConnection } from '../database/own-connection.ts';
+import { maxId } from '../http/schemas.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { statements } from './statements.ts';
 
@@ -71,13 +73,11 @@ async function lockPublication(connection: Queries): Promise<PublicationRow> {
 
 async function beginEpoch(connection: Queries, highestKnownId: number): Promise<ChangedEpoch> {
   const [row] = await connection.query<{ epoch: string }>(statements.beginEpoch);
-  const sequences = await connection.query<{ sequence: string; table: string; column: string }>(statements.idSequences);
+  const sequences = await connection.query<IdSequence>(callersSequences, [maxId]);
   const raised: RaisedSequence[] = [];
-  for (const { sequence, table, column } of sequences) {
-    const [result] = await connection.query<{ lastId: number }>(statements.raiseIds(table, column), [
-      sequence,
-      highestKnownId,
-    ]);
+  for (const { sequence, table, column, limit } of sequences) {
+    const values = [sequence, highestKnownId, limit];
+    const [result] = await connection.query<{ lastId: number }>(statements.raiseIds(table, column), values);
     raised.push({ table, lastId: Number(result?.lastId) });
   }
   return { epoch: String(row?.epoch), raised };

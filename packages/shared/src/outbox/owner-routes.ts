@@ -19,7 +19,7 @@ const idsRule = `must be 1 to ${maxIds} ids, separated by commas`;
 
 const ids = z
   .string({ error: required(idsRule, 'must be given once') })
-  .regex(/^[1-9]\d{0,9}(,[1-9]\d{0,9})*$/, idsRule)
+  .regex(/^[1-9]\d{0,15}(,[1-9]\d{0,15})*$/, idsRule)
   .transform((value) => value.split(',').map(Number))
   .refine((values) => values.length <= maxIds && values.every((value) => value <= maxId), idsRule);
 

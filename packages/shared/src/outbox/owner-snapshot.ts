@@ -41,9 +41,9 @@ const ownerColumns = `epoch, ${positionSql} as position, now() as read_at, ${isS
 export function readPage(database: Database, { table, columns }: SnapshotSource, range: PageRange) {
   const { after_id, up_to_id = maxId, limit, changed_since, ids } = range;
   const values: unknown[] = [after_id, up_to_id, limit];
-  const conditions = ['id > $1::int', 'id <= $2::int'];
+  const conditions = ['id > $1::bigint', 'id <= $2::bigint'];
   if (changed_since) conditions.push(`updated_at > $${values.push(changed_since.toISOString())}::timestamptz`);
-  if (ids) conditions.push(`id = any($${values.push(ids)}::int[])`);
+  if (ids) conditions.push(`id = any($${values.push(ids)}::bigint[])`);
   // With a limit, the planner expects changed rows everywhere and reads the table from the first id on. So they are
   // found first, and then sorted.
   const materialized = changed_since ? 'as materialized' : 'as not materialized';
@@ -59,7 +59,8 @@ export function readPage(database: Database, { table, columns }: SnapshotSource,
 export function readDigests(database: Database, { table, columns }: SnapshotSource, range: DigestRange) {
   const digested = { id: 'id', version: 'version', ...(columns.includes('status') && { status: 'status' }) };
   // One scan of the index for each bucket: to group all rows by an expression would sort them on the disk.
-  const text = `select ${ownerColumns}, coalesce((select ${bucketSql('max(id)')} from ${table}), -1) as last_bucket, (
+  const text = `select ${ownerColumns}, coalesce((select ${bucketSql('max(id)')} from ${table}), -1) as last_bucket,
+      (select ${bucketSql('min(id)')} from ${table} where id >= ($1::bigint + $2::int) * ${bucketSize}) as next_bucket, (
       select coalesce(json_agg(digests), '[]') from (
         select bucket, counted.* from generate_series($1::bigint, $1::bigint + $2::int - 1) as bucket
         cross join lateral (
@@ -70,7 +71,10 @@ export function readDigests(database: Database, { table, columns }: SnapshotSour
       ) as digests) as items
     from publication`;
   const { from_bucket, limit } = range;
-  return readOwner<{ items: BucketDigest[]; last_bucket: number }>(database, { text }, [from_bucket, limit]);
+  return readOwner<{ items: BucketDigest[]; last_bucket: number; next_bucket: number | null }>(database, { text }, [
+    from_bucket,
+    limit,
+  ]);
 }
 
 async function readOwner<Answer>(

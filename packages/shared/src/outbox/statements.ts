@@ -1,6 +1,5 @@
 // The SQL of the relay and of the epoch.
 import type { Statement } from '../database/prepared.ts';
-import { maxId } from '../http/schemas.ts';
 import { isSameServerSql, positionSql, setServerSql } from './publication.ts';
 
 /** How many rows a statement inspects for their number and age. A backlog can have millions. */
@@ -15,7 +14,8 @@ const idGap = 100_000;
 const waits = 'published_at is null and parked_at is null';
 const isParked = 'published_at is null and parked_at is not null';
 const waitingRows = `from (select created_at from outbox where ${waits} order by id limit ${maxInspectedRows}) as waiting_rows`;
-const eventColumns = 'id, event_id, name, subject, data, request_id, reply_to, created_at';
+/** Ids of the outbox are only passed on, so they are text. Order by `outbox.id`: `id` would order by the text. */
+const eventColumns = 'outbox.id::text as id, event_id, name, subject, data, request_id, reply_to, created_at';
 
 const publicationColumns = `epoch, ${isSameServerSql} as "isSameServer", system_identifier is not null as "isServerKnown"`;
 
@@ -24,7 +24,7 @@ export const statements = {
   readBatch: {
     name: 'outbox_waiting',
     text: `select ${eventColumns}
-           from outbox where ${waits} and id not in (select unnest($2::bigint[])) order by id limit $1`,
+           from outbox where ${waits} and id not in (select unnest($2::bigint[])) order by outbox.id limit $1`,
   },
   /** $1: ids. */
   mark: { name: 'outbox_mark', text: 'update outbox set published_at = now() where id = any($1::bigint[])' },
@@ -39,13 +39,13 @@ export const statements = {
              select (select name from outbox where ${isParked} and name > names.name order by name limit 1)
              from names where name is not null)
            select oldest.* from names cross join lateral (
-             select ${eventColumns} from outbox where ${isParked} and outbox.name = names.name order by id limit 1
+             select ${eventColumns} from outbox where ${isParked} and outbox.name = names.name order by outbox.id limit 1
            ) as oldest`,
   },
   /** $1: name, $2: id before the first, $3: limit. */
   readParked: {
     name: 'outbox_parked',
-    text: `select ${eventColumns} from outbox where ${isParked} and name = $1 and id > $2 order by id limit $3`,
+    text: `select ${eventColumns} from outbox where ${isParked} and name = $1 and id > $2 order by outbox.id limit $3`,
   },
   /** $1: epoch, $2: holder of the lease. `isComplete` is false when more rows wait than are inspected. */
   watermark: {
@@ -78,29 +78,16 @@ export const statements = {
            deleted as (
              delete from outbox where id > $1::bigint and id <= (select last from bounds)
                and published_at < now() - make_interval(secs => $2))
-           select last, coalesce(continues, false) as continues from bounds`,
+           select last::text as last, coalesce(continues, false) as continues from bounds`,
   },
   publication: { name: 'publication', text: `select ${publicationColumns} from publication` },
   createPublication: { text: 'insert into publication (id) values (1) on conflict (id) do nothing' },
   lockPublication: { text: `select ${publicationColumns} from publication for update` },
   rememberServer: { text: `update publication set ${setServerSql}` },
   beginEpoch: { text: `update publication set epoch = gen_random_uuid(), ${setServerSql} returning epoch` },
-  /** The sequences of ids that callers see: they are of type integer, those of the outbox and of counts are not. */
-  idSequences: {
-    text: `select sequences.oid::regclass::text as sequence, tables.oid::regclass::text as table,
-                  quote_ident(attname) as column
-           from pg_class as sequences
-             join pg_depend on objid = sequences.oid and deptype in ('a', 'i')
-               and classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass
-             join pg_class as tables on tables.oid = refobjid
-             join pg_attribute on attrelid = refobjid and attnum = refobjsubid
-           where sequences.relkind = 'S' and tables.relnamespace = current_schema()::regnamespace
-             and atttypid = 'integer'::regtype and tables.relname <> 'mikro_orm_migrations'
-           order by 2`,
-  },
-  /** $1: the sequence, $2: the highest id known elsewhere. The names are quoted already. */
+  /** $1: the sequence, $2: the highest id known elsewhere, $3: the last id that it may give. The names are quoted already. */
   raiseIds: (table: string, column: string): Statement => ({
-    text: `select setval($1::text::regclass, least(${maxId}, ${idGap} + greatest(
+    text: `select setval($1::text::regclass, least($3::bigint, ${idGap} + greatest(
              $2::bigint, pg_sequence_last_value($1::text::regclass), (select max(${column}) from ${table}))))::float as "lastId"`,
   }),
 };

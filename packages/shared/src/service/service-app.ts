@@ -19,7 +19,6 @@ interface ServiceAppOptions {
   log: Logger;
   routes: readonly Route[];
   internalRoutes: readonly Route[];
-  config: ServiceConfig;
   isReady(): Promise<boolean>;
   health(): Promise<object>;
 }

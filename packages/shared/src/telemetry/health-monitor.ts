@@ -1,4 +1,4 @@
-// What `/health` of a service says about its broker, its dead letters and its outbox. `degraded` means that requests are
+// What `/health` of a service says about its broker, its dead letters, its outbox and its ids. `degraded` means that requests are
 // served, but that people should look. The promise: asking the broker never makes `/health` slow or fail.
 import { settleWithin } from '../backoff.ts';
 import type { Logger } from './logger.ts';
@@ -7,6 +7,8 @@ interface HealthSources {
   log: Logger;
   broker: { isConnected(): boolean; problem(): string | undefined; countDeadLetters(): Promise<number | null> };
   backlog(): Promise<{ waiting: number; oldest_seconds: number }>;
+  /** The tables whose ids are nearly used up. */
+  usedIds?(): Promise<{ table: string; percent: number }[]>;
 }
 
 export interface HealthReport {
@@ -28,7 +30,7 @@ const degradedAfterSeconds = 30;
 const cacheMs = 1_000;
 const askTimeoutMs = 500;
 const sampleMs = 1_000;
-/** One look at the dead letters for so many samples. */
+/** One look at the dead letters and at the ids for so many samples. */
 const samplesPerCount = 10;
 
 export type { HealthMonitor };
@@ -45,6 +47,9 @@ class HealthMonitor {
   #lastConnectedAt = performance.now();
   #counted: { at: number; count: Promise<number | null> } | undefined;
   #lastLogged = 0;
+  #usedIds: { table: string; percent: number }[] = [];
+  /** Table → percentage that was logged last. */
+  readonly #loggedPercents = new Map<string, number>();
   #samples = 0;
 
   constructor(sources: HealthSources) {
@@ -71,6 +76,7 @@ class HealthMonitor {
       ...(outbox.oldest_seconds > degradedAfterSeconds
         ? [`oldest event not published for ${Math.floor(outbox.oldest_seconds)} s`]
         : []),
+      ...this.#usedIds.map(({ table, percent }) => `${percent} % of the ids of ${table} are used`),
     ];
     return {
       status: degraded.length > 0 ? 'degraded' : 'ok',
@@ -82,15 +88,29 @@ class HealthMonitor {
     };
   }
 
-  /** Runs also between the calls of `/health`: it notices a lost broker, and logs a rise of the dead letters. */
+  /** Runs also between the calls of `/health`: it notices a lost broker, and logs a rise of the dead letters and ids. */
   async #sample(): Promise<void> {
     this.#disconnectedSeconds();
     this.#samples += 1;
     if (this.#samples % samplesPerCount !== 1) return;
+    await Promise.all([this.#sampleDeadLetters(), this.#sampleUsedIds()]);
+  }
+
+  async #sampleDeadLetters(): Promise<void> {
     const count = await this.#countDeadLetters();
     if (count === null) return;
     if (count > this.#lastLogged) this.#sources.log.warn({ dead_letters: count }, 'dead letters wait for an operator');
     this.#lastLogged = count;
+  }
+
+  /** A database that is unavailable is reported elsewhere. */
+  async #sampleUsedIds(): Promise<void> {
+    this.#usedIds = (await this.#sources.usedIds?.().catch(() => undefined)) ?? this.#usedIds;
+    for (const { table, percent } of this.#usedIds) {
+      if (percent <= (this.#loggedPercents.get(table) ?? 0)) continue;
+      this.#loggedPercents.set(table, percent);
+      this.#sources.log.warn({ table, percent }, 'the ids of a table are nearly used up');
+    }
   }
 
   #disconnectedSeconds(): number {

@@ -121,6 +121,18 @@ describe('on a database', () => {
     expect(await database.run<NoteRow>(get, [1])).toEqual([row]);
   });
 
+  test('a bigint is a number, exactly; one that a number cannot hold is an error, and the connection goes on', async () => {
+    const read = (value: bigint) =>
+      database.run<{ id: number }>({ name: 'big', text: 'select $1::bigint as id' }, [value]);
+    for (const value of [0n, 2n ** 31n, 2n ** 53n - 1n, 1n - 2n ** 53n]) {
+      expect(await read(value)).toEqual([{ id: Number(value) }]);
+    }
+    for (const value of [2n ** 53n, 2n ** 53n + 1n, -(2n ** 53n), 2n ** 63n - 1n]) {
+      await expect(read(value)).rejects.toThrow('beyond the integers that a number holds exactly');
+    }
+    expect(await read(1n)).toEqual([{ id: 1 }]);
+  });
+
   test('the columns of an entity are those of its table', async () => {
     const sql = `select column_name as name from information_schema.columns
                  where table_name = 'notes' order by ordinal_position`;

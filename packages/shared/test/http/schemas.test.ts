@@ -13,7 +13,7 @@ const Sample = defineEntity({
   name: 'Sample',
   tableName: 'samples',
   properties: {
-    id: p.integer().primary(),
+    id: p.bigint('number').primary(),
     words: p.string().length(50),
     at: p.datetime(3),
   },
@@ -30,7 +30,7 @@ beforeAll(async () => {
     migrations: import.meta.dirname,
   });
   await database.run(
-    { text: 'create table samples (id int primary key, words varchar(50) not null, at timestamptz(3) not null)' },
+    { text: 'create table samples (id bigint primary key, words varchar(50) not null, at timestamptz(3) not null)' },
     [],
   );
 });
@@ -84,7 +84,25 @@ async function expectAcceptedIsStored<Input>(
 
 const decimals = fc.oneof(
   fc.bigInt({ min: -10n, max: 5_000_000_000n }).map(String),
-  fc.constantFrom('0', '1', '2147483647', '2147483648', '00', '-0', '1.0', '1e2', '0x1', ' 1', '1 ', '+1', '１', ''),
+  fc.bigInt({ min: 2n ** 53n - 50n, max: 2n ** 53n + 50n }).map(String),
+  fc.constantFrom(
+    '0',
+    '1',
+    '2147483647',
+    '2147483648',
+    '9007199254740991',
+    '9007199254740992',
+    '00',
+    '-0',
+    '1.0',
+    '1e2',
+    '0x1',
+    ' 1',
+    '1 ',
+    '+1',
+    '１',
+    '',
+  ),
 );
 const anyText = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 60 }),
@@ -101,16 +119,16 @@ describe('an id', () => {
   });
 
   test('that is accepted as a number can be stored', async () => {
-    const numbers = fc.oneof(fc.integer({ min: -5, max: 2 ** 32 }), fc.double(), fc.constantFrom(2 ** 31 - 1, 2 ** 31));
+    const numbers = fc.oneof(fc.integer({ min: -5, max: 2 ** 32 }), fc.double(), fc.constantFrom(2 ** 53 - 1, 2 ** 53));
     const { accepted, rejected } = await expectAcceptedIsStored(numbers, bodyId, 'id');
     expect(Math.min(accepted, rejected)).toBeGreaterThan(10);
   });
 
-  test.each([true, '1', null, [1], {}, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 0, -0, -1, 2_147_483_648, 2 ** 53])(
+  test.each([true, '1', null, [1], {}, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 0, -0, -1, 2 ** 53, 2 ** 53 + 2])(
     'in a body is never %p',
     (value) => {
       expect(bodyId.safeParse(value).error?.issues.map(({ message }) => message)).toContain(
-        'must be an integer from 1 to 2147483647',
+        'must be an integer from 1 to 9007199254740991',
       );
     },
   );
@@ -152,7 +170,7 @@ describe('a cursor', () => {
   test('with any other text is rejected: only text that was written is accepted', () => {
     const encode = (text: string) => Buffer.from(text).toString('base64url');
     const rejected = [
-      ...['', 's1', 's1.1', 's1.1.0', 's1.1.2147483648', 's1.253402300800000.1', 's1.-62135596800001.1'],
+      ...['', 's1', 's1.1', 's1.1.0', 's1.1.9007199254740992', 's1.253402300800000.1', 's1.-62135596800001.1'],
       ...['s1.1.1.1', 's1.01.1', 's1.1e3.1', 's1..1', 's1.1.1 ', 's2.1.1', 'p1.1', 'p1.1.1', 's1.1.5.1', 's1.-0.1'],
     ].map(encode);
     const good = cursor.write([1, 1]);

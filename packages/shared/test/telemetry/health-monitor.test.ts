@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from '@jest/globals';
+import { eventually } from '@promopulse/testing/eventually';
 import { type HealthMonitor, startHealthMonitor } from '../../src/telemetry/health-monitor.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
@@ -53,4 +54,39 @@ test('dead letters are logged without a call of /health, and once', async () => 
   observe(async () => 3);
   await sleep(2_500);
   expect(lines).toMatchObject([{ level: 'warn', dead_letters: 3, msg: 'dead letters wait for an operator' }]);
+});
+
+test('ids that are nearly used up are in the report, and are logged once for each percent', async () => {
+  lines.length = 0;
+  let percent = 81;
+  const broker = { isConnected: () => true, problem: () => undefined, countDeadLetters: async () => 0 };
+  const backlog = async () => ({ waiting: 0, oldest_seconds: 0 });
+  const usedIds = async () => [{ table: 'users', percent }];
+  monitor = startHealthMonitor({ log, broker, backlog, usedIds });
+  await eventually(async () => {
+    expect(await monitor?.report()).toMatchObject({
+      status: 'degraded',
+      degraded: ['81 % of the ids of users are used'],
+    });
+  });
+  percent = 82;
+  await eventually(
+    async () => {
+      expect(await monitor?.report()).toMatchObject({ degraded: ['82 % of the ids of users are used'] });
+    },
+    { timeoutMs: 15_000 },
+  );
+  const logged = { level: 'warn', table: 'users', msg: 'the ids of a table are nearly used up' };
+  expect(lines).toMatchObject([
+    { ...logged, percent: 81 },
+    { ...logged, percent: 82 },
+  ]);
+}, 20_000);
+
+test('ids that cannot be read change nothing in the report', async () => {
+  const broker = { isConnected: () => true, problem: () => undefined, countDeadLetters: async () => 0 };
+  const backlog = async () => ({ waiting: 0, oldest_seconds: 0 });
+  monitor = startHealthMonitor({ log, broker, backlog, usedIds: () => Promise.reject(new Error('away')) });
+  await sleep(1_200);
+  expect(await monitor.report()).toMatchObject({ status: 'ok', degraded: [] });
 });

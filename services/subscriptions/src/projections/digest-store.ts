@@ -15,16 +15,16 @@ function statementsOf(owner: OwnerName) {
         where ${id} between $1::bigint * ${bucketSize} and $2::bigint * ${bucketSize} + ${bucketSize - 1} and ${present}
         group by 1 order by 1`,
     },
-    lastBucket: {
-      name: `projection_${owner}_last_bucket`,
-      text: `select coalesce(${bucketSql(`max(${id})`)}, -1) as bucket from ${table}`,
+    nextBucket: {
+      name: `projection_${owner}_next_bucket`,
+      text: `select ${bucketSql(`min(${id})`)} as bucket from ${table} where ${id} >= $1::bigint * ${bucketSize}`,
     },
     summary: {
       name: `projection_${owner}_summary`,
       text: `select
           greatest((select max(${id}) from ${table}), (select max(${id}) from subscriptions), 0) as highest_id,
-          (select count(*)::int from ${table} where lost_at is not null) as lost,
-          (select count(*)::int from ${table} join subscriptions using (${id}) where lost_at is not null)
+          (select count(*) from ${table} where lost_at is not null) as lost,
+          (select count(*) from ${table} join subscriptions using (${id}) where lost_at is not null)
             as subscriptions_of_lost`,
     },
   };
@@ -41,9 +41,9 @@ export async function listDigests(
   return await database.run<BucketDigest>(statements[owner].digests, [from, to]);
 }
 
-/** @returns the highest bucket that has a row, -1 when there is none */
-export async function readLastBucket(database: Database, owner: OwnerName): Promise<number> {
-  return ((await database.run<{ bucket: number }>(statements[owner].lastBucket, []))[0] as { bucket: number }).bucket;
+/** @returns the first bucket from `from` on that has a row, null when there is none */
+export async function readNextBucket(database: Database, owner: OwnerName, from: number): Promise<number | null> {
+  return (await database.run<{ bucket: number | null }>(statements[owner].nextBucket, [from]))[0]?.bucket ?? null;
 }
 
 export async function summarize(database: Database, owner: OwnerName): Promise<ProjectionSummary> {

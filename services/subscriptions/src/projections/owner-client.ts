@@ -60,7 +60,8 @@ export interface Page {
 
 export interface DigestPage {
   read: OwnerPosition;
-  lastBucket: number;
+  /** The first bucket beyond these that has a row; null when there is none. */
+  nextBucket: number | null;
   digests: BucketDigest[];
 }
 
@@ -117,8 +118,10 @@ export class OwnerClient {
   /** The digests of at most `limit` buckets. @throws when the owner does not answer, or `stop` aborts */
   async digests(fromBucket: number, limit: number, stop: AbortSignal): Promise<DigestPage> {
     const answer = await this.#fetchSnapshot('/digests', { from_bucket: fromBucket, limit }, stop);
-    const { items: digests, last_bucket: lastBucket, ...read } = snapshotDigests.parse(answer);
-    return { read, lastBucket, digests };
+    const { items: digests, last_bucket, next_bucket, ...read } = snapshotDigests.parse(answer);
+    const following = fromBucket + limit;
+    const nextBucket = next_bucket === undefined ? (following <= last_bucket ? following : null) : next_bucket;
+    return { read, nextBucket, digests };
   }
 
   #call(id: number, requestId: string): Promise<ProjectedState | null> {

@@ -9,7 +9,7 @@ import {
 } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
 import { maxId } from '@promopulse/shared/http/schemas';
-import { listDigests, readLastBucket } from './digest-store.ts';
+import { listDigests, readNextBucket } from './digest-store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
 import { readClock } from './source-store.ts';
 import { applyPage, doubt, listDoubted, markLost, type OwnerName } from './store.ts';
@@ -77,17 +77,19 @@ class Progress {
 export async function readCompletely(options: SnapshotOptions): Promise<SnapshotReading> {
   const { database, owner, client, stop } = options;
   const progress = new Progress(options);
-  const lastOwnBucket = await readLastBucket(database, owner); // may be above the owner's
-  for (let from = 0; ; from += digestsPerPage) {
-    const { read, lastBucket, digests } = await client.digests(from, digestsPerPage, stop);
+  for (let from = 0; ; ) {
+    const { read, nextBucket, digests } = await client.digests(from, digestsPerPage, stop);
     progress.check(read);
-    const isLast = from + digestsPerPage > Math.max(lastBucket, lastOwnBucket);
-    const own = await listDigests(database, owner, from, from + digestsPerPage - 1);
+    const following = from + digestsPerPage;
+    const own = await listDigests(database, owner, from, following - 1);
     const different = differingBuckets(digests, own);
     while (different.length > 0) {
       await Promise.all(different.splice(0, parallelReads).map((bucket) => readBucket(options, bucket, progress)));
     }
-    if (isLast) return progress.result();
+    // Ids may have large gaps, as after a restore: buckets without a row on either side are passed.
+    const next = [nextBucket, await readNextBucket(database, owner, following)].filter((bucket) => bucket !== null);
+    if (next.length === 0) return progress.result();
+    from = Math.min(...next);
   }
 }
 

@@ -151,7 +151,7 @@ interface Reading {
 
 export async function sourceStates(database: Database): Promise<Map<OwnerName, SourceState>> {
   const rows = await database.run<SourceState>(statements.states, []);
-  return new Map(rows.map((row) => [row.service, { ...row, position: Number(row.position) }]));
+  return new Map(rows.map((row) => [row.service, row]));
 }
 
 const clock = { name: 'projection_clock', text: 'select now()' };

@@ -53,7 +53,7 @@ function statementsOf(owner: OwnerName) {
   return { event: eventStatement(owner), ...answerStatements(owner), ...rowStatements(owner) };
 }
 
-const givenRows = (type: string) => `unnest($1::int[], $2::${type}[], $3::int[])`;
+const givenRows = (type: string) => `unnest($1::bigint[], $2::${type}[], $3::int[])`;
 const sameContent = (content: string) => `(held.${content}, held.version) = (excluded.${content}, excluded.version)`;
 
 /** $4: epoch. A version that contradicts the row makes it doubtful: an owner's versions never go back. */
@@ -136,7 +136,7 @@ function rowStatements(owner: OwnerName) {
           lost_at = case when ${present} then now() else lost_at end,
           changed_at = case when ${present} then now() else changed_at end,
           doubted_at = case when doubted_at > $4 then doubted_at end
-        where ${id} between $1 and $2 and ${id} not in (select unnest($3::int[])) and changed_at < $4
+        where ${id} between $1 and $2 and ${id} not in (select unnest($3::bigint[])) and changed_at < $4
           and (${present} or doubted_at <= $4)
         returning ${id} as id, coalesce(lost_at = now(), false) as newly_lost`,
     },

@@ -126,7 +126,9 @@ describe('with TLS, the connections', () => {
       const created = await many(10, (n) => api.post('/users', body(n)));
       expect(created.map(({ status }) => status)).toEqual(Array(10).fill(201));
       for (const { status } of await many(20, () => api.get('/users/1'))) expect(status).toBe(200);
-      await eventually(async () => expect((await api.get('/health')).body.outbox.waiting).toBe(0));
+      await eventually(async () =>
+        expect((await client(service.internalUrl).get('/health')).body.outbox.waiting).toBe(0),
+      );
       const sessions = (await server.sessions('app')).filter(({ application }) => application === 'promopulse-users');
       expect(sessions.length).toBeGreaterThan(2);
       expect(sessions.filter(({ ssl }) => !ssl)).toEqual([]);
@@ -232,7 +234,8 @@ describe('a start fails at once, and says in one line why the server and DATABAS
     const reason = 'The database server offers no TLS, and DATABASE_URL asks for it (sslmode).\n';
     const start = await run('services/users/src/main.ts', [], env);
     expect(start).toEqual({ code: 1, out: '', err: `The users service cannot start. ${reason}` });
-    expect(await run('services/users/src/migrate.ts', ['list'], env)).toEqual({ code: 1, out: '', err: reason });
+    const list = await run('services/users/src/migrate.ts', ['list'], env);
+    expect(list).toEqual({ code: 1, out: '', err: `The migration command has failed. ${reason}` });
     const args = ['users', '--without', 'subscriptions'];
     const restore = await run('packages/shared/src/commands/after-restore.ts', args, env);
     expect(restore).toEqual({ code: 1, out: '', err: reason });

@@ -235,4 +235,4 @@ test('the migration counts what is there and what replicas of the version before
   await reader.end();
   await testDatabase.drop();
   expect(rows).toEqual([{ total: true, active: true }]);
-});
+}, 120_000);

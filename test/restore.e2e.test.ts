@@ -30,7 +30,7 @@ let ports: Record<Name, { port: number; internalPort: number }>;
 const running = new Map<Name, RunningService>();
 
 const urlOf = (name: Name) => `http://127.0.0.1:${ports[name].port}`;
-const internalUrlOf = (name: Name) => `http://127.0.0.1:${ports[name].internalPort}`;
+const internalUrlOf = (name: string) => `http://127.0.0.1:${ports[name as Name].internalPort}`;
 const api = (name: Name): Client => client(urlOf(name));
 const environment = (name: Name) => ({
   HOST: '127.0.0.1',

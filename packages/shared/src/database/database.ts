@@ -26,7 +26,7 @@ const reservedConnections = 3;
 
 export const databaseConfig = {
   DATABASE_URL: databaseUrl,
-  /** For what needs a session of its own, if DATABASE_URL leads to a pooler of transactions. Default: DATABASE_URL. */
+  /** The same database past a pooler: for migrations and for `connect`. Default: DATABASE_URL. */
   DIRECT_DATABASE_URL: databaseUrl.optional(),
   /** Maximum number of this process's connections for transactions. The relay's leader holds one of them. */
   DATABASE_POOL_MAX: z.coerce.number().int().min(3).max(100).default(defaultPoolMax),
@@ -40,9 +40,9 @@ export const databaseConfig = {
 /** A connection of the pool, held until `release` or `end`. */
 export interface Connection {
   query<Row>(statement: Statement, values?: readonly unknown[]): Promise<Row[]>;
-  /** Returns the connection to the pool. Its session keeps its locks and settings. */
+  /** Returns the connection to the pool. Its session lives on. */
   release(): void;
-  /** Closes the connection. The session's locks end; statements in flight fail. */
+  /** Closes the connection. Leases that were taken on it are free; statements in flight fail. */
   end(): void;
 }
 
@@ -81,7 +81,7 @@ export interface Database {
   onCommit(listener: () => void): void;
   /** @returns true if the server answers @throws the database's error if it does not */
   isReachable(): Promise<boolean>;
-  /** Takes a connection for a session of its own, as for session locks: out of the pool, or of that of `directUrl`. */
+  /** Takes a connection for leases and long statements: out of the pool, or of a pool of `directUrl`. */
   connect(): Promise<Connection>;
   close(): Promise<void>;
 }

@@ -203,6 +203,7 @@ describe('a start', () => {
   });
 
   test('fails when the server has too few connections', async () => {
+    await limitRole(-1);
     await expect(start({ DATABASE_POOL_MAX: '100' })).rejects.toMatchObject({
       message: expect.stringMatching(/is 104, but max_connections allows 9\d\. /),
     });

@@ -133,7 +133,7 @@ describe('a client', () => {
   test('does not prepare a named statement again by itself when its plan is invalid', async () => {
     const client = await newClient();
     const named = { name: 'named', text: 'select * from plans' };
-    await client.query('create temp table plans (n int)');
+    await client.query('create table plans (n int)');
     await client.query(named);
     await client.query('alter table plans alter n type bigint');
     const routine = 'RevalidateCachedQuery';
@@ -198,7 +198,7 @@ describe('a client with `pipeline`', () => {
 
 describe('an error of the driver has no code, but the message', () => {
   test('"timeout exceeded when trying to connect" when the pool has no free connection', async () => {
-    const pool = newPool({ connectionTimeoutMillis: 200 });
+    const pool = newPool({ connectionTimeoutMillis: 2_000 });
     const client = await pool.connect();
     const error = await failureOf(pool.connect());
     expect(error).toMatchObject({ message: 'timeout exceeded when trying to connect' });

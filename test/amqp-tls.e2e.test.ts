@@ -139,7 +139,7 @@ describe('the reason why there is no connection', () => {
       'an unknown virtual host',
       server,
       (url) => Object.assign(new URL(url), { pathname: '/none' }).href,
-      /virtual host .*not exist/,
+      /virtual host of AMQP_URL does not exist/,
     ],
     ['a port that does not speak TLS', server, () => amqpUrl().replace('amqp:', 'amqps:'), /does not speak TLS/],
     ['amqp:// to a port for TLS', server, (url) => url.replace('amqps:', 'amqp:'), /may expect amqps/],

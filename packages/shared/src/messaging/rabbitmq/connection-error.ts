@@ -32,8 +32,12 @@ const reasons: Record<string, string> = {
 /** What a server says of a rejected account or virtual host, in amqplib's error message. */
 const replies: readonly [pattern: RegExp, reason: string][] = [
   [/ACCESS[_-]REFUSED.*(Login|login)|PLAIN login refused/, 'RabbitMQ refuses the user or the password of AMQP_URL'],
-  [/vhost .*not found/, 'the virtual host of AMQP_URL does not exist'],
   [/access to vhost .*refused/, 'the user of AMQP_URL has no access to the virtual host'],
+  // RabbitMQ closes the connection. What it says of the reason may come later, and amqplib does not read it.
+  [
+    /vhost .*not found|Expected ConnectionOpenOk; got <ConnectionClose/,
+    'the virtual host of AMQP_URL does not exist, or is closed to its user',
+  ],
   [/closed abruptly during opening/, 'the other side closed the connection: it may expect amqps://, or be no RabbitMQ'],
 ];
 

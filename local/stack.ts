@@ -77,7 +77,7 @@ async function startServices(
     const env = { ...options.env, ...keys, ...serviceUrls(urlOf), ...internalServiceUrls(internalUrlOf) };
     const starting = definitions.map(async (definition) => {
       const { name } = definition;
-      const own = { ...env, ...addressOf(ports[name]), DATABASE_URL: urls[name] };
+      const own = { ...env, ...addressOf(ports[name]), ...databaseOf(urls[name]) };
       const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
       print(`${name.padEnd(13)} ${urlOf(name)}`);
       return { name, close: () => service.close() };
@@ -180,6 +180,11 @@ async function choosePorts(
     ports[name] = { port: await next(defaultPort), internalPort: await next(defaultPort + internalPortOffset) };
   }
   return ports;
+}
+
+/** The database of the stack only. The environment may name a direct way to another one, where migrations would run. */
+function databaseOf(url: string | undefined): NodeJS.ProcessEnv {
+  return { DATABASE_URL: url, DIRECT_DATABASE_URL: undefined, DIRECT_DATABASE_URL_FILE: undefined };
 }
 
 /** Both listeners on this machine's own address, whatever the environment of `npm start` says. */

@@ -37,7 +37,8 @@ const ada = { first_name: 'Ada', last_name: 'Lovelace', email: 'ada@example.com'
 
 describe('npm start', () => {
   test('starts all services, prints their addresses, and ends on SIGTERM without leaving a process behind', async () => {
-    const stack = await startAndWait();
+    // A database that is not of this stack: nothing connects to it.
+    const stack = await startAndWait({ DIRECT_DATABASE_URL: 'postgres://other:word@127.0.0.1:1/other' });
     const { status, body } = await client(stack.url).get('/health');
     expect({ status, health: body.status }).toEqual({ status: 200, health: 'ok' });
     for (const words of [`${stack.url}/docs`, 'PostgreSQL', 'Ctrl-C', dataDir]) expect(stack.output()).toContain(words);

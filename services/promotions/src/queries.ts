@@ -47,7 +47,7 @@ function listText(filter: string): string {
 /** The same for a page that costs more: rows that do not fit into it are not fetched. `found` counts them as well. */
 function costlyListText(filter: string): string {
   return `select counted.total, page.*
-    from (select coalesce(sum(total), 0)::int as total from promotion_counts where ${filter}) as counted
+    from (select coalesce(sum(total), 0)::bigint as total from promotion_counts where ${filter}) as counted
     left join lateral (
       select * from (
         select selected.*, count(*) over ()::int as found,

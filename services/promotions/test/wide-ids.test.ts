@@ -73,3 +73,12 @@ test('serves requests all the while: none is a 5xx or waits a second, no promoti
   expect((await service.api.get('/promotions?limit=1')).body.total).toBe(rows + created.length);
   expect((await service.api.get('/promotions?status=active&limit=1')).body.total).toBe(created.length);
 }, 240_000);
+
+test('counts beyond 2^31 - 1 are the total of every page, also of one that costs more', async () => {
+  const many = 3_000_000_000;
+  await service.sql(`insert into promotions.promotion_counts (status, total) values ('ended', ${many})`);
+  for (const query of ['limit=5', 'limit=500', 'offset=2000', 'status=ended&limit=500']) {
+    const { status, body } = await service.api.get(`/promotions?${query}`);
+    expect({ query, status, isCounted: body.total >= many }).toEqual({ query, status: 200, isCounted: true });
+  }
+});

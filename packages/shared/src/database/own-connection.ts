@@ -18,7 +18,10 @@ export async function withOwnConnection<Result>(
   }
 }
 
-/** For a statement that takes long: on a connection that is shared, the statements of requests would wait behind it. */
-export function runApart<Row>(database: Database, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
-  return withOwnConnection(database, (connection) => connection.query<Row>(statement, values));
+/**
+ * For a statement that takes long: on a connection that is shared, the statements of requests would wait behind it. It is
+ * planned each time, for its values: no plan of a former time can be invalid after a change of its tables.
+ */
+export function runApart<Row>(database: Database, { text }: Statement, values: readonly unknown[]): Promise<Row[]> {
+  return withOwnConnection(database, (connection) => connection.query<Row>({ text }, values));
 }

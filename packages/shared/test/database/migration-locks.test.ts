@@ -261,6 +261,27 @@ test('outside a transaction, several statements in one text are one transaction'
   expect(await columns()).toEqual(['id', 'text', 'first']);
 });
 
+test('columns that become bigint wait many times for a moment, and the migration does not begin again', async () => {
+  await users.query('create table starts (at timestamptz default clock_timestamp())');
+  const widenIds = JSON.stringify(join(import.meta.dirname, '../../src/database/ids/widen-ids.ts'));
+  write(
+    'Migration1',
+    `const pool = await this.getEntityManager().getDriver().getConnection().getNativeClient();
+     await pool.query('insert into users.starts default values');
+     const { widenIds } = await import(${widenIds});
+     await widenIds(this, { schema: 'users', table: 'notes', columns: ['id'], smallRows: 1 });`,
+    outsideTransaction,
+  );
+  const holder = await connect('users');
+  await holder.query('begin; select * from notes');
+  const migrating = up();
+  await sleep(5_000);
+  await holder.query('commit');
+  expect(await migrating).toEqual(['Migration1']);
+  expect((await users.query('select pg_typeof(max(id))::text as type from notes')).rows).toEqual([{ type: 'bigint' }]);
+  expect((await users.query('select from starts')).rowCount).toBe(1);
+}, 60_000);
+
 test('withShortLocks repeats a transaction of a migration until its locks are free', async () => {
   const holder = await connect('users');
   await holder.query('begin; select * from notes');

@@ -35,7 +35,7 @@ function sequencesSql(condition: string): string {
 
 const nearlyUsed: Statement = {
   name: 'sequences_nearly_used',
-  text: `select "table", floor(100 * pg_sequence_last_value(sequence::regclass) / "limit")::int as percent
+  text: `select "table", floor(pg_sequence_last_value(sequence::regclass) / "limit" * 100)::int as percent
     from (${sequencesSql('true')}) as sequences
     where pg_sequence_last_value(sequence::regclass) >= ${reportedPercent / 100} * "limit" order by 1`,
 };

@@ -61,6 +61,8 @@ function outOfTime(waitMs: number): ConfigError {
 
 interface LockWait {
   pid: number;
+  /** When its transaction began. */
+  began: string;
   mode: string;
   locktype: string;
   relation: string | null;
@@ -79,6 +81,7 @@ export class LockWaits {
   readonly #log: Logger;
   readonly #waitMs: number;
   #attemptAt = Number.POSITIVE_INFINITY;
+  /** Of the transaction that waited last. */
   #waitedMs = 0;
   #cancelled = false;
   #lastWait: LockWait | undefined;
@@ -140,6 +143,9 @@ export class LockWaits {
   }
 
   async #onWait(client: pg.PoolClient, wait: LockWait, elapsedMs: number): Promise<void> {
+    // A migration such as widen-ids.ts has many transactions, each with short waits of its own.
+    const isNew = wait.began !== this.#lastWait?.began;
+    if (isNew) this.#waitedMs = 0;
     this.#lastWait = wait;
     if (Date.now() - this.#loggedAt >= logIntervalMs) {
       this.#loggedAt = Date.now();
@@ -147,7 +153,7 @@ export class LockWaits {
       this.#log.warn({ lock: mode, on: relation ?? locktype, held_by: holders ?? [] }, 'a migration waits for a lock');
     }
     if (wait.locktype !== 'relation' || !strongModes.has(wait.mode)) return;
-    this.#waitedMs += elapsedMs;
+    this.#waitedMs += isNew ? Math.min(elapsedMs, sampleMs) : elapsedMs;
     if (this.#waitedMs < attemptTimeoutMs || this.#cancelled) return;
     this.#cancelled = true;
     await client.query('select pg_cancel_backend($1)', [wait.pid]);
@@ -174,7 +180,8 @@ export class LockWaits {
 
 /** What the sessions named $1 of this role wait for. Other roles' sessions show no state and no age. */
 const currentWait = `
-  select waiting.pid, waiting.mode, waiting.locktype, waiting.relation::regclass::text as relation,
+  select waiting.pid, migrator.xact_start::text as began, waiting.mode, waiting.locktype,
+    waiting.relation::regclass::text as relation,
     (select json_agg(json_build_object(
        'pid', holder.pid, 'application_name', holder.application_name, 'user', holder.usename, 'state', holder.state,
        'transaction_seconds', extract(epoch from clock_timestamp() - holder.xact_start)::int,

@@ -10,7 +10,10 @@ const root = resolve(import.meta.dirname, '..');
 const lastUnruled = 'Migration20261125123730';
 
 /** A statement that may stand although a rule forbids it: `<migration>: <rule>` → why it is harmless. */
-const exceptions: Record<string, string> = {};
+const exceptions: Record<string, string> = {
+  'Migration20261129113411_wide_ids: removal or renaming':
+    'in the way back (down): the function with wide ids is replaced by the one before it',
+};
 
 const paths = globSync('services/*/src/migrations/*.ts', { cwd: root }).sort();
 const nameOf = (path: string) => basename(path, '.ts');

@@ -76,7 +76,7 @@ async function takeAdvisoryLocks(role: string, service: string): Promise<void> {
   const stranger = new pg.Client({ connectionString: String(urls[role]) });
   await stranger.connect();
   cleanUp.push(() => stranger.end());
-  const names = ['relay', 'reconciliation.users', 'reconciliation.promotions', 'recount', 'leases'];
+  const names = ['relay', 'migrations', 'reconciliation.users', 'reconciliation.promotions', 'recount', 'leases'];
   for (const name of names) {
     await stranger.query('select pg_advisory_lock(hashtextextended($1, 0))', [`promopulse.${service}.${name}`]);
     await stranger.query('select pg_advisory_lock(hashtext($1))', [`promopulse.${service}.${name}`]);
@@ -85,7 +85,7 @@ async function takeAdvisoryLocks(role: string, service: string): Promise<void> {
 
 async function startAll(): Promise<Record<(typeof services)[number], RunningService>> {
   const own = { users: await start(users), promotions: await start(promotions) };
-  const env = { USERS_URL: own.users.url, PROMOTIONS_URL: own.promotions.url };
+  const env = { USERS_INTERNAL_URL: own.users.internalUrl, PROMOTIONS_INTERNAL_URL: own.promotions.internalUrl };
   return { ...own, subscriptions: await start(subscriptions, env) };
 }
 
@@ -108,8 +108,8 @@ async function useProvisioned(options: { migrators?: boolean }): Promise<Record<
   return provisioned.migratorUrls;
 }
 
-const isReconciled = async ({ url }: RunningService): Promise<void> => {
-  const { projections } = (await client(url).get('/health')).body;
+const isReconciled = async ({ internalUrl }: RunningService): Promise<void> => {
+  const { projections } = (await client(internalUrl).get('/health')).body;
   for (const owner of ['users', 'promotions']) expect(projections[owner].reconciled).toBe(true);
 };
 
@@ -125,7 +125,7 @@ test('events go out within 2 s, a leader is replaced and a replica starts while 
   await createUser(client(stack.users.url));
   await expectAllPublished(3_000);
   const replica = await start(users);
-  expect((await client(replica.url).get('/health/ready')).status).toBe(200);
+  expect((await client(replica.internalUrl).get('/health/ready')).status).toBe(200);
   expect(await subscribe(stack)).toEqual({ projection: 'applied', status: 201 });
 }, 120_000);
 
@@ -144,10 +144,15 @@ test('a role that can only read and change rows serves, publishes, reconciles an
 
   await stack.users.close();
   const command = [join(import.meta.dirname, '../packages/shared/src/commands/after-restore.ts'), 'users'];
-  const env = { PATH: process.env.PATH, DATABASE_URL: urls.users, SUBSCRIPTIONS_URL: stack.subscriptions.url };
+  const env = {
+    PATH: process.env.PATH,
+    DATABASE_URL: urls.users,
+    SUBSCRIPTIONS_INTERNAL_URL: stack.subscriptions.internalUrl,
+  };
   const { stdout } = await promisify(execFile)(process.execPath, command, { env });
   expect(stdout).toContain('users begins the epoch');
-  const restarted = await start(users, { PORT: String(stack.users.port) });
+  const ports = { PORT: String(stack.users.port), INTERNAL_PORT: new URL(stack.users.internalUrl).port };
+  const restarted = await start(users, ports);
   expect(await createUser(client(restarted.url))).toBeGreaterThan(100_000);
   expect(await subscribe({ ...stack, users: restarted })).toEqual({ projection: 'applied', status: 201 });
   const recounts = { promotions: 'recount_promotions()', subscriptions: 'recount_subscriptions()' };

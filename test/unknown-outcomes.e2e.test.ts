@@ -62,9 +62,10 @@ const knownPair = async () => {
   return { user_id, promotion_id };
 };
 
-/** Every service has connections to its database again. */
+/** Every service has connections to its database again, for reads and for writes. */
 const connected = async () => {
   for (let round = 0; round < 3; round += 1) {
+    await knownPair();
     await succeed(() => api.get('/users?email=nobody@example.com'));
     await succeed(() => api.get('/promotions?limit=1'));
     await succeed(() => api.get('/subscriptions?user_id=1'));

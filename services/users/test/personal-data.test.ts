@@ -88,6 +88,7 @@ test('an email and a phone are in no table, event, statement, log line or error 
   );
   expect(tables.map(({ name }) => name).sort()).toEqual([
     'key_fingerprints',
+    'leases',
     'mikro_orm_migrations',
     'outbox',
     'publication',

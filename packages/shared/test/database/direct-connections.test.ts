@@ -42,7 +42,7 @@ test('migrations, the epoch and sessions of their own use it; statements use DAT
     const session = await database.connect();
     const text = `select application_name as name, current_setting('search_path') as path from pg_stat_activity
       where pid = pg_backend_pid()`;
-    expect(await session.query({ text })).toEqual([{ name: 'direct', path: 'users' }]);
+    expect(await session.query({ text })).toEqual([{ name: 'direct', path: '"users"' }]);
     session.release();
     const statements = [
       () => database.run({ text }, []),

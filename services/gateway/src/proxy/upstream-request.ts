@@ -107,8 +107,8 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
       this.#release();
       this.#controller?.abort(abortReason);
     } else {
-      const { kind, code } = this.#reasonOfTimeout();
-      this.#logFailure(code);
+      const { kind, reason } = this.#reasonOfTimeout();
+      this.#logFailure(reason);
       this.#rejectUnanswered(kind);
     }
   }
@@ -204,10 +204,10 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
   }
 
   /** A service that has refused connections until now is unavailable: it did not answer too late. */
-  #reasonOfTimeout(): { kind: 'unavailable' | 'timeout'; code: string } {
+  #reasonOfTimeout(): { kind: 'unavailable' | 'timeout'; reason: string } {
     const refusal = this.#controller === undefined ? this.#refusal : undefined;
-    if (refusal !== undefined && refusal !== 'UND_ERR_CONNECT_TIMEOUT') return { kind: 'unavailable', code: refusal };
-    return { kind: 'timeout', code: 'timeout' };
+    if (refusal !== undefined && refusal !== 'UND_ERR_CONNECT_TIMEOUT') return { kind: 'unavailable', reason: refusal };
+    return { kind: 'timeout', reason: 'timeout' };
   }
 
   #rejectUnanswered(kind: 'unavailable' | 'timeout'): void {

@@ -77,8 +77,9 @@ function canonicalKey(text: string): string {
 
 function isPublishedPassword(password: string, user: string): boolean {
   const lower = password.toLowerCase();
-  if (/^\d*$/.test(lower)) return lower.length <= maxGuessableDigits;
-  return publishedPasswords.has(lower.replace(/[\d\W_]+$/, '')) || lower === user.toLowerCase();
+  const word = lower.replace(/[\d\W_]+$/, '');
+  if (word === '') return lower.length <= maxGuessableDigits;
+  return publishedPasswords.has(word) || lower === user.toLowerCase();
 }
 
 function decoded(text: string): string {

@@ -99,6 +99,12 @@ test.each(['development', 'test', 'staging', ''])('ENVIRONMENT=%j accepts everyt
   expect(refusal({ ENVIRONMENT: name, AMQP_URL: 'amqp://guest:guest@127.0.0.1', KEYS: composeKey }, keyShape)).toBe('');
 });
 
+test('a long password of digits and signs alone is accepted in production', () => {
+  expect(() =>
+    load({ DATABASE_URL: 'postgres://users:4711-0815_2718-281828@db.example.com/promopulse' }),
+  ).not.toThrow();
+});
+
 test('production accepts keys and passwords of its own', () => {
   expect(refusal({ KEYS: ownKey }, keyShape)).toBe('');
 });

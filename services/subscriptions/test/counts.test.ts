@@ -208,15 +208,16 @@ test('the migration counts what is there and what replicas of the version before
   while (!(await revert(options, log))?.endsWith('_counts'));
   const writers = await Promise.all([1, 2, 3].map(() => connect(options.url)));
   await writers[0]?.query(
-    'insert into subscriptions (user_id, promotion_id) select u, 1 from generate_series(1, 20000) u',
+    'insert into subscriptions (user_id, promotion_id) select u, 1 from generate_series(1, 5000) u',
   );
   let migrated = false;
   let written = 0;
   const writing = writers.map(async (writer, index) => {
-    for (let user = 20_001 + index * 100_000; !migrated; user += 1) {
+    for (let user = 5_001 + index * 100_000; !migrated; user += 1) {
       await writer.query('insert into subscriptions (user_id, promotion_id) values ($1, 1)', [user]);
-      await writer.query('update subscriptions set is_active = false where user_id = $1', [user - 20_000]);
+      await writer.query('update subscriptions set is_active = false where user_id = $1', [user - 5_000]);
       written += 1;
+      await sleep(2); // or three of them, without a pause, would keep the migration from its locks
     }
     await writer.end();
   });

@@ -8,8 +8,9 @@ import type { Requests } from './requests.ts';
 import { fillIn } from './wrk.ts';
 
 const requestCount = 100;
-/** Statements that a service also sends without requests: of the relay, the projections and the health check. */
-const background = /^(outbox_|projection_|publication\b|snapshot_|source_|ready\b)/;
+/** Statements that a service also sends without requests: of the relay, leases, projections, checks and new connections. */
+const background =
+  /^(outbox_|projection_|publication\b|snapshot_|source_|ready\b|lease_|sequences_|set lock_timeout\b)/;
 
 /** Sends requests one by one while PostgreSQL logs every statement. @returns statements per request */
 export async function countRoundTrips(name: EndpointName, { servers, served, parts }: Requests): Promise<number> {

@@ -84,6 +84,6 @@ test('events go out without delay while a large number of rows is pruned', async
     `pruned ${count} rows in ${seconds.toFixed(1)} s; ${length} events meanwhile: p99 ${sorted[Math.floor(length * 0.99)]?.toFixed(0)} ms, max ${sorted.at(-1)?.toFixed(0)} ms\n`,
   );
   expect(length).toBeGreaterThan(10);
-  expect(Math.max(...delays)).toBeLessThan(500);
+  expect(Math.max(...delays)).toBeLessThan((seconds * 1_000) / 2); // behind the pruning, they would wait for its end
   expect(fake.heartbeats.length).toBeGreaterThan(seconds / 2);
 }, 600_000);

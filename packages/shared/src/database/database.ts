@@ -206,12 +206,18 @@ function rejectUnanswered(sent: Promise<pg.QueryResult>): Promise<pg.QueryResult
 
 function heldConnection(client: pg.PoolClient): Connection {
   let held = true;
+  /** A renewal of a lease may come while the holder's own statement runs. One waits for the other here, not in pg. */
+  let last: Promise<unknown> = Promise.resolve();
   const once = (giveBack: () => void): void => {
     if (held) giveBack();
     held = false;
   };
   return {
-    query: async (statement, values = []) => (await client.query(queryOf(statement, values))).rows,
+    query: async (statement, values = []) => {
+      const result = last.then(() => client.query(queryOf(statement, values)));
+      last = result.catch(() => undefined);
+      return (await result).rows;
+    },
     release: () => once(() => releasePatient(client)),
     end: () => once(() => client.release(true)),
   };

@@ -3,6 +3,7 @@
 // again only after the server has reported an error by which it was not executed:
 // - its plan no longer fits the tables, or it is not prepared: at once, without a name, so that it is planned anew;
 // - it waited too long for a lock: when lock-waiters.ts allows it.
+import { once } from 'node:events';
 import type pg from 'pg';
 import { meansLost, PipelinedConnections } from '../pipelined-connections.ts';
 import { queryOf, type Statement } from '../prepared.ts';
@@ -144,8 +145,19 @@ function releaseAfter(error: unknown, client: pg.PoolClient): void {
 
 /** Returns a connection to the pool, once it has answered everything and waits for a lock as the others do. */
 export function releasePatient(client: pg.PoolClient): void {
-  void setLockTimeout(client, lockProbeMs).then(
-    () => client.release(),
-    () => client.release(true),
-  );
+  void whenReady(client)
+    .then(() => setLockTimeout(client, lockProbeMs))
+    .then(
+      () => client.release(),
+      () => client.release(true),
+    );
+}
+
+/**
+ * Resolves when the server is done with the statement that was sent last. Of an error it says so only after the error.
+ * @throws when that takes longer than `setTimeoutMs`
+ */
+async function whenReady(client: pg.PoolClient): Promise<void> {
+  const { readyForQuery } = client as unknown as { readyForQuery: boolean };
+  if (!readyForQuery) await once(client, 'drain', { signal: AbortSignal.timeout(setTimeoutMs) });
 }

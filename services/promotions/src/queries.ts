@@ -1,6 +1,7 @@
 // The prepared statements of promotions. MikroORM compiles them when this module is loaded. The lists are written by
 // hand: its QueryBuilder has no lateral join.
 import { raw } from '@mikro-orm/postgresql';
+import { maxId } from '@promopulse/shared/contracts/ids';
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import type { Database } from '@promopulse/shared/database/database';
 import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
@@ -126,7 +127,7 @@ export interface PromotionFilter {
 /** The end of a page: the id of its last row. */
 export type Position = [id: number];
 
-const aboveAllIds = Number.MAX_SAFE_INTEGER + 1;
+const aboveAllIds = maxId + 1;
 
 type ListRow = PromotionRow & { total: number; found?: number };
 

@@ -1,8 +1,6 @@
 // The field types of the requests to all services. A rule completes the sentence "<field> …".
 import { z } from 'zod';
-
-/** The largest id: the largest integer that a number in JSON holds exactly. In Postgres ids are of type `bigint`. */
-export const maxId = Number.MAX_SAFE_INTEGER;
+import { maxId } from '../contracts/ids.ts';
 
 const idRule = `must be an integer from 1 to ${maxId}`;
 

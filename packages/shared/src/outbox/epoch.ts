@@ -1,10 +1,11 @@
 // The epoch of a service's database. The promise: two lives of a database never share an epoch, and no id that one of
 // them has given is given again. A restore by `pg_restore` or of a copied disk cannot be seen from here: it needs the
 // command commands/after-restore.ts.
+
+import { maxId } from '../contracts/ids.ts';
 import type { Connection, Database } from '../database/database.ts';
 import { callersSequences, type IdSequence } from '../database/ids/id-sequences.ts';
 import { withOwnConnection } from '../database/own-connection.ts';
-import { maxId } from '../http/schemas.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { statements } from './statements.ts';
 

@@ -1,10 +1,11 @@
 // The internal routes by which consumers read what an owner has: pages of rows, and digests that tell which pages differ
 // (docs/decisions/0015-epochs-and-sequences.md).
 import { z } from 'zod';
+import { maxId } from '../contracts/ids.ts';
 import { bucketSize, digestsPerPage, snapshotDigests, snapshotPage } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
 import { type Route, route } from '../http/routes.ts';
-import { maxId, moment, required, textId, textInteger } from '../http/schemas.ts';
+import { moment, required, textId, textInteger } from '../http/schemas.ts';
 import { readDigests, readPage, type SnapshotSource } from './owner-snapshot.ts';
 
 interface OwnerRoutes extends SnapshotSource {

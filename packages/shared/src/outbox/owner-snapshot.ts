@@ -1,12 +1,14 @@
 // Reads what an owner has, for the consumers of its events. Each answer is one statement, so that the rows, the epoch and
 // the position belong together.
+
+import { maxId } from '../contracts/ids.ts';
 import { type BucketDigest, bucketSize, type OwnerPosition } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
 import { bucketSql, digestSql } from '../database/digest.ts';
 import { runApart } from '../database/own-connection.ts';
 import type { Statement } from '../database/prepared.ts';
 import { unavailable } from '../errors.ts';
-import { maxId, presentTime } from '../http/schemas.ts';
+import { presentTime } from '../http/schemas.ts';
 import { isSameServerSql, positionSql } from './publication.ts';
 
 /** The table whose rows are read, and the columns that consumers get. `updated_at` changes with every change of a row. */

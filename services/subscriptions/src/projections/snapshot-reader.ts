@@ -1,6 +1,8 @@
 // Reads an owner into its projection. A complete reading compares the digests of buckets of ids and reads only buckets that
 // differ, so it costs little when nothing is wrong, and it continues where an error has stopped it. A delta reads only
 // what has changed since the last reading.
+
+import { maxId } from '@promopulse/shared/contracts/ids';
 import {
   type BucketDigest,
   bucketSize,
@@ -8,7 +10,6 @@ import {
   type OwnerPosition,
 } from '@promopulse/shared/contracts/snapshot';
 import type { Database } from '@promopulse/shared/database/database';
-import { maxId } from '@promopulse/shared/http/schemas';
 import { listDigests, readNextBucket } from './digest-store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
 import { readClock } from './source-store.ts';

@@ -5,10 +5,9 @@
 import type { Migration } from '@mikro-orm/migrations';
 import type pg from 'pg';
 import { sleep } from '../../backoff.ts';
+import { maxId } from '../../contracts/ids.ts';
+import { isLockConflict } from '../sqlstate.ts';
 import { readWideTable, type WideTable, wideName } from './wide-table.ts';
-
-/** The largest id: a JSON number holds it exactly. */
-const maxSequenceValue = Number.MAX_SAFE_INTEGER;
 
 /** A table with fewer rows is rewritten in a fraction of a second. */
 const defaultSmallRows = 10_000;
@@ -58,7 +57,7 @@ async function widenOn(
     else await exchangeColumns(session, wide);
   }
   for (const sequence of wide.sequences) {
-    await withShortLock(session, wide.name, [`alter sequence ${sequence} as bigint maxvalue ${maxSequenceValue}`]);
+    await withShortLock(session, wide.name, [`alter sequence ${sequence} as bigint maxvalue ${maxId}`]);
   }
 }
 
@@ -190,9 +189,7 @@ async function withShortLock(
       const results = (await session.query(message)) as unknown as pg.QueryResult[];
       return results.at(-1) as pg.QueryResult;
     } catch (error) {
-      // lock_not_available, deadlock_detected
-      const isRepeatable = ['55P03', '40P01'].includes(String((error as { code?: string }).code));
-      if (!isRepeatable || Date.now() > deadline) throw error;
+      if (!isLockConflict(error) || Date.now() > deadline) throw error;
       await sleep(lockPauseMs.min + Math.random() * (lockPauseMs.max - lockPauseMs.min));
     }
   }

@@ -41,6 +41,9 @@ export async function widenIds(migration: Pick<Migration, 'getEntityManager'>, o
   const session = await pool.connect();
   try {
     await session.query('set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0');
+    // A batch finds its rows by the primary key. Without statistics, as in a table that was just filled, PostgreSQL would
+    // read the whole table for each batch.
+    await session.query('set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off');
     await widenOn(session, options);
   } finally {
     session.release(true);

@@ -2,11 +2,21 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { isProduction, lacksPassword, publishedSecretIn } from './published-secrets.ts';
+import { defaultRule } from './values/default-rule.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
+  /** One sentence for each thing that is wrong. */
+  readonly problems: readonly string[];
+
+  /** @param problems a sentence that is the whole message, or a list that gets a headline */
+  constructor(problems: string | readonly string[]) {
+    const isSentence = typeof problems === 'string';
+    super(isSentence ? problems : `The environment is not valid:\n${problems.map((line) => `  - ${line}`).join('\n')}`);
+    this.problems = isSentence ? [problems] : problems;
+  }
 }
 
 /** The variables that every process reads. */
@@ -43,16 +53,14 @@ export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Envi
     if (value) values[name] = value;
     if (problem) problems.push(problem);
   }
-  const parsed = schema.safeParse(values);
+  const parsed = schema.safeParse(values, { error: defaultRule });
   for (const { path, message } of parsed.error?.issues ?? []) {
     const name = String(path[0]);
     if (values[name] !== undefined) problems.push(`${name} is not valid: ${message}`);
     else if (!trimmed(env, `${name}_FILE`)) problems.push(`${name} is not set`); // else the file's problem is listed
   }
   if (isProduction(readVariable('ENVIRONMENT', env).value)) problems.push(...productionProblems(values));
-  if (problems.length > 0 || !parsed.success) {
-    throw new ConfigError(`The environment is not complete:\n${problems.map((line) => `  - ${line}`).join('\n')}`);
-  }
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(problems);
   return Object.freeze(parsed.data);
 }
 

@@ -4,24 +4,37 @@
 /** `invalid`: the request breaks a rule. `unavailable`: the server cannot answer now. */
 export type ErrorKind =
   | 'bad_request'
+  | 'unauthenticated'
+  | 'forbidden'
   | 'not_found'
   | 'method_not_allowed'
   | 'conflict'
+  | 'precondition_failed'
   | 'too_large'
   | 'unsupported_media_type'
+  | 'expectation_failed'
+  | 'misdirected'
   | 'invalid'
+  | 'precondition_required'
+  | 'rate_limited'
   | 'unavailable'
   | 'timeout';
 
-/** One broken rule: `field` as the caller wrote it (`start_at`, `metadata.source`), `rule` completing "field …". */
+/** One broken rule: `field` as the caller wrote it, escaped (`start_at`, `metadata.source`), `rule` completing "field …". */
 export interface FieldError {
   field: string;
   rule: string;
 }
 
+/** More members of the problem document (RFC 9457, 3.2). Each is declared in `problemSchema` (http/openapi/problem-schema.ts). */
+type ProblemMembers = Readonly<Record<string, string | number | readonly string[]>>;
+
 interface DomainErrorOptions {
+  /** The URI of a problem type that a specification defines. Without one, the meaning is that of the status and `code`. */
+  type?: string;
   errors?: readonly FieldError[];
-  /** The Retry-After header of an `unavailable` error, in whole seconds. */
+  members?: ProblemMembers | undefined;
+  /** The Retry-After header, in whole seconds. */
   retryAfter?: number;
   /** More headers of the response. */
   headers?: Readonly<Record<string, string>>;
@@ -31,7 +44,9 @@ interface DomainErrorOptions {
 export class DomainError extends Error {
   readonly kind: ErrorKind;
   readonly code: string;
+  readonly type: string | undefined;
   readonly errors: readonly FieldError[] | undefined;
+  readonly members: ProblemMembers | undefined;
   readonly retryAfter: number | undefined;
   readonly headers: Readonly<Record<string, string>>;
 
@@ -40,7 +55,9 @@ export class DomainError extends Error {
     this.name = 'DomainError';
     this.kind = kind;
     this.code = code;
+    this.type = options.type;
     this.errors = options.errors;
+    this.members = options.members;
     this.retryAfter = options.retryAfter;
     this.headers = options.headers ?? {};
   }
@@ -50,13 +67,18 @@ export function notFound(message: string, code = 'not_found'): DomainError {
   return new DomainError('not_found', code, message);
 }
 
-export function conflict(code: string, message: string): DomainError {
-  return new DomainError('conflict', code, message);
+export function conflict(code: string, message: string, members?: ProblemMembers): DomainError {
+  return new DomainError('conflict', code, message, { members });
 }
 
 /** A business rule is broken. `errors` is empty when the rule concerns no single field. */
-export function ruleViolation(code: string, message: string, errors: readonly FieldError[] = []): DomainError {
-  return new DomainError('invalid', code, message, { errors });
+export function ruleViolation(
+  code: string,
+  message: string,
+  errors: readonly FieldError[] = [],
+  members?: ProblemMembers,
+): DomainError {
+  return new DomainError('invalid', code, message, { errors, members });
 }
 
 /** The input is malformed. The message lists the broken rules, separated by semicolons. */
@@ -134,6 +156,40 @@ export function idsExhausted(cause?: unknown): DomainError {
  */
 export function outcomeUnknown(cause?: unknown, kind: 'unavailable' | 'timeout' = 'unavailable'): DomainError {
   const message =
-    'The change was sent, and its answer did not come. The change may or may not have been made. Look before you repeat it.';
+    'The change was sent, and its answer did not come. The change may or may not have been made. Look before you repeat it. If it was sent with an Idempotency-Key, repeat it with the same key.';
   return new DomainError(kind, 'outcome_unknown', message, { cause });
+}
+
+/** The name of the field of the errors below, as it is in the request. */
+const idempotencyKey = 'Idempotency-Key';
+
+export function malformedIdempotencyKey(): DomainError {
+  const rule =
+    'must be given once, as 1 to 255 characters in double quotes, or without quotes of A-Z a-z 0-9 . _ : ~ -';
+  return new DomainError('bad_request', 'malformed_idempotency_key', `${idempotencyKey} ${rule}`, {
+    errors: [{ field: idempotencyKey, rule }],
+  });
+}
+
+/** Another request with the same key is being worked on. It ends within seconds, and never leaves the key taken. */
+export function idempotencyInProgress(cause?: unknown): DomainError {
+  const message = `A request with this ${idempotencyKey} is in progress. Repeat it after the time in Retry-After.`;
+  return new DomainError('conflict', 'idempotency_in_progress', message, { retryAfter: 1, cause });
+}
+
+export function idempotencyKeyReused(): DomainError {
+  const rule = 'belongs to a request with another method, path, Content-Type or body';
+  return ruleViolation('idempotency_key_reused', `${idempotencyKey} ${rule}. Nothing was changed.`, [
+    { field: idempotencyKey, rule },
+  ]);
+}
+
+/**
+ * The change was made, and its answer was encrypted with a key that the service does not have any more.
+ * @param location the path of what was created; undefined: the request itself names what it has changed
+ */
+export function idempotentAnswerLost(location?: string): DomainError {
+  const message = 'The change was made, and its answer cannot be decrypted any more. Read what was changed.';
+  const headers = location === undefined ? {} : { Location: location };
+  return new DomainError('conflict', 'idempotent_answer_lost', message, { headers });
 }

@@ -64,6 +64,11 @@ const startErrors: Record<string, string> = {
 export function explainStartError(error: unknown): string | undefined {
   const place = placeOfSyntaxError(error);
   if (place) return `${place}: ${(error as Error).message}`;
+  const { variable = 'DATABASE_URL' } = Object(error) as { variable?: string };
+  return explainDatabaseError(error)?.replaceAll('DATABASE_URL', variable);
+}
+
+function explainDatabaseError(error: unknown): string | undefined {
   const tls = explainRefusedConnection(error);
   if (tls) return tls;
   const { code, address } = summarizeError(error);

@@ -2,11 +2,12 @@
 // defaults of the servers. `loadConfig` refuses them with ENVIRONMENT=production. test/production.test.ts searches the
 // repository for secrets that are missing here.
 
-/** 32 bytes in base64url: the pair of docker-compose.yml, the key of Fernet's specification, the keys of the tests. */
+/** 32 bytes in base64url: the pair of docker-compose.yml, the one of docker-compose.auth.yml, the key of Fernet's specification, the keys of the tests. */
 const publishedKeys = new Set(
   [
     'r38NBF-tz3N6b2QXMx2u34O__spBE6ptuoFbr7WKw9Y=',
     'GTnuqotH2T_dOsl2FLNM1NkDHqlnHaivPwmCZwqy44M=',
+    'X0Lj8Jy58mMff1RHdIaEUKle9cGNflAA9Z0iJnl6baE=',
     'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=',
     'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=',
     'Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=',

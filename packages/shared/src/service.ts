@@ -3,19 +3,25 @@
 import type { DestinationStream } from 'pino';
 import type { z } from 'zod';
 import { type Environment, listPublishedSecrets } from './config.ts';
-import type { Database, DatabaseOptions } from './database/database.ts';
+import type { Database } from './database/database.ts';
+import { startKeyPruning } from './database/idempotency/prune-keys.ts';
 import { readUsedIds } from './database/ids/id-sequences.ts';
-import type { Entities } from './database/prepared.ts';
 import type { Route } from './http/routes.ts';
 import type { Broker, BrokerOptions, Consumer } from './messaging/broker.ts';
-import { startRelay } from './outbox/relay.ts';
+import { measureBroker } from './messaging/measured-broker.ts';
+import { type Relay, startRelay } from './outbox/relay.ts';
+import { openMetrics } from './service/metrics/metrics-listener.ts';
+import { measureService } from './service/metrics/service-metrics.ts';
+import { databaseOptionsOf, type SchemaDefinition } from './service/schema-definition.ts';
 import { relayStopMs, serveService } from './service/service-app.ts';
 import { connectBroker } from './service/service-broker.ts';
 import { loadServiceConfig, type ServiceConfig } from './service/service-config.ts';
 import { openMigratedDatabase } from './service/service-database.ts';
 import { StopList } from './stop-list.ts';
-import { startHealthMonitor } from './telemetry/health-monitor.ts';
+import { type HealthMonitor, startHealthMonitor } from './telemetry/health-monitor.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import { openTracing, type Tracing } from './telemetry/tracing.ts';
 
 /** What a service's own parts are made from. */
 export interface ServiceContext<Config> {
@@ -23,6 +29,8 @@ export interface ServiceContext<Config> {
   database: Database;
   broker: Broker;
   log: Logger;
+  /** For metrics of its own. Undefined without METRICS_PORT. */
+  metrics: Metrics | undefined;
 }
 
 /** What a service adds to the parts that all services have. */
@@ -39,17 +47,14 @@ export interface ServiceParts {
   start?(): () => Promise<void>;
 }
 
-export interface ServiceDefinition<Shape extends z.ZodRawShape = z.ZodRawShape> {
-  /** Also the name of its schema in Postgres. */
-  name: string;
+export interface ServiceDefinition<Shape extends z.ZodRawShape = z.ZodRawShape> extends SchemaDefinition {
   title: string;
+  /** What its operations are about, in the OpenAPI document. */
+  description?: string;
   version: string;
   defaultPort: number;
   /** Its own environment variables, in addition to those of every service. */
   config: Shape;
-  entities: Entities;
-  /** Absolute path of the migrations' folder. */
-  migrations: string;
   parts(context: ServiceContext<z.infer<z.ZodObject<Shape>>>): ServiceParts;
 }
 
@@ -74,18 +79,14 @@ export interface RunningService {
   port: number;
   /** Internal routes, health and the OpenAPI document. */
   internalUrl: string;
+  /** Undefined without METRICS_PORT. */
+  metricsUrl: string | undefined;
   close(): Promise<void>;
 }
 
 /** Declares a service with the type of its own configuration. */
 export function defineService<Shape extends z.ZodRawShape>(definition: ServiceDefinition<Shape>): ServiceDefinition {
   return definition as unknown as ServiceDefinition;
-}
-
-/** The database options that a service's migrations and its start have in common. */
-export function databaseOptionsOf(definition: ServiceDefinition, url: string): DatabaseOptions {
-  const { name: schema, entities, migrations } = definition;
-  return { url, schema, entities, migrations };
 }
 
 /** @throws ConfigError, the database's error after 30 s without a database, or the listen error (EADDRINUSE) */
@@ -97,37 +98,54 @@ export async function startService(
   const config = loadServiceConfig(env, definition, { usesRabbit: !options.connectBroker });
   const log = createServiceLogger(definition, config, options);
   const decorate = { ...undecorated, ...options.decorate };
-  const stops = new StopList(log, config.SHUTDOWN_TIMEOUT_MS);
+  const metrics = await openMetrics(config);
+  const { tracing, stops } = await openServiceTracing(definition, config, log);
   const databaseOptions = databaseOptionsOf(definition, config.DATABASE_URL);
   try {
     const database = decorate.database(await openMigratedDatabase(databaseOptions, log, config));
     stops.add(() => database.close());
-    const broker = decorate.broker(connectBroker(config, log, options.connectBroker));
+    const unmeasured = decorate.broker(connectBroker(config, { log, tracing }, options.connectBroker));
+    const broker = metrics ? measureBroker(unmeasured, metrics) : unmeasured;
     stops.add((remainingMs) => broker.close(remainingMs));
 
-    const parts = definition.parts({ config, database, broker, log });
+    const parts = definition.parts({ config, database, broker, log, metrics });
     await parts.prepare?.();
-    const relay = startRelay({ database, broker, log, retentionSeconds: config.OUTBOX_RETENTION_SECONDS });
-    stops.add((remainingMs) => relay.stop(Math.min(relayStopMs, remainingMs)));
+    const relay = startUpkeep({ database, broker, log }, config, stops);
     startParts(parts, broker, stops);
-    const sources = { broker, log, backlog: () => relay.backlog(), usedIds: () => readUsedIds(database) };
-    const monitor = startHealthMonitor(sources);
-    stops.add(async () => monitor.stop());
+    const monitor = startMonitor({ database, broker, log, relay }, stops);
+    if (metrics) measureService(metrics, { definition, database, broker, relay, monitor });
 
     const app = {
-      definition,
-      log,
+      ...{ definition, log, tracing, metrics },
       ...decorateRoutes(parts, decorate.route),
       isReady: () => database.isReachable(),
       health: async () => ({ ...(await monitor.report()), ...(await parts.health?.()) }),
     };
-    const { publicServer, internalServer } = await serveService(app, config, stops);
-    log.info({ port: publicServer.port, internal_port: internalServer.port, version: definition.version }, 'listening');
-    return { ...publicServer, internalUrl: internalServer.url, close: () => stops.run() };
+    const { publicServer, internalServer, metricsServer } = await serveService(app, config, stops);
+    const { port, url } = publicServer;
+    log.info({ port, internal_port: internalServer.port, version: definition.version }, 'listening');
+    return { port, url, internalUrl: internalServer.url, metricsUrl: metricsServer?.url, close: () => stops.run() };
   } catch (error) {
     await stops.run();
     throw error;
   }
+}
+
+type Upkeep = Pick<ServiceContext<unknown>, 'database' | 'broker' | 'log'>;
+
+/** Starts what publishes and prunes the rows of every service's own tables. */
+function startUpkeep({ database, broker, log }: Upkeep, config: ServiceConfig, stops: StopList): Relay {
+  stops.add(startKeyPruning({ database, log, retentionSeconds: config.IDEMPOTENCY_RETENTION_SECONDS }));
+  const relay = startRelay({ database, broker, log, retentionSeconds: config.OUTBOX_RETENTION_SECONDS });
+  stops.add((remainingMs) => relay.stop(Math.min(relayStopMs, remainingMs)));
+  return relay;
+}
+
+function startMonitor({ database, broker, log, relay }: Upkeep & { relay: Relay }, stops: StopList): HealthMonitor {
+  const sources = { broker, log, backlog: () => relay.backlog(), usedIds: () => readUsedIds(database) };
+  const monitor = startHealthMonitor(sources);
+  stops.add(async () => monitor.stop());
+  return monitor;
 }
 
 function startParts({ consumers = [], start }: ServiceParts, broker: Broker, stops: StopList): void {
@@ -145,6 +163,19 @@ function createServiceLogger({ name }: ServiceDefinition, config: ServiceConfig,
   const published = isLoopback(config.HOST) ? [] : listPublishedSecrets(config);
   if (published.length > 0) log.warn({ variables: published }, 'published keys or passwords: for development only');
   return log;
+}
+
+/** The last export comes last, in the time that is reserved for it: it has the spans of what stops before. */
+async function openServiceTracing(
+  { name, version }: ServiceDefinition,
+  config: ServiceConfig,
+  log: Logger,
+): Promise<{ tracing: Tracing; stops: StopList }> {
+  const shutdownTimeoutMs = config.SHUTDOWN_TIMEOUT_MS;
+  const tracing = await openTracing(config, { name, version, log, shutdownTimeoutMs });
+  const stops = new StopList(log, shutdownTimeoutMs - tracing.flushMs);
+  stops.add((remainingMs) => tracing.close(remainingMs + tracing.flushMs));
+  return { tracing, stops };
 }
 
 function isLoopback(host: string): boolean {

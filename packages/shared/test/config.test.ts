@@ -51,7 +51,7 @@ test('the result is frozen', () => {
   expect(Object.isFrozen(loadConfig(schema, complete))).toBe(true);
 });
 
-test('one message names every missing or malformed variable, and no value', () => {
+test('one message names every missing or malformed variable in our own words, and no value', () => {
   const message = configError({
     PORT: '70000',
     LOG_LEVEL: 'shouting',
@@ -60,11 +60,11 @@ test('one message names every missing or malformed variable, and no value', () =
     DATABASE_POOL_MAX: '2.5',
   });
   for (const line of [
-    /- PORT is not valid: /,
-    /- LOG_LEVEL is not valid: /,
-    /- SHUTDOWN_TIMEOUT_MS is not valid: /,
+    /- PORT is not valid: must be at most 65535$/m,
+    /- LOG_LEVEL is not valid: must be one of trace, debug, info, warn, error, fatal, silent$/m,
+    /- SHUTDOWN_TIMEOUT_MS is not valid: must be a number$/m,
     /- DATABASE_URL is not valid: must be a postgres:\/\/ URL/,
-    /- DATABASE_POOL_MAX is not valid: /,
+    /- DATABASE_POOL_MAX is not valid: must be an integer$/m,
     /- SECRET is not set/,
   ]) {
     expect(message).toMatch(line);
@@ -79,14 +79,12 @@ test.each(['', ' ', '\t\n'])('a variable set to %j counts as not set', (blank) =
     HOST: '0.0.0.0',
   });
   expect(configError({ ...complete, PORT: blank, SECRET: blank })).toBe(
-    'The environment is not complete:\n  - PORT is not set\n  - SECRET is not set',
+    'The environment is not valid:\n  - PORT is not set\n  - SECRET is not set',
   );
 });
 
 test.each(['-1', '65536', '80.5', 'Infinity', '8 0', 'http'])('the port %j is rejected', (port) => {
-  expect(configError({ ...complete, PORT: port })).toMatch(
-    /^The environment is not complete:\n {2}- PORT is not valid/,
-  );
+  expect(configError({ ...complete, PORT: port })).toMatch(/^The environment is not valid:\n {2}- PORT is not valid/);
 });
 
 describe('a value in a file', () => {
@@ -116,24 +114,24 @@ describe('a value in a file', () => {
 
   test('is validated like any other, and the message does not contain it', () => {
     expect(configError(withFile('wrong'))).toBe(
-      'The environment is not complete:\n  - SECRET is not valid: must be eight letters',
+      'The environment is not valid:\n  - SECRET is not valid: must be eight letters',
     );
   });
 
   test('is rejected if NAME is set as well', () => {
     expect(configError(withFile('secret', {}))).toBe(
-      'The environment is not complete:\n  - SECRET and SECRET_FILE are both set: keep one',
+      'The environment is not valid:\n  - SECRET and SECRET_FILE are both set: keep one',
     );
   });
 
   test.each(['nowhere', '.'])('that cannot be read (%s) is reported once, without its path', (name) => {
-    expect(configError(withFile(name))).toBe('The environment is not complete:\n  - SECRET_FILE cannot be read');
+    expect(configError(withFile(name))).toBe('The environment is not valid:\n  - SECRET_FILE cannot be read');
   });
 
   test('that is empty is reported, also if the variable has a default', () => {
     const env = { ...withFile('blank'), OPTION_FILE: join(folder, 'blank') };
     expect(configError(env)).toBe(
-      'The environment is not complete:\n  - SECRET_FILE names an empty file\n  - OPTION_FILE names an empty file',
+      'The environment is not valid:\n  - SECRET_FILE names an empty file\n  - OPTION_FILE names an empty file',
     );
   });
 });

@@ -13,6 +13,7 @@ const load = (env: Environment, shape: z.ZodRawShape = {}): object =>
   loadServiceConfig(
     {
       ENVIRONMENT: 'production',
+      AUTH: 'external',
       DATABASE_URL: `postgres://promopulse_users:${own}@db.example.com/promopulse`,
       AMQP_URL: `amqp://users:${own}@mq.example.com`,
       ...env,
@@ -107,6 +108,10 @@ test('a long password of digits and signs alone is accepted in production', () =
 
 test('production accepts keys and passwords of its own', () => {
   expect(refusal({ KEYS: ownKey }, keyShape)).toBe('');
+});
+
+test.each(['off', 'optional'])('production refuses AUTH=%s, by which everyone may do everything', (AUTH) => {
+  expect(refusal({ AUTH })).toContain(`AUTH=${AUTH} is refused with ENVIRONMENT=production`);
 });
 
 test('a command that does not read ENVIRONMENT itself refuses the same', () => {

@@ -1,4 +1,5 @@
 // The promise of a service's life, observed from outside: the users service runs as a process, as in production.
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -6,6 +7,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { type Client, client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { fullScale } from '@promopulse/testing/scale';
@@ -76,7 +78,7 @@ interface ServiceProcess {
 }
 
 function run(env: Record<string, string | undefined>): ServiceProcess {
-  const child = spawn(process.execPath, [main], { env: { PATH: process.env.PATH, ...env } });
+  const child = spawn(process.execPath, [main], { env: { ...childEnvironment, ...env } });
   let out = '';
   let err = '';
   child.stdout.on('data', (chunk) => {
@@ -334,12 +336,12 @@ test(`killed ${kills} times under load, stores every user it answered with 201 o
 }, 500_000);
 
 describe('a service that cannot start prints the reason', () => {
-  test('when the environment is not complete: one message names every variable, and it exits with 1', async () => {
+  test('when the environment is not valid: one message names every variable, and it exits with 1', async () => {
     const service = run({ PORT: 'eighty', LOG_LEVEL: 'info' });
     expect(await service.ended).toEqual({ code: 1, signal: null });
     expect(service.out()).toBe('');
     const lines = service.err().trim().split('\n');
-    expect(lines[0]).toMatch(/\busers\b.* cannot start\. The environment is not complete:$/);
+    expect(lines[0]).toMatch(/\busers\b.* cannot start\. The environment is not valid:$/);
     expect(
       lines
         .slice(1)
@@ -369,11 +371,28 @@ describe('a service that cannot start prints the reason', () => {
     );
   });
 
+  test('when the port of its metrics is taken', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    cleanUp.push(() => other.close());
+    const service = run({ ...environment(), METRICS_PORT: String((other.address() as AddressInfo).port) });
+    expect(await service.ended).toEqual({ code: 1, signal: null });
+    expect(service.err()).toMatch(
+      /^[^\n]* cannot start\. METRICS_PORT \d+ is taken: set METRICS_PORT to a free one\.\n$/,
+    );
+  });
+
   test.each([
     [{ PORT: '18001', INTERNAL_PORT: '18001' }, 'PORT and INTERNAL_PORT are both 18001: set INTERNAL_PORT to another'],
     [{ PORT: '65000' }, 'INTERNAL_PORT is not set, and PORT + 1000 is no port: set INTERNAL_PORT.'],
     [{ INTERNAL_PORT: 'eighty' }, '  - INTERNAL_PORT is not valid: '],
-  ])('when its internal listener has no port of its own: %j', async (ports, reason) => {
+    [
+      { PORT: '18001', METRICS_PORT: '18001' },
+      'PORT and METRICS_PORT are both 18001: set METRICS_PORT to another port.',
+    ],
+    [{ PORT: '18001', METRICS_PORT: '19001' }, 'INTERNAL_PORT and METRICS_PORT are both 19001: set METRICS_PORT to'],
+    [{ METRICS_PORT: '65536' }, '  - METRICS_PORT is not valid: '],
+  ])('when a listener has no port of its own: %j', async (ports, reason) => {
     const service = run({ ...environment(), ...ports });
     expect(await service.ended).toEqual({ code: 1, signal: null });
     expect(service.err()).toContain(reason);

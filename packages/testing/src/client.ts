@@ -3,7 +3,7 @@
 export interface ClientResponse<Body> {
   status: number;
   headers: Headers;
-  /** Parsed if its type is JSON; otherwise text. */
+  /** Parsed if its type is JSON; otherwise text, as after HEAD. */
   body: Body;
 }
 
@@ -23,18 +23,25 @@ export interface Client {
   request<Body = Wire>(method: string, path: string, options?: RequestOptions): Promise<ClientResponse<Body>>;
 }
 
-/** Creates a client that does not follow redirects: a test checks them like any response. */
-export function client(baseUrl: string): Client {
+/**
+ * Creates a client that does not follow redirects: a test checks them like any response.
+ * @param common headers of every request
+ */
+export function client(baseUrl: string, common: Readonly<Record<string, string>> = {}): Client {
   const request: Client['request'] = async (method, path, { body, headers = {} } = {}) => {
     const response = await fetch(new URL(path, baseUrl), {
       method,
       redirect: 'manual',
-      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...common, ...headers },
       ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
     const isJson = /[/+]json\b/.test(response.headers.get('content-type') ?? '');
-    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: isJson && method !== 'HEAD' ? JSON.parse(text) : text,
+    };
   };
   return {
     request,
@@ -46,11 +53,15 @@ export function client(baseUrl: string): Client {
 
 /** The titles of RFC 9110, listed here so that the tests do not read them from the code under test. */
 const titles: Record<number, string> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
   409: 'Conflict',
   422: 'Unprocessable Content',
   500: 'Internal Server Error',
+  503: 'Service Unavailable',
 };
 
 /** The body of an error response without its `request_id`. */

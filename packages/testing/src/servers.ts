@@ -74,6 +74,7 @@ export async function deleteTopology(prefix: string): Promise<void> {
     await channel.deleteQueue(topology.deadQueue(name));
   }
   await channel.deleteExchange(topology.events);
+  await channel.deleteExchange(topology.heartbeats);
   await channel.deleteExchange(topology.deadLetters);
   await connection.close();
 }

@@ -18,6 +18,8 @@ export interface TestService {
   /** The internal listener: internal routes, health and the OpenAPI document. */
   internalUrl: string;
   internal: Client;
+  /** The listener of the metrics, with METRICS_PORT=0. */
+  metricsUrl: string | undefined;
   prefix: string;
   env: Record<string, string>;
   /** Runs SQL as the administrator. */
@@ -54,6 +56,7 @@ export async function startTestService(
     api: client(service.url),
     internalUrl: service.internalUrl,
     internal: client(service.internalUrl),
+    metricsUrl: service.metricsUrl,
     prefix,
     env: complete,
     sql,

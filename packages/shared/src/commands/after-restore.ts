@@ -9,10 +9,10 @@ import { internalUrlVariable, type ServiceName, services, withInternalUrls } fro
 import { projectionSummary } from '../contracts/snapshot.ts';
 import { type Database, databaseConfig, openDatabase } from '../database/database.ts';
 import { Lease, tryLease } from '../database/lease.ts';
-import { explainRefusedConnection } from '../database/sqlstate.ts';
 import { changeEpoch } from '../outbox/epoch.ts';
 import { OutboxMessage } from '../outbox/outbox.ts';
 import { Publication } from '../outbox/publication.ts';
+import { explainStartError } from '../process.ts';
 
 const usage = `Usage: after-restore <service> [--without <neighbour>]
   <service>    whose database was restored: ${services.join(', ')}. All its replicas must be stopped.
@@ -131,7 +131,7 @@ try {
   process.stderr.write(
     isUnmigrated
       ? 'The restored database is of an older release: run its migrations first (migration:up).\n'
-      : `${explainRefusedConnection(error) ?? (message || code)}\n`,
+      : `${explainStartError(error) ?? (message || code)}\n`,
   );
   process.exitCode = name === 'ConfigError' ? 2 : 1;
 }

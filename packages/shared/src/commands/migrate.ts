@@ -1,18 +1,20 @@
-// The migration command of every service: `node src/migrate.ts current|list|create [name]|up|down`.
+// The migration command of every service and of the gateway: `node src/migrate.ts current|list|create [name]|expand|up|down`.
 import { pino } from 'pino';
 import { z } from 'zod';
 import { ConfigError, type Environment, loadConfig } from '../config.ts';
 import { type DatabaseOptions, databaseConfig } from '../database/database.ts';
 import { createMigration, listMigrations, migrate, migrationConfig, revert } from '../database/migrations.ts';
+import { onDirectConnections } from '../database/sqlstate.ts';
 import { explain } from '../process.ts';
-import { databaseOptionsOf, type ServiceDefinition } from '../service.ts';
+import { databaseOptionsOf, type SchemaDefinition } from '../service/schema-definition.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 
 const usage = `Usage: node src/migrate.ts <command>
   current        show the migration that was applied last
   list           list all migrations: applied or pending
   create [name]  write a migration with the changes of the entities (needs no database)
-  up             apply the pending migrations
+  expand         apply the pending migrations but those after which the release before does not work
+  up             apply all pending migrations
   down           revert the migration that was applied last`;
 
 type Print = (line: string) => void;
@@ -34,21 +36,25 @@ const commands: Record<string, (context: CommandContext) => Promise<void>> = {
       print(appliedAt ? `applied  ${name}  ${appliedAt.toISOString()}` : `pending  ${name}`);
     }
   },
-  up: async ({ options, log, waitMs, print }) => {
-    const names = await migrate(options, log, { waitMs, onApplied: (name) => print(`applied ${name}`) });
-    if (names.length === 0) print('nothing to apply');
-  },
+  expand: (context) => apply(context, true),
+  up: (context) => apply(context, false),
   down: async ({ options, log, waitMs, print }) => {
     const name = await revert(options, log, { waitMs });
     print(name ? `reverted ${name}` : 'nothing to revert');
   },
 };
 
+async function apply({ options, log, waitMs, print }: CommandContext, onlyExpand: boolean): Promise<void> {
+  const onApplied = (name: string): void => print(`applied ${name}`);
+  const names = await migrate(options, log, { waitMs, onApplied, onlyExpand });
+  if (names.length === 0) print('nothing to apply');
+}
+
 /**
  * The body of every migrate.ts. Exits with 0 when the command has done its work, with 1 when it failed, and with 2 for
  * wrong arguments or variables. What was applied before a failure stays applied, and is printed.
  */
-export async function migrationCommand(definition: ServiceDefinition, args: string[], env: Environment): Promise<void> {
+export async function migrationCommand(definition: SchemaDefinition, args: string[], env: Environment): Promise<void> {
   const print: Print = (line) => void process.stdout.write(`${line}\n`);
   try {
     const work = prepare(definition, args, env);
@@ -64,7 +70,7 @@ export async function migrationCommand(definition: ServiceDefinition, args: stri
 }
 
 /** @throws ConfigError for wrong arguments or variables */
-function prepare(definition: ServiceDefinition, args: string[], env: Environment): (print: Print) => Promise<void> {
+function prepare(definition: SchemaDefinition, args: string[], env: Environment): (print: Print) => Promise<void> {
   const [command = '', name, ...rest] = args;
   if (rest.length > 0 || name?.startsWith('-') || (name && command !== 'create')) throw new ConfigError(usage);
   if (command === 'create') {
@@ -81,7 +87,9 @@ function prepare(definition: ServiceDefinition, args: string[], env: Environment
   const options = databaseOptionsOf(definition, config.DIRECT_DATABASE_URL ?? config.DATABASE_URL);
   // On stderr, because stdout has what the command prints.
   const log = createLogger({ service: definition.name, level: 'warn', destination: pino.destination(2) });
-  return (print) => work({ options, log, waitMs: config.MIGRATION_WAIT_SECONDS * 1000, print });
+  const waitMs = config.MIGRATION_WAIT_SECONDS * 1000;
+  const run = (print: Print) => work({ options, log, waitMs, print });
+  return config.DIRECT_DATABASE_URL === undefined ? run : (print) => onDirectConnections(() => run(print));
 }
 
 /** For operations that need no database. */

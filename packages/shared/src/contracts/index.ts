@@ -3,10 +3,10 @@
 // The envelope is CloudEvents 1.0 JSON (https://github.com/cloudevents/spec).
 import type { z } from 'zod';
 import { type CloudEvent, envelope } from './envelope.ts';
-import { relayHeartbeat } from './heartbeat.ts';
+import { heartbeatName, relayHeartbeat } from './heartbeat.ts';
 import { promotionState } from './promotions.ts';
 import { subscriptionState } from './subscriptions.ts';
-import { userState } from './users.ts';
+import { userState, userUpdate } from './users.ts';
 
 /** Routing key → contract of `data`. The CloudEvents `type` is `promopulse.<routing key>.v1`. */
 export const eventData = {
@@ -14,10 +14,12 @@ export const eventData = {
   'promotion.updated': promotionState,
   'promotion.status_changed': promotionState,
   'user.created': userState,
+  'user.updated': userUpdate,
   'user.deleted': userState,
   'subscription.created': subscriptionState,
   'subscription.deactivated': subscriptionState,
-  'relay.heartbeat': relayHeartbeat,
+  'subscription.reactivated': subscriptionState,
+  [heartbeatName]: relayHeartbeat,
 } as const;
 
 export type EventName = keyof typeof eventData;
@@ -34,6 +36,14 @@ export type ReceivedEvent<Used extends Contracts = typeof eventData> = {
 /** @param name of an event; a row of the outbox may be of another release */
 export function eventType(name: string): string {
   return `promopulse.${name}.v1`;
+}
+
+/**
+ * The URI of the JSON Schema of `data` (CloudEvents `dataschema`), which is its `$id` in docs/schemas/. It changes with
+ * the version of the contract only: a field that is added keeps it.
+ */
+export function dataSchema(name: string): string {
+  return `urn:promopulse:schema:${name}:1`;
 }
 
 /**

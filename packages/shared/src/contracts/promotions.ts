@@ -7,14 +7,14 @@ export const promotionStatuses = ['draft', 'active', 'ended'] as const;
 export type PromotionStatus = (typeof promotionStatuses)[number];
 
 export const promotionState = z.object({
-  id,
-  name: z.string(),
-  description: z.string().nullable(),
+  id: id.meta({ description: 'The id of the promotion.' }),
+  name: z.string().meta({ description: 'The name, for people.', minLength: 1, maxLength: 255 }),
+  description: z.string().nullable().meta({ description: 'More about it; null: nothing.', maxLength: 4_000 }),
   status: z.enum(promotionStatuses),
-  start_at: utcTime,
-  end_at: utcTime,
-  created_at: utcTime,
-  updated_at: utcTime,
+  start_at: utcTime.meta({ description: 'When it starts, in UTC. The status decides, not this time.' }),
+  end_at: utcTime.meta({ description: 'When it ends, in UTC. The status decides, not this time.' }),
+  created_at: utcTime.meta({ description: 'When it was created, in UTC.' }),
+  updated_at: utcTime.meta({ description: 'When it was last changed, in UTC.' }),
   created_by: id.nullable().meta({ description: 'Who made it, where callers are identified; else null.' }),
   version,
 });

@@ -1,8 +1,9 @@
-// The queues of all services, and the events that each receives.
+// The queues of all services, and the messages that each receives.
+import { heartbeatName } from './heartbeat.ts';
 
 /** Queue → routing keys it is bound to. In a pattern, `*` matches one word and `#` any number of words. */
 export const queues = {
-  'subscriptions.projections': ['promotion.*', 'user.*', 'relay.heartbeat'],
+  'subscriptions.projections': ['promotion.*', 'user.*', heartbeatName],
 } as const satisfies Record<string, readonly string[]>;
 
 export type QueueName = keyof typeof queues;
@@ -18,8 +19,13 @@ export function hasQueue(service: string): boolean {
   return bindingsOf(service).length > 0;
 }
 
+/** Whether a queue with this binding takes a message. For heartbeats no pattern counts, only their name. */
+export function matchesBinding(binding: string, routingKey: string): boolean {
+  return routingKey === heartbeatName ? binding === heartbeatName : matchesTopic(binding, routingKey);
+}
+
 /** Topic matching as in AMQP: `*` matches exactly one word, `#` zero or more. */
-export function matchesTopic(pattern: string, routingKey: string): boolean {
+function matchesTopic(pattern: string, routingKey: string): boolean {
   const match = (words: readonly string[], keys: readonly string[]): boolean => {
     const [word, ...rest] = words;
     if (word === undefined) return keys.length === 0;
@@ -33,5 +39,5 @@ export function matchesTopic(pattern: string, routingKey: string): boolean {
 export function isConsumed(routingKey: string): boolean {
   return Object.values(queues)
     .flat()
-    .some((pattern) => matchesTopic(pattern, routingKey));
+    .some((binding) => matchesBinding(binding, routingKey));
 }

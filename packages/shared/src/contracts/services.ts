@@ -1,5 +1,9 @@
 // The list of services behind the gateway. A name is also the name of the service's folder, schema, role and image.
 export const services = ['users', 'promotions', 'subscriptions'] as const;
+
+/** Who has a role and a schema of the same name in the database: the services, and the gateway for its callers. */
+export const schemaOwners = ['gateway', ...services] as const;
+
 export type ServiceName = (typeof services)[number];
 export type UrlVariable<Name extends ServiceName> = `${Uppercase<Name>}_URL`;
 

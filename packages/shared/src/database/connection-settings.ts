@@ -18,7 +18,7 @@ export interface DatabaseAddress {
   user: string;
   /** Empty: node-postgres takes it from PGPASSWORD. */
   password: string;
-  /** Undefined: the server's default, a database with the name of the user. */
+  /** Undefined: the URL names none. */
   database: string | undefined;
   /** `false`: without TLS. An object of its own for each caller, because node-postgres changes it. */
   ssl: false | tls.ConnectionOptions;

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { outcomeUnknown } from '../errors.ts';
 import { connectionOptions, databaseUrl } from './connection-settings.ts';
 import { type Entities, queryOf, type Statement } from './prepared.ts';
+import { type DatabaseFigures, figuresOf } from './single-statements/database-figures.ts';
 import { LockWaiters, lockWaitMs } from './single-statements/lock-waiters.ts';
 import {
   connectPatiently,
@@ -54,6 +55,8 @@ export interface DatabaseOptions {
   entities: Entities;
   /** Absolute path of the migrations' folder. */
   migrations: string;
+  /** Names of migrations after which the release before does not work. Default: none. */
+  contractMigrations?: readonly string[];
   poolMax?: number;
   pipelinedConnections?: number;
   /** Runs on each new connection before anything else. When it fails, the connection is closed. */
@@ -67,10 +70,13 @@ export interface Database {
   /**
    * Runs one transaction. Calls the listeners of `onCommit` after the commit. `work` runs again, in a new transaction,
    * when a lock is not free at once.
-   * @param row the name (`rowName`) of the row whose lock it may wait for
+   * @param row the name (`rowName`) of the row whose lock it may wait for, or a function that knows it by then
    * @throws outcomeUnknown when the answer to COMMIT did not come
    */
-  transaction<Result>(work: (em: EntityManager) => Promise<Result>, row?: string): Promise<Result>;
+  transaction<Result>(
+    work: (em: EntityManager) => Promise<Result>,
+    row?: string | (() => string | undefined),
+  ): Promise<Result>;
   /** Runs a prepared statement that records no event, and may be repeated without harm. */
   run<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /**
@@ -83,6 +89,7 @@ export interface Database {
   isReachable(): Promise<boolean>;
   /** Takes a connection for leases and long statements: out of the pool, or of a pool of `directUrl`. */
   connect(): Promise<Connection>;
+  figures(): DatabaseFigures;
   close(): Promise<void>;
 }
 
@@ -140,7 +147,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     schema,
     em: () => orm.em.fork(),
     transaction: async (work, row) => {
-      const result = await waiters.attempt(row === undefined ? undefined : () => row, (isRepeated) =>
+      const result = await waiters.attempt(typeof row === 'string' ? () => row : row, (isRepeated) =>
         runTransaction(orm.em.fork(), isRepeated ? patiently(work) : work),
       );
       notifyCommit();
@@ -155,6 +162,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     onCommit: (listener) => listeners.push(listener),
     isReachable: async () => (await run({ name: 'ready', text: 'select 1' }, [])).length === 1,
     connect: async () => heldConnection(await connectPatiently(direct)),
+    figures: () => figuresOf({ pool, direct }, single, waiters),
     close: async () => {
       await single.close();
       await orm.close();

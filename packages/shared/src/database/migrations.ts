@@ -21,8 +21,11 @@ const retryDelayMs = 1_000;
 const pendingLogMs = 10_000;
 
 export const migrationConfig = {
-  /** off: the service applies no migrations. It starts once the migration command has applied them. */
-  MIGRATE: z.enum(['on', 'off']).default('on'),
+  /**
+   * on: the service applies all migrations. expand: it leaves out those after which the release before does not work.
+   * off: it applies none, and starts once the migration command has applied what `expand` applies.
+   */
+  MIGRATE: z.enum(['on', 'expand', 'off']).default('on'),
   /**
    * Seconds for which each migration tries to get its locks (each statement, if it runs outside a transaction). With
    * MIGRATE=off: for which the start waits until no migration is pending.
@@ -39,6 +42,8 @@ interface MigrateOptions {
   /** MIGRATION_WAIT_SECONDS, in milliseconds. */
   waitMs?: number;
   onApplied?: (name: string) => void;
+  /** Leaves out the migrations after which the release before does not work. An empty schema gets all of them. */
+  onlyExpand?: boolean;
 }
 
 /**
@@ -53,9 +58,10 @@ export async function migrate(options: DatabaseOptions, log: Logger, more: Migra
   // A retry starts from the beginning: it skips the migrations that the attempt before it has applied.
   await retryUntilAvailable(log, () =>
     withMigrator(options, log, more.waitMs, async ({ pool, locked }) => {
-      if ((await pendingOn(pool, options)).length === 0) return; // another process may migrate to a newer release
+      const wanted = () => pendingOn(pool, options, more.onlyExpand);
+      if ((await wanted()).length === 0) return; // another process may migrate to a newer release
       await locked(async (migrator, repeat) => {
-        for (const name of await pendingOn(pool, options)) {
+        for (const name of await wanted()) {
           await repeat(() => migrator.up({ migrations: [name] })).catch((error: unknown) => {
             if (!isDatabaseUnavailable(error)) log.error({ migration: name, err: error }, 'a migration has failed');
             throw error;
@@ -86,15 +92,15 @@ export function listMigrations(options: DatabaseOptions, log: Logger): Promise<{
 }
 
 /**
- * For MIGRATE=off: waits until the migration command has applied all migrations of this release. Migrations that this
- * release does not know may be applied as well.
+ * For MIGRATE=off: waits until the migration command has applied the migrations of this release, but those that end the
+ * support of the release before. Migrations that this release does not know may be applied as well.
  * @throws ConfigError when one is still pending after `waitMs`
  */
 export function waitForMigrations(options: DatabaseOptions, log: Logger, waitMs = defaultWaitMs): Promise<void> {
   return withMigrator(options, log, undefined, async ({ pool }) => {
     const deadline = Date.now() + waitMs;
     for (let loggedAt = Number.NEGATIVE_INFINITY; ; ) {
-      const pending = await retryUntilAvailable(log, () => pendingOn(pool, options));
+      const pending = await retryUntilAvailable(log, () => pendingOn(pool, options, true));
       if (pending.length === 0) return;
       if (Date.now() >= deadline) throw stillPending(pending);
       if (Date.now() - loggedAt >= pendingLogMs) {
@@ -128,8 +134,11 @@ async function readApplied(pool: pg.Pool, { schema }: DatabaseOptions): Promise<
   }
 }
 
-async function pendingOn(pool: pg.Pool, options: DatabaseOptions): Promise<string[]> {
-  return pendingBut(await readApplied(pool, options), options);
+async function pendingOn(pool: pg.Pool, options: DatabaseOptions, onlyExpand = false): Promise<string[]> {
+  const applied = await readApplied(pool, options);
+  const pending = pendingBut(applied, options);
+  const isEmpty = applied.length === 0; // no release before has used it
+  return onlyExpand && !isEmpty ? pending.filter((name) => !options.contractMigrations?.includes(name)) : pending;
 }
 
 function pendingBut(applied: readonly { name: string }[], { migrations }: DatabaseOptions): string[] {

@@ -23,6 +23,14 @@ interface PipelinedConnectionsOptions {
   prepare?: (client: pg.ClientBase) => Promise<void>;
 }
 
+/** Open connections, statements in flight on them, and the most of both. */
+export interface PipelineFigures {
+  connections: number;
+  maxConnections: number;
+  statements: number;
+  maxStatements: number;
+}
+
 /**
  * Opens up to `maxConnections` connections, one at a time, each when all the open ones are busy.
  * States: open, then closed. While it is open, each of its connections is
@@ -46,6 +54,12 @@ export class PipelinedConnections {
     this.#maxConnections = options.maxConnections;
     this.#maxDepth = options.maxDepth;
     this.#prepare = options.prepare ?? (async () => {});
+  }
+
+  figures(): PipelineFigures {
+    const statements = [...this.#connections].reduce((sum, { inFlight }) => sum + inFlight, 0);
+    const maxStatements = this.#maxConnections * this.#maxDepth;
+    return { connections: this.#connections.size, maxConnections: this.#maxConnections, statements, maxStatements };
   }
 
   /** @returns undefined when no connection is ready: the caller then uses its pool, whose queue has a time limit */

@@ -3,6 +3,7 @@
 // QueryBuilder is used as a compiler: once, when a module is loaded, and never per request.
 import { type EntityManager, type EntitySchema, isRaw, MikroORM, type Opt } from '@mikro-orm/postgresql';
 import pg from 'pg';
+import { JsonText } from '../values/json-text.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: MikroORM's own type for a list of entities of any kind
 export type Entities = EntitySchema<any>[];
@@ -13,6 +14,11 @@ export interface Statement {
   text: string;
   /** @returns the name (`rowName`) of the row whose lock the statement may wait for */
   row?(values: readonly unknown[]): string;
+  /**
+   * Of several rows, whose locks it must not hold while it waits for one more: the wait ends after `lockProbeMs` by
+   * SQLSTATE 55P03, and the statement is not repeated. Default false.
+   */
+  failsWhenLocked?: boolean;
 }
 
 /** Names a row of an entity for lock-waiters.ts, by the values of a unique key. */
@@ -34,8 +40,21 @@ typeParsers.setTypeParser(pg.types.builtins.INT8, (text: string) => {
   return value;
 });
 
+/** The same, and JSON (not jsonb) as the text that is stored. */
+const rowParsers = new pg.TypeOverrides({ getTypeParser: typeParsers.getTypeParser.bind(typeParsers) });
+rowParsers.setTypeParser(pg.types.builtins.JSON, (text: string) => new JsonText(text));
+
 export function queryOf({ name, text }: Statement, values: readonly unknown[]): pg.QueryConfig {
-  return { ...(name !== undefined && { name }), text, values: [...values], types: typeParsers };
+  return { ...(name !== undefined && { name }), text, values: [...values], types: rowParsers };
+}
+
+/**
+ * An SQL condition on the version of a row, for the parameters that `versionsOf` (http/preconditions.ts) makes.
+ * @param only of the versions of which it must have one, such as `$2`; null means any
+ * @param except of the versions of which it must have none; null means no such version
+ */
+export function versionIsAllowed(only: string, except: string, version = 'version'): string {
+  return `(${version} = any(${only}::int[])) is not false and (${version} = any(${except}::int[])) is not true`;
 }
 
 /** An entity as `defineEntity` returns it. `~entity` exists only for the compiler. */

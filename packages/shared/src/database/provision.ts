@@ -112,9 +112,13 @@ function passwordOf(role: string, adminUrl: string): string {
     : createHmac('sha256', secret).update(role).digest('base64url');
 }
 
-/** Connects for the duration of `work`. */
+/**
+ * Connects for the duration of `work`. A URL without a database means `postgres`, which every server has, and not the
+ * default of PostgreSQL: a database with the name of the user, which few have.
+ */
 export async function withClient<Result>(url: string, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
-  const client = new pg.Client({ ...readDatabaseUrl(url), connectionTimeoutMillis: 5_000, types: typeParsers });
+  const { database = 'postgres', ...address } = readDatabaseUrl(url);
+  const client = new pg.Client({ ...address, database, connectionTimeoutMillis: 5_000, types: typeParsers });
   client.on('error', () => undefined); // the query in flight fails with the same error
   await client.connect();
   try {

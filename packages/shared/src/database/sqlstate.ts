@@ -66,6 +66,8 @@ export function isUnanswered(error: unknown): boolean {
 interface CodedError {
   code?: unknown;
   message?: unknown;
+  /** The function of PostgreSQL that reported the error. */
+  routine?: unknown;
 }
 
 /** Whether this side or the server did not accept the other for TLS. No statement was sent. */
@@ -80,7 +82,7 @@ function refusedTls({ code, message }: CodedError): boolean {
  * @returns undefined for every other error
  */
 export function explainRefusedConnection(error: unknown): string | undefined {
-  const { code, message, cause, routine } = (error ?? {}) as CodedError & { cause?: unknown; routine?: unknown };
+  const { code, message, cause, routine } = (error ?? {}) as CodedError & { cause?: unknown };
   // invalid_authorization_specification, from the routine of PostgreSQL that applies pg_hba.conf
   if (code === '28000' && routine === 'ClientAuthentication') {
     return (
@@ -94,6 +96,15 @@ export function explainRefusedConnection(error: unknown): string | undefined {
   }
   if (refusedTls({ code, message })) return explainTls(code);
   return cause && cause !== error ? explainRefusedConnection(cause) : undefined;
+}
+
+/** Runs `work` on connections of DIRECT_DATABASE_URL, which the reason of a failed start then names. @throws its error */
+export async function onDirectConnections<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw Object.assign(Object(error), { variable: 'DIRECT_DATABASE_URL' });
+  }
 }
 
 function explainTls(code: unknown): string {
@@ -120,6 +131,11 @@ export function isLockTimeout(error: unknown): boolean {
   return someCause(error, ({ code }) => (typeof code === 'string' ? code === '55P03' : undefined));
 }
 
+/** Whether the statement took longer than `statement_timeout`. The server has rolled its transaction back. */
+export function isStatementTimeout(error: unknown): boolean {
+  return someCause(error, ({ code }) => (typeof code === 'string' ? code === '57014' : undefined));
+}
+
 /**
  * Whether a named statement was not executed because of its plan: a column of its result has another type since it was
  * prepared (0A000, which has other meanings, hence the server's routine), or the session does not have it (26000) or has
@@ -137,12 +153,16 @@ function someCause(error: unknown, examine: (error: CodedError) => boolean | und
   return examine(error) ?? (cause !== error && someCause(cause, examine));
 }
 
-/** sequence_generator_limit_exceeded; numeric_value_out_of_range, when a sequence goes further than its column. */
-const idsExhaustedStates = new Set<unknown>(['2200H', '22003']);
+/**
+ * sequence_generator_limit_exceeded; numeric_value_out_of_range from PostgreSQL's cast of bigint to integer, when a
+ * sequence goes further than its column.
+ */
+const hasNoMoreIds = ({ code, routine }: CodedError): boolean =>
+  code === '2200H' || (code === '22003' && routine === 'int84');
 
 /** For `errorHandler`: a database that is unavailable, or has no more ids, leads to a 503, not to a 500. */
 export function translateDatabaseError(error: unknown): DomainError | undefined {
-  if (someCause(error, ({ code }) => idsExhaustedStates.has(code) || undefined)) return idsExhausted(error);
+  if (someCause(error, (cause) => hasNoMoreIds(cause) || undefined)) return idsExhausted(error);
   if (!isDatabaseUnavailable(error)) return undefined;
   return unavailable('The database is unavailable. Retry after the time in Retry-After.', 1, error);
 }

@@ -1,19 +1,24 @@
 // Statements whose cost a caller decides, for example by a deep offset. On a shared connection other statements would
 // wait behind them, and many at once would occupy every connection and the server's CPU. So the statements of a lane run
 // one at a time, on a connection of their own, whatever number of them is asked for.
-import { overloaded } from '../errors.ts';
+import { type DomainError, overloaded } from '../errors.ts';
 import type { Database } from './database.ts';
 import { runApart } from './own-connection.ts';
 import type { Statement } from './prepared.ts';
-import { isDatabaseUnavailable } from './sqlstate.ts';
+import { isStatementTimeout } from './sqlstate.ts';
 
 /** A statement waits for its turn this long. Callers that repeat a rejected request at once are slowed down by it. */
 const maxWaitMs = 1_000;
 const maxWaiting = 100;
 /** After a statement that took longer than this, the lane rests for as long, so that it uses half of a CPU at most. */
 const restAfterMs = 50;
-/** SQLSTATE of a statement that exceeds its time limit. */
-const canceled = '57014';
+
+/** Of one lane: statements that wait for their turn now, and those that were rejected since the start. */
+interface LaneFigures {
+  lane: string;
+  waiting: number;
+  rejected: number;
+}
 
 /**
  * States: free, running one statement, or resting. While it is not free, others wait in the order in which they came. A
@@ -23,9 +28,14 @@ class StatementLane {
   readonly #name: string;
   #free = true;
   readonly #waiting = new Set<() => void>();
+  #rejected = 0;
 
   constructor(name: string) {
     this.#name = name;
+  }
+
+  figures(): LaneFigures {
+    return { lane: this.#name, waiting: this.#waiting.size, rejected: this.#rejected };
   }
 
   /** @throws overloaded when there are too many before it, or when the work exceeds the time limit of a statement */
@@ -36,7 +46,7 @@ class StatementLane {
     try {
       return await work();
     } catch (error) {
-      throw isCanceled(error) ? overloaded(this.#name, error) : error;
+      throw isStatementTimeout(error) ? this.#reject(error) : error;
     } finally {
       const tookMs = performance.now() - startedAt;
       if (tookMs > restAfterMs) setTimeout(() => this.#passOn(), tookMs).unref();
@@ -45,7 +55,7 @@ class StatementLane {
   }
 
   #wait(): Promise<void> {
-    if (this.#waiting.size >= maxWaiting) throw overloaded(this.#name);
+    if (this.#waiting.size >= maxWaiting) throw this.#reject();
     return new Promise((resolve, reject) => {
       const proceed = (): void => {
         clearTimeout(timer);
@@ -53,10 +63,15 @@ class StatementLane {
       };
       const timer = setTimeout(() => {
         this.#waiting.delete(proceed);
-        reject(overloaded(this.#name));
+        reject(this.#reject());
       }, maxWaitMs);
       this.#waiting.add(proceed);
     });
+  }
+
+  #reject(cause?: unknown): DomainError {
+    this.#rejected += 1;
+    return overloaded(this.#name, cause);
   }
 
   /** If a statement waits, the lane does not become free in between, so that no newer one comes before it. */
@@ -69,11 +84,12 @@ class StatementLane {
   }
 }
 
-function isCanceled(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === canceled && isDatabaseUnavailable(error);
-}
-
 const lanesByDatabase = new WeakMap<Database, Map<string, StatementLane>>();
+
+/** Of the lanes that were used. */
+export function laneFigures(database: Database): LaneFigures[] {
+  return [...(lanesByDatabase.get(database)?.values() ?? [])].map((lane) => lane.figures());
+}
 
 /**
  * Like `database.run`, for a statement that may be costly. Of each lane one statement runs at a time in this process.

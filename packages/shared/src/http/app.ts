@@ -1,27 +1,42 @@
 // The express app that every process starts with, and the handlers that end it: not found, not allowed, error.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parse as parseQuery } from 'node:querystring';
 import express, { type Express } from 'express';
 import { DomainError } from '../errors.ts';
+import { summarizeError } from '../telemetry/describe-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { RepeatedLog } from '../telemetry/repeated-log.ts';
+import { maxBodyBytes } from './input/read-body.ts';
 import { sendInternalError, sendProblem } from './problem.ts';
-import { requestIdOf } from './request-log.ts';
-
-/** Maximum size of a request body, in bytes. */
-export const maxBodyBytes = 65_536;
+import { expressRouteOf, loggedRequest, requestIdOf } from './request-log.ts';
 
 /** An express app without `X-Powered-By`, which reveals the software, and without ETags, whose hashes cost CPU time. */
 export function createApp(): Express {
-  return express().disable('x-powered-by').disable('etag').set('case sensitive routing', true);
+  return express()
+    .disable('x-powered-by')
+    .disable('etag')
+    .set('case sensitive routing', true)
+    .set('query parser', parseWholeQuery);
+}
+
+/** By default Node ignores what follows the first 1,000 parts, of which an empty one is one too. */
+function parseWholeQuery(query: string) {
+  return parseQuery(query, '&', '=', { maxKeys: 0 });
 }
 
 export function notFoundRoute(): never {
-  throw new DomainError('not_found', 'no_such_path', 'Not Found');
+  throw new DomainError('not_found', 'no_such_path', 'There is no such path. /openapi.json lists all paths.');
 }
 
 /** The last handler of a path that supports only GET. Without it express answers OPTIONS by itself. */
 export function allowGetOnly(): never {
-  throw new DomainError('method_not_allowed', 'method_not_allowed', 'Method Not Allowed', {
-    headers: { Allow: 'GET, HEAD' },
+  throw methodNotAllowed('GET, HEAD');
+}
+
+/** @param allow the methods of the path, separated by commas */
+export function methodNotAllowed(allow: string, target = 'This path'): DomainError {
+  return new DomainError('method_not_allowed', 'method_not_allowed', `${target} supports only ${allow}`, {
+    headers: { Allow: allow },
   });
 }
 
@@ -30,16 +45,11 @@ export function allowGetOnly(): never {
  * @param translate turns an error of a library into a DomainError; an unknown error is logged and answered with 500
  */
 export function errorHandler(log: Logger, translate: (error: unknown) => DomainError | undefined = () => undefined) {
-  let overloadLoggedAt = Number.NEGATIVE_INFINITY;
+  const unavailable = new RepeatedLog(log, 'answered with 503', 1_000);
 
-  /** Of requests beyond a limit, one a second is logged: their log must not cost more than they do. */
-  function logUnavailable(error: DomainError, requestId: string): void {
-    if (error.code === 'overloaded') {
-      const now = performance.now();
-      if (now - overloadLoggedAt < 1_000) return;
-      overloadLoggedAt = now;
-    }
-    log.warn({ request_id: requestId, err: error }, 'answered with 503');
+  function logUnavailable(error: DomainError, fields: object): void {
+    const cause = `${error.code} ${error.message} ${JSON.stringify(summarizeError(error.cause))}`;
+    unavailable.add(cause, { ...fields, err: error });
   }
 
   return (error: unknown, request: IncomingMessage, response: ServerResponse, next: (error: unknown) => void): void => {
@@ -50,13 +60,19 @@ export function errorHandler(log: Logger, translate: (error: unknown) => DomainE
     const requestId = requestIdOf(request);
     const known = error instanceof DomainError ? error : (translateExpressError(error) ?? translate(error));
     if (!known) {
-      log.error({ request_id: requestId, err: error }, 'unexpected error');
+      log.error({ ...fieldsOf(request), err: error }, 'unexpected error');
       sendInternalError(response, requestId);
       return;
     }
-    if (known.kind === 'unavailable') logUnavailable(known, requestId);
+    if (known.kind === 'unavailable') logUnavailable(known, fieldsOf(request));
     sendProblem(response, known, requestId);
   };
+}
+
+/** The gateway has a route of its own for what it forwards: its access log has it. */
+function fieldsOf(request: IncomingMessage): object {
+  const route = expressRouteOf(request);
+  return { ...loggedRequest(request), ...(route !== undefined && { route }) };
 }
 
 /** Errors of express and its body parser have a status and a type (https://github.com/expressjs/body-parser#errors). */
@@ -65,19 +81,14 @@ function translateExpressError(error: unknown): DomainError | undefined {
     status?: number;
     type?: string;
   };
-  if (type === 'entity.parse.failed' || type === 'entity.verify.failed' || type === 'charset.unsupported') {
-    return new DomainError('invalid', 'malformed_json', 'The body is not valid JSON in UTF-8', {
-      errors: [{ field: 'body', rule: 'must be valid JSON in UTF-8' }],
-    });
-  }
   if (type === 'entity.too.large') {
     return new DomainError('too_large', 'body_too_large', `The body is larger than ${maxBodyBytes / 1_024} KiB`);
   }
-  if (type === 'encoding.unsupported') {
-    return new DomainError('unsupported_media_type', 'unsupported_encoding', 'The Content-Encoding is not supported');
+  if (error instanceof URIError) {
+    return new DomainError('bad_request', 'bad_request', 'The path is not valid percent-encoded UTF-8');
   }
   if (status === 400) {
-    return new DomainError('bad_request', 'bad_request', 'The path or the body of the request cannot be decoded');
+    return new DomainError('bad_request', 'bad_request', 'The body has not been received as a whole');
   }
   return undefined;
 }

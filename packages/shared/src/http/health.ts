@@ -19,7 +19,7 @@ interface HealthRoutes {
 }
 
 export function healthRoutes({ info, details = () => ({}), isReady }: HealthRoutes): express.Router {
-  const router = express.Router();
+  const router = express.Router({ caseSensitive: true });
   router.get('/health', async (_request, response) => {
     response.json({ status: 'ok', ...info, ...(await details()) });
   });

@@ -3,16 +3,21 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { validRequestId } from '../contracts/envelope.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { RouteOf } from '../telemetry/request-durations.ts';
+import { loggedTrace, spanContextOf } from '../telemetry/trace-context.ts';
+import { mayHoldCredential } from '../values/credential-text.ts';
+import { loggedActor } from './caller/caller.ts';
 
 export const requestIdHeader = 'x-request-id';
 
 /**
- * Keeps the caller's `X-Request-Id` if it is 1 to 128 characters of `A-Z a-z 0-9 . _ : -`, and replaces any other
- * with a UUID. The response has the same header.
+ * Keeps the caller's `X-Request-Id` if it is 1 to 128 characters of `A-Z a-z 0-9 . _ : -` without a secret, and replaces
+ * any other with a UUID. The response has the same header.
  */
 export function assignRequestId(request: IncomingMessage, response: ServerResponse, next?: () => void): void {
   const received = request.headers[requestIdHeader];
-  const requestId = typeof received === 'string' && validRequestId.test(received) ? received : randomUUID();
+  const isKept = typeof received === 'string' && validRequestId.test(received) && !mayHoldCredential(received);
+  const requestId = isKept ? received : randomUUID();
   request.headers[requestIdHeader] = requestId;
   response.setHeader('X-Request-Id', requestId);
   next?.();
@@ -23,28 +28,41 @@ export function requestIdOf(request: IncomingMessage): string {
   return String(request.headers[requestIdHeader]);
 }
 
-/**
- * The template of express's route that handles the request, such as `/users/{id}`. A path itself may contain a caller's
- * email or phone number.
- */
-export function expressRouteOf(request: IncomingMessage): string {
-  const path = (request as { route?: { path?: unknown } }).route?.path;
-  return typeof path === 'string' ? path.replaceAll(/:(\w+)/g, '{$1}') : '(no route)';
+/** The fields of every line about a request. */
+export function loggedRequest(request: IncomingMessage) {
+  return { request_id: requestIdOf(request), ...loggedTrace(spanContextOf(request)), ...loggedActor(request) };
 }
 
+/** Path in express's notation → template. It has an entry for each route. */
+const templates = new Map<string, string>();
+
+/** The route of express that handles the request. */
+export const expressRouteOf: RouteOf = (request) => {
+  const path = (request as { route?: { path?: unknown } }).route?.path;
+  if (typeof path !== 'string') return undefined;
+  let template = templates.get(path);
+  if (template === undefined) {
+    template = path.replaceAll(/:(\w+)/g, '{$1}');
+    templates.set(path, template);
+  }
+  return template;
+};
+
 /**
- * Logs one line per request when its response ends. Successful health checks are not logged.
- * @param routeOf called when the response ends; its result must not contain anything that a caller has written
+ * Logs one line per request when its response ends. Successful health checks are not logged, and requests beyond a quota
+ * (429) neither: the gateway counts them in a line of its own.
+ * @param routeOf called when the response ends
  */
-export function accessLog(log: Logger, routeOf: (request: IncomingMessage) => string = expressRouteOf) {
+export function accessLog(log: Logger, routeOf: RouteOf = expressRouteOf) {
   return (request: IncomingMessage, response: ServerResponse, next?: () => void): void => {
     const start = performance.now();
     response.once('close', () => {
-      const route = routeOf(request);
+      if (response.statusCode === 429) return;
+      const route = routeOf(request) ?? '(no route)';
       if (route.startsWith('/health') && response.statusCode === 200) return;
       log.info(
         {
-          request_id: requestIdOf(request),
+          ...loggedRequest(request),
           method: request.method,
           route,
           status: response.statusCode,

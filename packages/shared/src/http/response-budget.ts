@@ -46,6 +46,11 @@ export class ResponseBudget {
     this.#timeoutMs = settings.RESPONSE_TIMEOUT_MS;
   }
 
+  /** Bytes that wait, and how many may. */
+  figures(): { bytes: number; maxBytes: number } {
+    return { bytes: this.#bytes, maxBytes: this.#maxBytes };
+  }
+
   /** For a request whose response may be large, before its work. @throws overloaded when there is no room for any */
   checkRoomForLarge(): void {
     this.#ensureRoom(maxOrdinaryBytes + 1);

@@ -1,6 +1,8 @@
 // An HTTP server that can be closed without dropping a request.
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, Server as TcpServer } from 'node:net';
+import type { OnResponseEnd } from '../telemetry/request-durations.ts';
+import { answerHalfClosed } from './half-close.ts';
 
 interface ServeOptions {
   host: string;
@@ -29,11 +31,14 @@ interface ServeOptions {
    * Adds listeners for events that express does not handle, such as `clientError`. Called before the server listens.
    */
   configure?(server: Server): void;
+  onResponseEnd?: OnResponseEnd | undefined;
 }
 
 export interface RunningServer {
   port: number;
   url: string;
+  /** How many requests have no whole response yet. */
+  inFlight(): number;
   /** Accepts no new connection, waits up to `timeoutMs` for the requests in flight, then closes every connection. */
   close(timeoutMs: number): Promise<void>;
 }
@@ -42,7 +47,8 @@ export interface RunningServer {
 export async function serve(app: RequestListener, options: ServeOptions): Promise<RunningServer> {
   const server = new DrainingServer(app, options);
   const port = await server.listen(options);
-  return { port, url: `http://127.0.0.1:${port}`, close: (timeoutMs) => server.close(timeoutMs) };
+  const url = `http://127.0.0.1:${port}`;
+  return { port, url, inFlight: () => server.inFlight, close: (timeoutMs) => server.close(timeoutMs) };
 }
 
 const closeIdleEveryMs = 50;
@@ -61,6 +67,7 @@ class DrainingServer {
 
   constructor(app: RequestListener, options: ServeOptions) {
     this.#quietMs = options.quietMs ?? 0;
+    const { onResponseEnd } = options;
     this.#server = createServer(
       {
         ...(options.maxHeaderBytes !== undefined && { maxHeaderSize: options.maxHeaderBytes }),
@@ -71,7 +78,11 @@ class DrainingServer {
       },
       (request, response) => {
         this.#inFlight.add(response);
-        response.once('close', () => this.#inFlight.delete(response));
+        const startedAt = onResponseEnd ? performance.now() : 0;
+        response.once('close', () => {
+          this.#inFlight.delete(response);
+          onResponseEnd?.(request, response, startedAt);
+        });
         if (this.#closing) {
           response.setHeader('Connection', 'close');
           this.#lastRequestAt = performance.now();
@@ -79,7 +90,14 @@ class DrainingServer {
         app(request, response);
       },
     );
+    // Node would drop or reject fields beyond a number. Their size is limited.
+    this.#server.maxHeadersCount = 0;
+    answerHalfClosed(this.#server);
     options.configure?.(this.#server);
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.size;
   }
 
   /** @returns the port */

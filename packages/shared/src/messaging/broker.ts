@@ -2,6 +2,7 @@
 // the process for `npm start` (in-memory/). The same contract suite runs on both. A message is delivered at least once
 // and in no guaranteed order, so a handler must tolerate duplicates and reordering.
 import type { Logger } from '../telemetry/logger.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 
 /** A message to publish. */
 export interface OutgoingMessage {
@@ -13,6 +14,8 @@ export interface OutgoingMessage {
   mandatory: boolean;
   /** Address from `Broker.replyAddress`. A consumer that has applied the message sends a reply there. */
   replyTo?: string | undefined;
+  /** The W3C trace context in which it was recorded. The body has it, too. */
+  traceparent?: string | undefined;
 }
 
 /**
@@ -32,6 +35,8 @@ export interface IncomingMessage {
    * for a replayed or requeued copy: who has copied a message says nothing about who published it.
    */
   userId?: string | undefined;
+  /** Whether it is a replayed dead letter, or a copy that an interrupted consumer has put back. */
+  isCopy?: boolean;
   /**
    * One uninterrupted subscription to the queue. Within a session, messages come in the order of the queue. Between two
    * sessions anything may have been lost.
@@ -43,7 +48,7 @@ export interface IncomingMessage {
 
 export interface Consumer {
   queue: string;
-  /** Topic patterns that the queue is bound to. */
+  /** What the queue is bound to: topic patterns for events, and the name of heartbeats if it takes them. */
   bindings: readonly string[];
   /** Maximum number of unacknowledged messages. Default 20. */
   prefetch?: number;
@@ -75,6 +80,8 @@ export interface RetryPolicy {
 
 export interface BrokerOptions {
   log: Logger;
+  /** Default `noTracing`. */
+  tracing?: Tracing;
   /** Prefix of every exchange and queue name, so that several stacks can share a broker. Default none. */
   prefix?: string;
   retry: RetryPolicy;

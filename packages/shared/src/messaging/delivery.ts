@@ -2,11 +2,15 @@
 // applied (or ignored), or durably dead-lettered with a reason, or the delivery is interrupted and the queue keeps the
 // message. Nothing is dropped. Retries run in the process: a transport's own requeue has no pause between attempts and
 // counts toward its delivery limit.
+import type { Span } from '@opentelemetry/api';
 import { backOffMs, sleep } from '../backoff.ts';
 import { validRequestId } from '../contracts/envelope.ts';
 import { describeError } from '../telemetry/describe-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { loggedTrace, parseTraceparent } from '../telemetry/trace-context.ts';
+import { noTracing, type Tracing } from '../telemetry/tracing.ts';
 import type { Consumer, IncomingMessage, RetryPolicy } from './broker.ts';
+import { endProcessSpan, startProcessSpan, type TransportName } from './message-spans.ts';
 
 export type Settlement = 'applied' | 'ignored' | 'dead_lettered' | 'interrupted';
 
@@ -15,21 +19,50 @@ export interface Delivery {
   consumer: Consumer;
   retry: RetryPolicy;
   log: Logger;
+  /** Default `noTracing`. */
+  tracing?: Tracing | undefined;
+  transport: TransportName;
   /** Aborts when the transport closes or loses the message. A pause then ends at once; a running handler finishes. */
   signal: AbortSignal;
   /** Stores the dead letter. Rejects unless it is stored durably. */
   deadLetter(reason: string, attempts: number): Promise<void>;
 }
 
+/** A delivery with its span, if spans are recorded. */
+interface SpannedDelivery extends Delivery {
+  span?: Span | undefined;
+}
+
+/** How a delivery has ended. */
+interface Outcome {
+  settlement: Settlement;
+  attempts: number;
+  /** Of a message that cannot be applied. */
+  error?: unknown;
+}
+
 /** Handles one message until it is settled. Never rejects. The first attempt begins before this function returns. */
 export async function deliver(delivery: Delivery): Promise<Settlement> {
+  const { message, consumer, transport, tracing = noTracing } = delivery;
+  if (!tracing.isExporting) return (await handleUntilSettled(delivery)).settlement;
+  const { traceparent } = readExtensions(message.body);
+  const span = startProcessSpan(tracing, transport, { queue: consumer.queue, message, traceparent });
+  const { settlement, attempts, error } = await handleUntilSettled({ ...delivery, span });
+  const errorType = settlement === 'dead_lettered' ? safeWord(String(describeError(error).type)) : undefined;
+  endProcessSpan(span, { settlement, attempts, errorType });
+  return settlement;
+}
+
+async function handleUntilSettled(delivery: SpannedDelivery): Promise<Outcome> {
   const { message, consumer, retry, signal } = delivery;
   let failures = 0;
-  for (let attempt = 1; !signal.aborted; attempt += 1) {
+  let attempts = 0;
+  while (!signal.aborted) {
+    attempts += 1;
     try {
       const settlement = (await consumer.handle(message)) ?? 'applied';
-      logSettled(delivery, settlement, attempt);
-      return settlement;
+      logSettled(delivery, settlement, attempts);
+      return { settlement, attempts };
     } catch (error) {
       // A handler that stops because the session has ended says nothing about the message.
       if (signal.aborted && !isUnprocessable(error)) break;
@@ -37,23 +70,24 @@ export async function deliver(delivery: Delivery): Promise<Settlement> {
       if (!transient) failures += 1;
       const log = logOf(delivery);
       if (isUnprocessable(error) || failures >= retry.attempts) {
-        log.error({ err: error, attempts: attempt }, 'dead-lettering the message');
-        return deadLetterUntilStored(delivery, log, reasonOf(error), attempt);
+        log.error({ err: error, attempts }, 'dead-lettering the message');
+        const settlement = await deadLetterUntilStored(delivery, log, reasonOf(error), attempts);
+        return { settlement, attempts, error };
       }
       // At level `warn` a long outage would write one line per message and attempt.
-      log[attempt === 1 ? 'warn' : 'debug'](
-        { err: error, attempts: attempt, transient },
+      log[attempts === 1 ? 'warn' : 'debug'](
+        { err: error, attempts, transient },
         'handling the message failed, retrying',
       );
-      await sleep(backOffMs(attempt, retry), signal);
+      await sleep(backOffMs(attempts, retry), signal);
     }
   }
   logOf(delivery).info('handling the message was interrupted');
-  return 'interrupted';
+  return { settlement: 'interrupted', attempts };
 }
 
 /** At level `info` a line for every event would be too much, but one that was retried gets its last line. */
-function logSettled(delivery: Delivery, settlement: 'applied' | 'ignored', attempts: number): void {
+function logSettled(delivery: SpannedDelivery, settlement: 'applied' | 'ignored', attempts: number): void {
   const level = attempts > 1 ? 'info' : 'debug';
   if (!delivery.log.isLevelEnabled(level)) return; // do not parse the body for nothing
   const text = settlement === 'ignored' ? 'ignored the message' : 'applied the message';
@@ -94,28 +128,36 @@ async function deadLetterUntilStored(
   }
 }
 
-function logOf({ log, consumer, message }: Delivery): Logger {
-  return deliveryLog(log, consumer, message);
+function logOf({ log, consumer, message, span }: SpannedDelivery): Logger {
+  return deliveryLog(log, consumer, message, span);
 }
 
-/** The logger for all lines about one message. Of the body, only the id of the request is ever logged. */
-export function deliveryLog(log: Logger, { queue }: Consumer, { id, routingKey, body }: IncomingMessage): Logger {
-  const requestId = requestIdOf(body);
+/** The logger for all lines about one message. Of the body, only the ids of the request and of its trace are ever logged. */
+export function deliveryLog(
+  log: Logger,
+  { queue }: Consumer,
+  { id, routingKey, body }: IncomingMessage,
+  span?: Span,
+): Logger {
+  const { requestId, traceparent } = readExtensions(body);
+  const traceId = parseTraceparent(traceparent)?.traceId;
   return log.child({
     queue,
     message_id: id,
     routing_key: routingKey,
     ...(requestId !== undefined && { request_id: requestId }),
+    ...(span ? loggedTrace(span.spanContext()) : traceId !== undefined && { trace_id: traceId }),
   });
 }
 
-/** The extension attribute `requestid` of a CloudEvent, also of one that breaks its contract. */
-function requestIdOf(body: string): string | undefined {
+/** Extension attributes of a CloudEvent, also of one that breaks its contract. `traceparent` is not checked yet. */
+function readExtensions(body: string): { requestId?: string; traceparent?: unknown } {
   try {
-    const requestId = (JSON.parse(body) as { requestid?: unknown } | null)?.requestid;
-    return typeof requestId === 'string' && validRequestId.test(requestId) ? requestId : undefined;
+    const { requestid, traceparent } = Object(JSON.parse(body)) as { requestid?: unknown; traceparent?: unknown };
+    const isValid = typeof requestid === 'string' && validRequestId.test(requestid);
+    return { traceparent, ...(isValid && { requestId: requestid }) };
   } catch {
-    return undefined;
+    return {};
   }
 }
 

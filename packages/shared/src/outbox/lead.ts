@@ -2,7 +2,8 @@
 // event a number, without a gap from 1, when the event is handed to the transport. So a consumer notices a lost event.
 // Numbers are not stored: a consumer that sees another lead reads the owner's snapshot.
 import { randomUUID } from 'node:crypto';
-import { eventType } from '../contracts/index.ts';
+import { heartbeatName } from '../contracts/heartbeat.ts';
+import { dataSchema, eventType } from '../contracts/index.ts';
 import { isConsumed } from '../contracts/queues.ts';
 import type { Connection } from '../database/database.ts';
 import { leaseMs } from '../database/lease.ts';
@@ -16,6 +17,8 @@ export interface OutboxRow {
   subject: string;
   data: unknown;
   request_id: string | null;
+  actor: string | null;
+  trace_parent: string | null;
   reply_to: string | null;
   created_at: Date;
 }
@@ -58,8 +61,8 @@ export class Lead {
   }
 
   /**
-   * Publishes a heartbeat through the same exchange and queue as the events. Everything this service committed before
-   * the watermark was published before this heartbeat, except what no queue takes. No heartbeat is sent while more rows
+   * Publishes a heartbeat into the same queues as the events, after them. Everything this service committed before the
+   * watermark was published before this heartbeat, except what no queue takes. No heartbeat is sent while more rows
    * wait than are inspected, because the age of the oldest is then unknown.
    * @throws Error when another relay may lead, the database is on another server, or its epoch was changed: the lead must end
    */
@@ -73,10 +76,12 @@ export class Lead {
     if (!isComplete) return;
     const heartbeat = {
       event_id: randomUUID(),
-      name: 'relay.heartbeat',
+      name: heartbeatName,
       subject: this.#schema,
       data: { service: this.#schema, watermark: watermark.toISOString(), position },
       request_id: null,
+      actor: null,
+      trace_parent: null,
       reply_to: null,
       created_at: now,
     };
@@ -103,7 +108,10 @@ export class Lead {
       subject: row.subject,
       time: row.created_at.toISOString(),
       datacontenttype: 'application/json',
+      dataschema: dataSchema(row.name),
       ...(row.request_id && { requestid: row.request_id }),
+      ...(row.actor && { actor: row.actor }),
+      ...(row.trace_parent && { traceparent: row.trace_parent }),
       epoch: this.#epoch,
       lead: this.#id,
       sequencenumber: this.#lastNumber,
@@ -115,6 +123,7 @@ export class Lead {
       body: JSON.stringify(event),
       mandatory,
       replyTo: row.reply_to ?? undefined,
+      traceparent: row.trace_parent ?? undefined,
     };
   }
 }

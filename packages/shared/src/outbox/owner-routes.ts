@@ -19,7 +19,7 @@ const maxIds = 500;
 const idsRule = `must be 1 to ${maxIds} ids, separated by commas`;
 
 const ids = z
-  .string({ error: required(idsRule, 'must be given once') })
+  .string({ error: required(idsRule) })
   .regex(/^[1-9]\d{0,15}(,[1-9]\d{0,15})*$/, idsRule)
   .transform((value) => value.split(',').map(Number))
   .refine((values) => values.length <= maxIds && values.every((value) => value <= maxId), idsRule);
@@ -41,6 +41,7 @@ export function ownerRoutes(database: Database, { owner, maxLimit, ...source }: 
   return [
     route({
       method: 'get',
+      access: 'internal',
       path: `/internal/${owner}/digests`,
       operationId: `${owner}Digests`,
       summary: 'What each bucket of ids holds',
@@ -51,6 +52,7 @@ export function ownerRoutes(database: Database, { owner, maxLimit, ...source }: 
     }),
     route({
       method: 'get',
+      access: 'internal',
       path: `/internal/${owner}`,
       operationId: `${owner}Snapshot`,
       summary: 'Rows by ascending id',

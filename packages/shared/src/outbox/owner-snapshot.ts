@@ -2,13 +2,14 @@
 // the position belong together.
 
 import { maxId } from '../contracts/ids.ts';
-import { type BucketDigest, bucketSize, type OwnerPosition } from '../contracts/snapshot.ts';
+import { bucketSize, type OwnerPosition } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
 import { bucketSql, digestSql } from '../database/digest.ts';
 import { runApart } from '../database/own-connection.ts';
 import type { Statement } from '../database/prepared.ts';
 import { unavailable } from '../errors.ts';
 import { presentTime } from '../http/schemas.ts';
+import type { JsonText } from '../values/json-text.ts';
 import { isSameServerSql, positionSql } from './publication.ts';
 
 /** The table whose rows are read, and the columns that consumers get. `updated_at` changes with every change of a row. */
@@ -54,7 +55,7 @@ export function readPage(database: Database, { table, columns }: SnapshotSource,
     select ${ownerColumns}, (
       select coalesce(json_agg(page), '[]') from (select * from selected order by id limit $3::int) as page) as items
     from publication`;
-  return readOwner<{ items: unknown[] }>(database, { text }, values);
+  return readOwner<{ items: JsonText }>(database, { text }, values);
 }
 
 /** @throws unavailable when the database is on another server than its epoch */
@@ -73,7 +74,7 @@ export function readDigests(database: Database, { table, columns }: SnapshotSour
       ) as digests) as items
     from publication`;
   const { from_bucket, limit } = range;
-  return readOwner<{ items: BucketDigest[]; last_bucket: number; next_bucket: number | null }>(database, { text }, [
+  return readOwner<{ items: JsonText; last_bucket: number; next_bucket: number | null }>(database, { text }, [
     from_bucket,
     limit,
   ]);

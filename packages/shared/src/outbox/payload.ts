@@ -46,13 +46,18 @@ export function payloadSql<Data extends object>(
   entity: Table<RowFor<NoInfer<Data>>>,
 ): string {
   const columns: string[] = columnsOf(entity);
-  const members = Object.entries(contract.shape).map(([field, type]) => {
+  const members = fieldsOf(contract).map((field) => {
     if (!columns.includes(field)) {
       throw new Error(`The contract has the field "${field}", and the entity ${entity.meta.className} has not.`);
     }
-    return `'${field}', ${isTime(type) ? presentTimeSql(`"${field}"`) : `"${field}"`}`;
+    return `'${field}', ${fieldSql(contract, field)}`;
   });
   return `jsonb_build_object(${members.join(', ')})`;
+}
+
+/** One field of `payloadSql`. @param column has its value */
+export function fieldSql(contract: z.ZodObject, field: string, column = field): string {
+  return isTime(contract.shape[field]) ? presentTimeSql(`"${column}"`) : `"${column}"`;
 }
 
 function isTime(type: unknown): boolean {

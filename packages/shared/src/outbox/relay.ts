@@ -4,9 +4,10 @@
 // One relay leads per schema (the lease `relay`). It publishes rows in id order, which for one aggregate is the order of
 // its versions. During a change of leader a row may be published twice or late; consumers compare versions.
 import { settleWithin, sleep } from '../backoff.ts';
-import type { Database } from '../database/database.ts';
+import type { Connection, Database } from '../database/database.ts';
 import { type HeldLease, tryLease } from '../database/lease.ts';
 import { isDatabaseUnavailable } from '../database/sqlstate.ts';
+import { findOldReleaseLock, oldReleaseLockName } from '../database/startup/old-release-lock.ts';
 import type { Broker } from '../messaging/broker.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { BatchPublisher } from './batch.ts';
@@ -64,11 +65,12 @@ export function startRelay({
 
 /**
  * States:
- * - competing: tries to take the lease every half second. Another replica leads meanwhile.
+ * - competing: tries to take the lease every half second. Another replica leads meanwhile. It takes no lead beside a relay
+ *   of 0.1.0.
  * - leading: publishes batches. After a batch it sends a heartbeat and tries parked rows if these are due. After a full
  *   batch the next one follows at once, otherwise after a commit of this process or `pollMs`. While nothing is confirmed,
  *   the pause doubles up to 2 s and a commit does not end it. An error of the database ends the lead, and so do another
- *   epoch and the loss of the lease: it competes again. Published rows are pruned meanwhile.
+ *   epoch, the loss of the lease and a relay of 0.1.0 that leads: it competes again. Published rows are pruned meanwhile.
  * - stopping, from `stop` on: a leader publishes what is left until a batch is empty or the time is over, then releases
  *   the lease. A competitor stops at once.
  */
@@ -77,6 +79,8 @@ class Relay {
   readonly #stopping = new AbortController();
   readonly #done: Promise<void>;
   #flushUntil = 0;
+  #leads = 0;
+  #isLeading = false;
   #lease: HeldLease | undefined;
   #woken = false;
   #endPause: (() => void) | undefined;
@@ -97,6 +101,11 @@ class Relay {
     return (await this.#options.database.run<Backlog>(statements.backlog, []))[0] as Backlog;
   }
 
+  /** `leads`: how often this process has begun to lead. */
+  figures(): { isLeading: boolean; leads: number } {
+    return { isLeading: this.#isLeading, leads: this.#leads };
+  }
+
   /** Publishes what is left for at most `timeoutMs` milliseconds, then releases the lead. Never rejects. */
   async stop(timeoutMs: number): Promise<void> {
     this.#flushUntil = Date.now() + timeoutMs;
@@ -107,9 +116,9 @@ class Relay {
   }
 
   async #compete(): Promise<void> {
-    const { database, log } = this.#options;
+    const { log } = this.#options;
     while (!this.#stopping.signal.aborted) {
-      const lease = await tryLease(database, 'relay').catch((error: unknown) => {
+      const lease = await this.#tryLead().catch((error: unknown) => {
         if (!isDatabaseUnavailable(error)) log.error({ err: error }, 'relay cannot compete for the lead');
         return undefined;
       });
@@ -118,6 +127,8 @@ class Relay {
         continue;
       }
       this.#lease = lease;
+      this.#isLeading = true;
+      this.#leads += 1;
       try {
         await this.#leadUntilStopped(lease);
       } catch (error) {
@@ -125,9 +136,29 @@ class Relay {
         log.warn({ err: error }, 'relay lost the lead');
         await this.#pauseUnlessWoken(leaderRetryMs);
       } finally {
+        this.#isLeading = false;
         await lease.release();
       }
     }
+  }
+
+  async #tryLead(): Promise<HeldLease | undefined> {
+    const { database } = this.#options;
+    const lease = await tryLease(database, 'relay');
+    try {
+      if (!lease || !(await this.#isLedByOldRelease(lease.connection))) return lease;
+      await lease.release();
+    } catch (error) {
+      lease?.end();
+      throw error;
+    }
+    return undefined;
+  }
+
+  /** Two relays that lead at once would change the lead with each event, so that consumers rely on no projection. */
+  async #isLedByOldRelease(connection: Connection): Promise<boolean> {
+    const name = oldReleaseLockName(this.#options.database.schema, 'relay');
+    return (await connection.query<{ held: boolean }>(findOldReleaseLock, [name]))[0]?.held === true;
   }
 
   async #leadUntilStopped({ connection: leaderConnection, holder, lost }: HeldLease): Promise<void> {
@@ -159,6 +190,7 @@ class Relay {
         return;
       }
       if (Date.now() >= nextHeartbeat) {
+        if (await this.#isLedByOldRelease(leading.leaderConnection)) throw new Error('a relay of 0.1.0 leads');
         await leading.lead.sendHeartbeat(leading);
         await parked.probe();
         nextHeartbeat = Date.now() + heartbeatMs;

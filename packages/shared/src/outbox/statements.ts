@@ -15,7 +15,8 @@ const waits = 'published_at is null and parked_at is null';
 const isParked = 'published_at is null and parked_at is not null';
 const waitingRows = `from (select created_at from outbox where ${waits} order by id limit ${maxInspectedRows}) as waiting_rows`;
 /** Ids of the outbox are only passed on, so they are text. Order by `outbox.id`: `id` would order by the text. */
-const eventColumns = 'outbox.id::text as id, event_id, name, subject, data, request_id, reply_to, created_at';
+const eventColumns =
+  'outbox.id::text as id, event_id, name, subject, data, request_id, actor, trace_parent, reply_to, created_at';
 
 const publicationColumns = `epoch, ${isSameServerSql} as "isSameServer", system_identifier is not null as "isServerKnown"`;
 

@@ -1,4 +1,5 @@
-// Where the two listeners of a service are.
+// Where the listeners of a service are: two, and with METRICS_PORT a third one.
+import type { z } from 'zod';
 import { ConfigError, processConfig } from '../config.ts';
 import { internalPortOffset } from '../contracts/services.ts';
 
@@ -11,6 +12,26 @@ export const internalConfig = {
   /** By default HOST. */
   INTERNAL_HOST: processConfig.HOST.unwrap().optional(),
 };
+
+/** Of the services and the gateway. */
+export const metricsConfig = {
+  /** The port for Prometheus. Default: no metrics. 0: a free port. */
+  METRICS_PORT: processConfig.PORT.optional(),
+  /** By default HOST. */
+  METRICS_HOST: processConfig.HOST.unwrap().optional(),
+};
+
+export type MetricsAddress = z.infer<z.ZodObject<typeof metricsConfig>>;
+
+/** @throws ConfigError when a listener of the process has the port already: metrics must not be on a public port */
+export function checkMetricsPort<Config extends MetricsAddress & { PORT: number; INTERNAL_PORT?: number }>(
+  config: Config,
+): Config {
+  const { METRICS_PORT } = config;
+  const other = (['PORT', 'INTERNAL_PORT'] as const).find((name) => METRICS_PORT && config[name] === METRICS_PORT);
+  if (!other) return config;
+  throw new ConfigError(`${other} and METRICS_PORT are both ${METRICS_PORT}: set METRICS_PORT to another port.`);
+}
 
 interface Addresses {
   HOST: string;

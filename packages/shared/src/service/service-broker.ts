@@ -4,6 +4,7 @@ import type { Broker, BrokerOptions, RetryPolicy } from '../messaging/broker.ts'
 import { connectRabbit } from '../messaging/rabbitmq/broker.ts';
 import { rabbitEndpoint } from '../messaging/rabbitmq/endpoint.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 import type { ServiceConfig } from './service-config.ts';
 
 /** Five attempts within 1.5 to 3 s. Transient errors are retried without a limit. */
@@ -17,11 +18,11 @@ export const retryPolicy: RetryPolicy = {
 /** @param connectOther connects to a broker other than RabbitMQ */
 export function connectBroker(
   config: ServiceConfig,
-  log: Logger,
+  { log, tracing }: { log: Logger; tracing: Tracing },
   connectOther?: (options: BrokerOptions) => Broker,
 ): Broker {
   const connect = connectOther ?? ((settings) => connectRabbit(rabbitEndpoint(config), settings));
-  return connect(brokerOptions(config.AMQP_PREFIX, log));
+  return connect({ ...brokerOptions(config.AMQP_PREFIX, log), tracing });
 }
 
 export function brokerOptions(prefix: string, log: Logger): BrokerOptions {

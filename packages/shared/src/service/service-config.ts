@@ -4,21 +4,33 @@ import { type Environment, loadConfig, processConfig, shutdownConfig } from '../
 import { withInternalUrls } from '../contracts/services.ts';
 import { databaseConfig } from '../database/database.ts';
 import { migrationConfig } from '../database/migrations.ts';
+import { callerConfig, checkCallerConfig } from '../http/caller/authentication.ts';
 import { responseConfig } from '../http/response-budget.ts';
 import { amqpConfig } from '../messaging/rabbitmq/endpoint.ts';
-import { internalConfig, withInternalAddress } from './listener-config.ts';
+import { tracingConfig } from '../telemetry/tracing.ts';
+import { checkMetricsPort, internalConfig, metricsConfig, withInternalAddress } from './listener-config.ts';
 
 const serviceConfig = {
   ...processConfig,
   ...shutdownConfig,
   ...internalConfig,
+  ...metricsConfig,
   ...databaseConfig,
   ...migrationConfig,
   ...responseConfig,
+  ...callerConfig,
+  ...tracingConfig,
   /** Prefix of every exchange and queue name, so that several stacks can share a broker. */
   AMQP_PREFIX: z.string().default(''),
+  /** Whether a change of a resource must have If-Match. */
+  REQUIRE_IF_MATCH: z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((value) => value === 'true'),
   /** Published events stay in the outbox for this time, so that people can inspect them. */
   OUTBOX_RETENTION_SECONDS: z.coerce.number().int().min(1).max(31_536_000).default(86_400),
+  /** For this time at least, a request with an `Idempotency-Key` can be repeated. */
+  IDEMPOTENCY_RETENTION_SECONDS: z.coerce.number().int().min(1).max(31_536_000).default(86_400),
 };
 
 type ParsedConfig = z.infer<z.ZodObject<typeof serviceConfig & typeof amqpConfig>>;
@@ -32,7 +44,7 @@ interface ServiceVariables {
 
 /**
  * @param usesRabbit false: the broker is not RabbitMQ, and its settings are not read
- * @throws ConfigError naming every variable that is missing or malformed
+ * @throws ConfigError naming every variable that is missing or malformed, or when production would be open to everybody
  */
 export function loadServiceConfig(
   env: Environment,
@@ -41,5 +53,11 @@ export function loadServiceConfig(
 ): ServiceConfig {
   const { PORT, ...common } = serviceConfig;
   const schema = z.object({ ...common, ...(usesRabbit && amqpConfig), PORT: PORT.default(defaultPort), ...own });
-  return withInternalAddress(loadConfig(schema, withInternalUrls(env)) as ParsedConfig);
+  const config = loadConfig(schema, withInternalUrls(env)) as ParsedConfig;
+  checkCallerConfig(config, {
+    name: 'this service',
+    wayOut: 'Set AUTH=required, or AUTH=external when a proxy in front of the gateway authenticates every request',
+    others: 'the gateway',
+  });
+  return checkMetricsPort(withInternalAddress(config));
 }

@@ -1,5 +1,6 @@
 // Turns an error into what a log line may contain.
 import type { ErrorKind } from '../errors.ts';
+import { safeFieldName } from '../values/field-name.ts';
 
 /** Classes whose message our own code writes, or the runtime writes about our code. It never quotes data. */
 const errorsWithSafeMessage = new Set(['DomainError', 'ConfigError', 'TypeError', 'ReferenceError', 'AssertionError']);
@@ -60,12 +61,6 @@ function issuesOf(error: object): string[] {
     const path = Array.isArray(issue?.path) ? issue.path.map(safeFieldName).join('.') : '';
     return `${path.slice(0, maxPathLength) || '(root)'} ${safeFieldName(String(issue?.code))}`;
   });
-}
-
-/** Hides a name that may be an email or a phone number in the wrong place: errors must not contain personal data. */
-export function safeFieldName(name: PropertyKey): string {
-  const text = String(name);
-  return typeof name === 'number' || (/^[\w$.[\]-]{1,64}$/.test(text) && !/\d{5}/.test(text)) ? text : '(not shown)';
 }
 
 /**

@@ -61,6 +61,16 @@ class HealthMonitor {
     clearInterval(this.#timer);
   }
 
+  /** How many dead letters there are; null while the broker does not say. Never rejects, and takes half a second at most. */
+  deadLetters(): Promise<number | null> {
+    return this.#countDeadLetters();
+  }
+
+  /** The tables whose ids are nearly used up, as they were seen last. */
+  usedIds(): readonly { table: string; percent: number }[] {
+    return this.#usedIds;
+  }
+
   /** @throws when the outbox cannot be read */
   async report(): Promise<HealthReport> {
     const [dead_letters, outbox] = await Promise.all([this.#countDeadLetters(), this.#sources.backlog()]);

@@ -1,4 +1,5 @@
 // The command after a restore, as a process, with a real database and a neighbour whose answer the test decides.
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -6,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import pg from 'pg';
 import { openDatabase } from '../../src/database/database.ts';
@@ -65,7 +67,7 @@ const neighbourUrl = () => `http://127.0.0.1:${(neighbour.address() as AddressIn
 async function run(args: string[], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/commands/after-restore.ts'), ...args], {
     env: {
-      PATH: process.env.PATH,
+      ...childEnvironment,
       DATABASE_URL: testDatabase.urlFor('users'),
       SUBSCRIPTIONS_INTERNAL_URL: neighbourUrl(),
       ...env,

@@ -1,7 +1,9 @@
 // The operator's command, run as a process.
+
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { Unprocessable } from '../../src/messaging/broker.ts';
 import {
   amqpUrl,
@@ -27,7 +29,7 @@ function run(args: string[], env: Record<string, string>): Promise<CommandResult
   return new Promise((resolve) => {
     const done = (error: { code?: unknown } | null, stdout: string, stderr: string): void =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
-    execFile(process.execPath, [command, ...args], { env: { PATH: process.env.PATH, ...env } }, done);
+    execFile(process.execPath, [command, ...args], { env: { ...childEnvironment, ...env } }, done);
   });
 }
 

@@ -384,6 +384,13 @@ describe('the classification of errors', () => {
     },
   );
 
+  test('only a sequence beyond its limit or its column means that there are no more ids', () => {
+    const codeOf = (error: object) => translateDatabaseError(error)?.code;
+    expect(codeOf({ code: '2200H' })).toBe('ids_exhausted');
+    expect(codeOf({ cause: { code: '22003', routine: 'int84' } })).toBe('ids_exhausted');
+    expect(codeOf({ code: '22003', routine: 'int4pl' })).toBeUndefined();
+  });
+
   test.each([[undefined], [null], ['ECONNREFUSED'], [new Error('ECONNREFUSED')]])(
     '%p is not a database error',
     (error) => {

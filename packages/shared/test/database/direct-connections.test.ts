@@ -2,11 +2,13 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
+import { changeDatabaseUrl } from '../../src/database/connection-settings.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
 import { withClient } from '../../src/database/provision.ts';
 import { explainRefusedConnection, isDatabaseUnavailable } from '../../src/database/sqlstate.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
 import { Publication } from '../../src/outbox/publication.ts';
+import { explain } from '../../src/process.ts';
 import { loadServiceConfig } from '../../src/service/service-config.ts';
 import { openMigratedDatabase } from '../../src/service/service-database.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
@@ -75,6 +77,21 @@ test('a session that the server ends does no harm, and the next one is new', asy
   expect(new Set([held.pid, idle.pid, last.pid]).size).toBe(3);
   last.session.release();
   await database.close();
+});
+
+test('a wrong one is named when a start fails by it, and DATABASE_URL when that is wrong', async () => {
+  const wrongPassword = changeDatabaseUrl(testDatabase.urlFor('users'), { password: 'wrong' });
+  const startWith = (env: Record<string, string>) => {
+    const config = loadServiceConfig(env, { defaultPort: 0, config: {} }, { usesRabbit: false });
+    return failureOf(openMigratedDatabase({ ...options(), url: config.DATABASE_URL }, silent, config));
+  };
+  const right = testDatabase.urlFor('users');
+  const rejects = 'The database rejects the user or the password of';
+  for (const MIGRATE of ['on', 'off']) {
+    const direct = await startWith({ DATABASE_URL: right, DIRECT_DATABASE_URL: wrongPassword, MIGRATE });
+    expect(explain(direct)).toBe(`${rejects} DIRECT_DATABASE_URL.`);
+    expect(explain(await startWith({ DATABASE_URL: wrongPassword, MIGRATE }))).toBe(`${rejects} DATABASE_URL.`);
+  }
 });
 
 test('the refusal of PgBouncer to set parameters of a session is explained', () => {

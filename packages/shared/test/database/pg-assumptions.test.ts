@@ -7,8 +7,10 @@ import { createTestDatabase, type TestDatabase } from '@promopulse/testing/serve
 import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
 import pg from 'pg';
 import { ormOptions, poolOf } from '../../src/database/database.ts';
+import { queryOf } from '../../src/database/prepared.ts';
 import { isDatabaseUnavailable, isUnanswered } from '../../src/database/sqlstate.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
+import { JsonText } from '../../src/values/json-text.ts';
 
 let testDatabase: TestDatabase;
 let proxy: TcpProxy;
@@ -53,6 +55,22 @@ const failureOf = (work: Promise<unknown>) =>
     (error: unknown) => error,
   );
 const isReady = (client: unknown) => (client as { readyForQuery: boolean }).readyForQuery;
+
+test("a transaction of MikroORM passes a QueryConfig and its values on to node-postgres: values and types are pg's", async () => {
+  const orm = new MikroORM(
+    ormOptions({ url: connectionString, schema: 'users', entities: [OutboxMessage], migrations: import.meta.dirname }),
+  );
+  type Context = { executeQuery(query: object): Promise<{ rows: object[] }> };
+  const rows = await orm.em.fork().transactional(async (em) => {
+    const context = em.getTransactionContext<Context>() as Context;
+    const text = 'select $1::json as json, $2::bigint as big, now() as time, txid_current() = $3::bigint as same';
+    const [current] = await em.execute<{ id: string }[]>('select txid_current()::text as id');
+    const values = ['{"b":1.50}', '7', current?.id];
+    return (await context.executeQuery({ sql: queryOf({ text }, values), parameters: values })).rows;
+  });
+  expect(rows).toEqual([{ json: new JsonText('{"b":1.50}'), big: 7, time: expect.any(Date), same: true }]);
+  await orm.close();
+});
 
 describe('the pool', () => {
   test('of MikroORM is one of node-postgres, and its `options` are the settings of a connection', async () => {

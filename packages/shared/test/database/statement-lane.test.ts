@@ -1,4 +1,5 @@
 // What a lane does with the statements that it gets. The connections are stubs: a test decides when a statement ends.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import type { Connection, Database } from '../../src/database/database.ts';
 import { runInLane } from '../../src/database/statement-lane.ts';
@@ -15,6 +16,7 @@ function stubDatabase() {
   const connection: Connection = { query, release: () => undefined, end: () => undefined };
   const database = { connect: async () => connection } as unknown as Database;
   const end = async (error?: unknown): Promise<void> => {
+    while (running.length === 0) await sleep(5); // the lane rests, because the machine was busy
     running.shift()?.settle(error);
     await new Promise((resolve) => setImmediate(resolve));
   };

@@ -1,7 +1,7 @@
 // The promise of the routes table: the HTTP behaviour of every service, tested with sample routes on a real server.
 import { connect } from 'node:net';
 import { Writable } from 'node:stream';
-import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Client, type ClientResponse, client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
@@ -9,7 +9,7 @@ import { z } from 'zod';
 import { conflict, unavailable } from '../../src/errors.ts';
 import { createApp, errorHandler, notFoundRoute } from '../../src/http/app.ts';
 import { healthRoutes } from '../../src/http/health.ts';
-import { describeApi } from '../../src/http/openapi.ts';
+import { describeApi } from '../../src/http/openapi/document.ts';
 import { createCursor, pageQuery } from '../../src/http/pagination.ts';
 import { accessLog, assignRequestId } from '../../src/http/request-log.ts';
 import { addRoutes, type Route, route } from '../../src/http/routes.ts';
@@ -24,10 +24,18 @@ const newThing = z.strictObject({
   inner: z.strictObject({ depth: z.int({ error: 'must be an integer' }) }).optional(),
 });
 
-const cursor = createCursor('t1', z.tuple([bodyId]));
+const cursor = createCursor({
+  list: 't2',
+  listBefore: 't1',
+  filters: { kind: z.enum(['big', 'small'], 'must be big or small').optional() },
+  position: z.tuple([bodyId]),
+});
+/** The position of a page of all things. */
+const after = cursor.write([7], {});
 const routes: Route[] = [
   route({
     method: 'post',
+    access: 'anyone',
     path: '/things',
     operationId: 'createThing',
     summary: 'Create a thing',
@@ -35,24 +43,26 @@ const routes: Route[] = [
     example: { label: 'first' },
     success: { status: 201, description: 'The thing', schema: thing, headers: { Location: 'Path of the thing' } },
     errors: { 409: 'it exists already', 415: 'the body is not JSON', 422: 'a rule is broken' },
-    handle: async ({ body, requestId }) => ({
+    handle: async ({ body, cause }) => ({
       status: 201,
-      body: { id: 7, ...body, requestId, isAdmin: (body as { isAdmin?: unknown }).isAdmin },
+      body: { id: 7, ...body, requestId: cause.requestId, isAdmin: (body as { isAdmin?: unknown }).isAdmin },
       headers: { Location: '/things/7' },
     }),
   }),
   route({
     method: 'get',
+    access: 'anyone',
     path: '/things',
     operationId: 'listThings',
     summary: 'List things',
-    query: pageQuery({ kind: z.enum(['big', 'small'], 'must be big or small').optional() }, cursor),
+    query: pageQuery(cursor),
     success: { status: 200, description: 'A page', schema: z.object({ items: z.array(thing) }) },
     errors: { 422: 'a parameter breaks its rule' },
     handle: async ({ query }) => ({ status: 200, body: { items: [], query } }),
   }),
   route({
     method: 'get',
+    access: 'anyone',
     path: '/things/{id}',
     operationId: 'getThing',
     summary: 'Get a thing',
@@ -63,6 +73,19 @@ const routes: Route[] = [
   }),
   route({
     method: 'patch',
+    access: 'anyone',
+    path: '/things/{id}',
+    operationId: 'editThing',
+    summary: 'Edit a thing',
+    params: z.strictObject({ id: textId }),
+    body: newThing.partial(),
+    success: { status: 200, description: 'The thing', schema: thing },
+    errors: { 415: 'the body is not JSON', 422: 'a rule is broken' },
+    handle: async ({ params }) => ({ status: 200, body: { id: params.id, label: 'x' } }),
+  }),
+  route({
+    method: 'patch',
+    access: 'anyone',
     path: '/things/{id}/failure',
     operationId: 'failThing',
     summary: 'Fail',
@@ -231,13 +254,87 @@ describe('a body', () => {
   });
 
   test.each([
+    ...[
+      'us-ascii',
+      'ISO-8859-1',
+      'iso-8859-15',
+      'utf-16',
+      'utf-16le',
+      'utf-32',
+      'UTF8',
+      'utf-8',
+      '"utf-8"',
+      'windows-1252',
+    ],
+    ...['no-such-charset', '', '"', 'utf-8; charset=latin1', '\xff'],
+  ])('in UTF-8 is read whatever its charset says (%j)', async (charset) => {
+    const type = `application/json; charset=${charset}`;
+    expect(await postRaw('{"label":"Zoë"}', { 'content-type': type })).toMatchObject({
+      status: 201,
+      body: { label: 'Zoë' },
+    });
+  });
+
+  test.each(['utf-16', 'utf-16le', 'utf-8'])('in UTF-16 is not read, although its charset is %s', async (charset) => {
+    const text = '{"label":"Zoë"}';
+    for (const body of [Buffer.from(text, 'utf16le'), Buffer.from(`\ufeff${text}`, 'utf16le')]) {
+      const answer = await postRaw(body, { 'content-type': `application/json; charset=${charset}` });
+      expectProblem(answer, 422, 'malformed_json');
+    }
+  });
+
+  test('may begin with one byte order mark, which is ignored', async () => {
+    expect(await postRaw('\ufeff{"label":"x"}')).toMatchObject({ status: 201, body: { label: 'x' } });
+    expectProblem(await postRaw('\ufeff\ufeff{"label":"x"}'), 422, 'malformed_json');
+    expect((await postRaw('\ufeff')).body).toMatchObject({ code: 'malformed_json' });
+  });
+
+  test.each([
+    ['{"label":"a","label":"b"}', 'label'],
+    ['{"label":"a","inner":{"depth":1,"depth":2}}', 'inner.depth'],
+    ['{"label":"a","inner":{"depth":1,"d\\u0065pth":1}}', 'inner.depth'],
+  ])('that has a name twice is rejected: %s', async (body, field) => {
+    const answer = await postRaw(body);
+    expectProblem(answer, 422, 'validation_failed');
+    expect(answer.body.errors).toEqual([{ field, rule: 'must be given once' }]);
+  });
+
+  test.each([
     'text/plain',
     'application/x-www-form-urlencoded',
     'multipart/form-data; boundary=x',
     'json',
     'text/json',
+    'application/merge-patch+json',
+    'application/json-patch+json',
+    'application/problem+json',
+    'application/vnd.api+json',
+    'application/ld+json; charset=utf-8',
+    'application/jsonx',
+    'application/json+json',
   ])('of content type %s is a 415', async (type) => {
-    expectProblem(await postRaw('{"label":"x"}', { 'content-type': type }), 415, 'unsupported_media_type');
+    const answer = await postRaw('{"label":"x"}', { 'content-type': type });
+    expectProblem(answer, 415, 'unsupported_media_type');
+    expect(answer.headers.get('accept')).toBe('application/json');
+    expect(answer.headers.get('accept-post')).toBe('application/json');
+    expect(answer.headers.get('accept-encoding')).toBeNull(); // RFC 9110 12.5.3: only where the coding is the reason
+  });
+
+  test('of another content type is a 415 that names the types of a PATCH, by a PATCH', async () => {
+    const types = 'application/json, application/merge-patch+json';
+    for (const type of ['text/plain', 'application/json-patch+json', 'application/strategic-merge-patch+json']) {
+      const answer = await api.patch('/things/1', '{"label":"x"}', { 'content-type': type });
+      expectProblem(answer, 415, 'unsupported_media_type');
+      expect(answer.body.detail).toBe('Content-Type must be application/json or application/merge-patch+json');
+      expect([answer.headers.get('accept-patch'), answer.headers.get('accept')]).toEqual([types, types]);
+    }
+    for (const type of [
+      'application/merge-patch+json',
+      'Application/Merge-Patch+JSON ; charset=utf-8',
+      'application/json',
+    ]) {
+      expect((await api.patch('/things/1', '{"label":"x"}', { 'content-type': type })).status).toBe(200);
+    }
   });
 
   test('without a content type is a 415', async () => {
@@ -247,12 +344,15 @@ describe('a body', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 415 /);
   });
 
-  test.each(['application/merge-patch+json', 'application/json; charset=utf-8', 'APPLICATION/JSON'])(
-    'of content type %s is read as JSON',
-    async (type) => {
-      expect(await postRaw('{"label":"x"}', { 'content-type': type })).toMatchObject({ status: 201 });
-    },
-  );
+  test.each([
+    'application/json; charset=utf-8',
+    'APPLICATION/JSON',
+    'application/json ; q=1',
+    'application/json;',
+    'application/json;version="1;2"',
+  ])('of content type %s is read as JSON', async (type) => {
+    expect(await postRaw('{"label":"x"}', { 'content-type': type })).toMatchObject({ status: 201 });
+  });
 
   test('of 64 KiB is read, and one byte more is a 413, also if it is chunked or compressed', async () => {
     const sized = (bytes: number) => `{"label":"x"${' '.repeat(bytes - 13)}}`;
@@ -269,16 +369,79 @@ describe('a body', () => {
 
   test.each([
     ['gzip', gzipSync],
+    ['GZIP', gzipSync],
+    ['x-gzip', gzipSync],
+    ['X-GZip', gzipSync],
+    ['identity, gzip', gzipSync],
     ['deflate', deflateSync],
     ['br', brotliCompressSync],
+    ['zstd', zstdCompressSync],
+    ['identity', Buffer.from],
+    ['Identity', Buffer.from],
+    ['', Buffer.from],
   ])('that is compressed with %s is decompressed', async (encoding, compress) => {
     const answer = await postRaw(compress('{"label":"x"}'), { 'content-encoding': encoding });
     expect(answer).toMatchObject({ status: 201, body: { label: 'x' } });
   });
 
+  test.each([
+    ['gzip', gzipSync],
+    ['x-gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+    ['zstd', zstdCompressSync],
+  ])('whose %s is broken or cut is a 400 that names the body and its coding', async (encoding, compress) => {
+    const whole = Buffer.from(compress(`{"label":"${'x'.repeat(19)}"}`));
+    for (const body of [Buffer.from('{"label":"x"}'), whole.subarray(0, -3), Buffer.from([0, 1, 2, 3, 4, 5, 6, 7])]) {
+      const answer = await postRaw(body, { 'content-encoding': encoding });
+      expectProblem(answer, 400, 'bad_request');
+      const rule = `must be valid ${encoding.replace('x-', '')}, as its Content-Encoding says`;
+      expect([answer.body.detail, answer.body.errors]).toEqual([`The body ${rule}`, [{ field: 'body', rule }]]);
+    }
+  });
+
   test('that is declared as compressed but is not is a 400; with an unknown encoding it is a 415', async () => {
     expectProblem(await postRaw('{"label":"x"}', { 'content-encoding': 'gzip' }), 400, 'bad_request');
-    expectProblem(await postRaw('{"label":"x"}', { 'content-encoding': 'rot13' }), 415, 'unsupported_encoding');
+    for (const encoding of ['rot13', 'compress', 'x-compress', 'gzip, gzip', 'gzip;q=1', '*']) {
+      const answer = await postRaw('{"label":"x"}', { 'content-encoding': encoding });
+      expectProblem(answer, 415, 'unsupported_encoding');
+      expect(answer.headers.get('accept-encoding')).toBe('gzip, deflate, br, zstd');
+      expect(answer.headers.get('accept')).toBeNull();
+    }
+  });
+
+  test('where none is defined is rejected like an unknown field, and accepted when it is empty or an empty object', async () => {
+    const raw = (head: string, body: string, type = '') =>
+      sendRaw(
+        `${head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${type && `Content-Type: ${type}\r\n`}Content-Length: ${body.length}\r\n\r\n${body}`,
+      );
+    const json = 'application/json';
+    for (const head of ['GET /things/1', 'GET /things']) {
+      const unknown = await raw(head, '{"verbose":true,"__proto__":1}', json);
+      expect(unknown).toMatch(/^HTTP\/1\.1 422 [\s\S]*"verbose is not a known field; __proto__ is not a known field"/);
+      const notEmpty = /^HTTP\/1\.1 422 [\s\S]*"body must be empty, or an empty JSON object"/;
+      const form = 'application/x-www-form-urlencoded';
+      for (const [body, type] of [
+        ['[1]', json],
+        ['[1]', form],
+        ['x=1', ''],
+        ['x=1', form],
+        ['7', 'text/plain'],
+      ]) {
+        expect(await raw(head, body as string, type)).toMatch(notEmpty);
+      }
+      for (const type of ['', form, 'text/plain', 'application/vnd.api+json']) {
+        expect(await raw(head, '{}', type)).toMatch(/^HTTP\/1\.1 200 /);
+        expect(await raw(head, '{"a":1}', type)).toMatch(/^HTTP\/1\.1 422 [\s\S]*"a is not a known field"/);
+      }
+      expect(await raw(head, '{}', json)).toMatch(/^HTTP\/1\.1 200 /);
+      expect(await raw(head, '')).toMatch(/^HTTP\/1\.1 200 /);
+      expect(
+        await sendRaw(
+          `${head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+        ),
+      ).toMatch(/^HTTP\/1\.1 200 /);
+    }
   });
 
   test('with thousands of nested arrays is rejected like any unknown field', async () => {
@@ -302,8 +465,10 @@ describe('a query', () => {
   test('is converted by type, and a missing parameter has its default', async () => {
     expect((await api.get('/things')).body.query).toEqual({ limit: 100 });
     expect((await api.get('/things?limit=5&kind=big')).body.query).toEqual({ limit: 5, kind: 'big' });
-    const after = cursor.write([7]);
-    expect((await api.get(`/things?cursor=${after}`)).body.query).toEqual({ limit: 100, cursor: [7] });
+    expect((await api.get(`/things?cursor=${after}`)).body.query).toMatchObject({
+      limit: 100,
+      cursor: { position: [7] },
+    });
   });
 
   test.each([
@@ -317,11 +482,14 @@ describe('a query', () => {
     ['offset=2147483648', 'offset', 'must be an integer from 0 to 2147483647'],
     ['cursor=', 'cursor', 'must be the next_cursor of a page of this list'],
     ['cursor=x', 'cursor', 'must be the next_cursor of a page of this list'],
-    [`cursor=${cursor.write([7])}&cursor=${cursor.write([7])}`, 'cursor', 'must be given once'],
-    [`cursor=${cursor.write([7])}&offset=0`, 'cursor', 'cannot be combined with offset'],
+    [`cursor=${after}&cursor=${after}`, 'cursor', 'must be given once'],
+    [`cursor=${after}&offset=0`, 'cursor', 'cannot be combined with offset'],
+    [`cursor=${after}&kind=big`, 'kind', 'must be the same as in the request that gave the cursor'],
     ['kind=BIG', 'kind', 'must be big or small'],
     ['kind=%ZZ', 'kind', 'must be big or small'],
-    ['kind=big&kind=big', 'kind', 'must be big or small'],
+    ['kind=big&kind=big', 'kind', 'must be given once'],
+    [`limit=5${'&'.repeat(5_000)}page=2`, 'page', 'is not a known field'],
+    [`${'limit=5&'.repeat(1_500)}kind=big`, 'limit', 'must be given once'],
     ['page=2', 'page', 'is not a known field'],
     ['__proto__=1', '__proto__', 'is not a known field'],
     ['constructor=1', 'constructor', 'is not a known field'],
@@ -332,6 +500,18 @@ describe('a query', () => {
     const answer = await api.get(`/things?${query}`);
     expectProblem(answer, 422, 'validation_failed');
     expect(answer.body.errors).toEqual([{ field, rule }]);
+  });
+
+  test.each([999, 1_000, 1_001, 5_000])('is read to its end after %i empty parts', async (count) => {
+    const read = async (query: string) => (await api.get(`/things?${query}`)).body.query;
+    expect(await read(`limit=5${'&'.repeat(count)}kind=big`)).toEqual({ limit: 5, kind: 'big' });
+    expect(await read(`${'&'.repeat(count)}kind=big&limit=5`)).toEqual({ limit: 5, kind: 'big' });
+  });
+
+  test('of thousands of unknown parameters is rejected', async () => {
+    const answer = await api.get(`/things?${Array.from({ length: 1_500 }, (_, index) => `p${index}`).join('&')}`);
+    expectProblem(answer, 422, 'validation_failed');
+    expect(answer.body.errors.at(-1)).toEqual({ field: 'request', rule: 'has more errors (1400)' });
   });
 
   test('is rejected by a route that accepts none', async () => {
@@ -361,23 +541,35 @@ describe('a path', () => {
   });
 
   test.each(['%', '%ZZ', '%ff', '%C3%28'])('that cannot be decoded (%s) is a 400', async (id) => {
-    expectProblem(await api.get(`/things/${id}`), 400, 'bad_request');
+    const answer = await api.get(`/things/${id}`);
+    expectProblem(answer, 400, 'bad_request');
+    expect(answer.body.detail).toBe('The path is not valid percent-encoded UTF-8');
   });
 
-  test.each(['/', '/nothing', '/things/1/2', '/Things', '/__proto__', '//things'])(
-    'that is unknown (%s) is a 404',
-    async (path) => {
-      const answer = await fetch(server.url + path);
-      expect(answer.status).toBe(404);
-      expect(await answer.json()).toMatchObject({ code: 'no_such_path', detail: 'Not Found' });
-    },
-  );
+  test.each([
+    '/',
+    '/nothing',
+    '/things/1/2',
+    '/Things',
+    '/HEALTH',
+    '/Health/Live',
+    '/health/READY',
+    '/__proto__',
+    '//things',
+  ])('that is unknown (%s) is a 404', async (path) => {
+    const answer = await fetch(server.url + path);
+    expect(answer.status).toBe(404);
+    expect(await answer.json()).toMatchObject({
+      code: 'no_such_path',
+      detail: 'There is no such path. /openapi.json lists all paths.',
+    });
+  });
 
   test.each([
     ['DELETE', '/things', 'POST, GET, HEAD'],
-    ['PUT', '/things/1', 'GET, HEAD'],
-    ['OPTIONS', '/things/1', 'GET, HEAD'],
-    ['POST', '/things/abc', 'GET, HEAD'],
+    ['PUT', '/things/1', 'GET, HEAD, PATCH'],
+    ['OPTIONS', '/things/1', 'GET, HEAD, PATCH'],
+    ['POST', '/things/abc', 'GET, HEAD, PATCH'],
     ['GET', '/things/1/failure', 'PATCH'],
     ['HEAD', '/things/1/failure', 'PATCH'],
   ])('%s %s, with an unsupported method, is a 405 that lists the supported ones', async (method, path, allow) => {
@@ -385,7 +577,9 @@ describe('a path', () => {
     expect(answer.status).toBe(405);
     expect(answer.headers.get('allow')).toBe(allow);
     const body = await answer.text();
-    if (method !== 'HEAD') expect(JSON.parse(body)).toMatchObject({ code: 'method_not_allowed' });
+    if (method === 'HEAD') return;
+    const detail = `This path supports only ${allow}`;
+    expect(JSON.parse(body)).toMatchObject({ code: 'method_not_allowed', detail });
   });
 
   test('in absolute form, as sent to a proxy, is found as well', async () => {
@@ -490,6 +684,32 @@ test.each([
   },
 );
 
+test('the reason phrase of a problem is its title', async () => {
+  const oversized = `Content-Type: application/json\r\nContent-Length: 65537\r\n\r\n${' '.repeat(65_537)}`;
+  const requests = [
+    'GET /nothing',
+    'GET /things/abc',
+    'DELETE /things',
+    `POST /things HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${oversized}`,
+  ];
+  for (const request of requests) {
+    const answer = await sendRaw(
+      request.includes('HTTP') ? request : `${request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+    );
+    const [, status, phrase] = /^HTTP\/1\.1 (\d+) ([^\r]+)/.exec(answer) ?? [];
+    const { title } = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')));
+    expect([status, phrase]).toEqual([status, title]);
+  }
+});
+
+test.each([900, 1_000, 2_001])('%i short header fields are accepted, and none is lost', async (count) => {
+  const fields = Array.from({ length: count }, (_, index) => `a${index}: 1\r\n`).join('');
+  const answer = await sendRaw(
+    `GET /things/1 HTTP/1.1\r\nHost: x\r\n${fields}X-Request-Id: last\r\nConnection: close\r\n\r\n`,
+  );
+  expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*X-Request-Id: last\r\n/);
+});
+
 test('responses reveal nothing about the software', async () => {
   const { headers } = await api.get('/things/1');
   for (const name of ['x-powered-by', 'server', 'etag']) expect(headers.has(name)).toBe(false);
@@ -572,7 +792,9 @@ describe('the OpenAPI document', () => {
       operationId,
       method,
       path,
-      ...[success.status, ...Object.keys(errors).map(Number)].sort((a, b) => a - b),
+      ...[
+        ...new Set([success.status, ...Object.keys(errors).map(Number), ...(method === 'get' ? [] : [409, 422])]),
+      ].sort((a, b) => a - b),
     ]);
     expect(described.sort()).toEqual(declared.sort());
   });
@@ -590,14 +812,18 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  test('refers only to components that exist, and has no unused one', () => {
+  test('refers only to components that exist, and has no unused schema', () => {
     const used = new Set<string>();
     walk(document, (key, value) => {
       if (key === '$ref') used.add(String(value));
     });
-    const existing = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
-    expect([...used].sort()).toEqual(existing.sort());
-    expect(existing).toEqual(['#/components/schemas/Problem', '#/components/schemas/Thing']);
+    for (const reference of used) {
+      const path = reference.split('/').slice(1);
+      expect([reference, path.reduce((node, key) => node?.[key], document)]).toEqual([reference, expect.any(Object)]);
+    }
+    const schemas = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
+    expect([...used].filter((reference) => reference.includes('/schemas/')).sort()).toEqual(schemas.sort());
+    expect(schemas).toEqual(['FieldError', 'Problem', 'Thing'].map((name) => `#/components/schemas/${name}`));
   });
 
   test('describes requests and responses, with defaults, bounds, an example and headers', () => {
@@ -625,7 +851,7 @@ describe('the OpenAPI document', () => {
       content: { 'application/json': { schema: { $ref: '#/components/schemas/Thing' } } },
     });
     expect(post.responses['409']).toMatchObject({
-      description: 'Conflict: it exists already',
+      description: 'Conflict: it exists already; or a request with the same `Idempotency-Key` is in progress',
       content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
     });
     expect(get.parameters).toEqual([
@@ -635,8 +861,12 @@ describe('the OpenAPI document', () => {
         name: 'limit',
         schema: expect.objectContaining({ type: 'integer', minimum: 1, maximum: 1000, default: 100 }),
       }),
-      expect.objectContaining({ in: 'query', name: 'offset' }),
-      expect.objectContaining({ in: 'query', name: 'cursor', schema: { type: 'string' } }),
+      expect.objectContaining({ in: 'query', name: 'offset', schema: expect.not.objectContaining({ default: 0 }) }),
+      expect.objectContaining({
+        in: 'query',
+        name: 'cursor',
+        schema: { type: 'string', minLength: 1, maxLength: 256 },
+      }),
     ]);
     for (const parameter of get.parameters) expect(parameter.required ?? false).toBe(false);
   });

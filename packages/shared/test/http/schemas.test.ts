@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from '@promopulse/testing/serve
 import fc from 'fast-check';
 import { z } from 'zod';
 import { type Database, openDatabase } from '../../src/database/database.ts';
-import { createCursor, positionTime } from '../../src/http/pagination.ts';
+import { createCursor, pageQuery, positionTime } from '../../src/http/pagination.ts';
 import { bodyId, filledText, moment, presentTime, text, textId, textInteger } from '../../src/http/schemas.ts';
 
 const Sample = defineEntity({
@@ -151,36 +151,94 @@ test('an integer as text is read from plain decimal digits, within its bounds', 
 });
 
 describe('a cursor', () => {
-  const cursor = createCursor('s1', z.tuple([positionTime, bodyId]));
+  const kinds = ['big', 'small'] as const;
+  const cursor = createCursor({
+    list: 's2',
+    listBefore: 's1',
+    filters: { owner: textId.optional(), kind: z.enum(kinds).optional(), loud: z.stringbool().optional() },
+    position: z.tuple([positionTime, bodyId]),
+  });
+  const query = pageQuery(cursor);
   const position = fc.tuple(
     fc.integer({ min: -62_135_596_800_000, max: 253_402_300_799_999 }),
-    fc.integer({ min: 1, max: 2_147_483_647 }),
+    fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
   );
+  const filters = fc.record(
+    {
+      owner: fc.integer({ min: 1, max: 3 }).map(String),
+      kind: fc.constantFrom(...kinds),
+      loud: fc.constantFrom('true', 'false'),
+    },
+    { requiredKeys: [] },
+  );
+  const encode = (text: string) => Buffer.from(text).toString('base64url');
 
-  test('is parsed into the position that was written, and needs no escaping in a URL', () => {
+  test('is parsed into the position and filters that were written, and needs no escaping in a URL', () => {
     fc.assert(
-      fc.property(position, (at) => {
-        const text = cursor.write(at);
+      fc.property(position, filters, (at, { owner = '', kind = '', loud = '' }) => {
+        const text = cursor.write(at, { owner: owner && Number(owner), kind, loud });
         expect(text).toMatch(/^[\w-]+$/);
-        expect(cursor.field.parse(text)).toEqual(at);
+        expect(cursor.field.parse(text)).toEqual({ position: at, filters: [owner, kind, loud] });
+      }),
+    );
+  });
+
+  test('is accepted with the filters it was given under, and any limit; each other filter is named', () => {
+    fc.assert(
+      fc.property(position, filters, filters, fc.integer({ min: 1, max: 1000 }), (at, given, sent, limit) => {
+        const text = cursor.write(at, query.parse(given));
+        const { data, error } = query.safeParse({ ...sent, limit: String(limit), cursor: text });
+        const changed = (['owner', 'kind', 'loud'] as const).filter((name) => given[name] !== sent[name]);
+        expect(error?.issues.map(({ path, message }) => [path, message]) ?? []).toEqual(
+          changed.map((name) => [[name], 'must be the same as in the request that gave the cursor']),
+        );
+        if (changed.length === 0) expect(data?.cursor?.position).toEqual(at);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('knows a filter by its value, not by how it is written', () => {
+    const text = cursor.write([1, 1], query.parse({ loud: 'yes' }));
+    expect(query.safeParse({ loud: '1', cursor: text }).success).toBe(true);
+    expect(query.safeParse({ loud: 'no', cursor: text }).success).toBe(false);
+  });
+
+  test('of the release before, which has no filters, is accepted with any', () => {
+    fc.assert(
+      fc.property(position, filters, ([time, id], sent) => {
+        const { data } = query.safeParse({ ...sent, cursor: encode(`s1.${time}.${id}`) });
+        expect(data?.cursor).toEqual({ position: [time, id], filters: undefined });
       }),
     );
   });
 
   test('with any other text is rejected: only text that was written is accepted', () => {
-    const encode = (text: string) => Buffer.from(text).toString('base64url');
     const rejected = [
       ...['', 's1', 's1.1', 's1.1.0', 's1.1.9007199254740992', 's1.253402300800000.1', 's1.-62135596800001.1'],
-      ...['s1.1.1.1', 's1.01.1', 's1.1e3.1', 's1..1', 's1.1.1 ', 's2.1.1', 'p1.1', 'p1.1.1', 's1.1.5.1', 's1.-0.1'],
+      ...['s1.1.1.1', 's1.01.1', 's1.1e3.1', 's1..1', 's1.1.1 ', 's3.1.1', 'p1.1', 'p1.1.1', 's1.1.5.1', 's1.-0.1'],
+      ...['s2', 's2...', 's2....', 's2.....', 's2....1', 's2....1.', 's2.1.1', 's2..1.1', 's2...1.1', 's2.....1.1'],
+      ...[
+        's2....01.1',
+        's2....1.1.1',
+        's2....1.0',
+        'p2....1.1',
+        's2é....1.1',
+        's2....1.1\n',
+        's2.ü...1.1',
+        'S2....1.1',
+      ],
     ].map(encode);
-    const good = cursor.write([1, 1]);
-    for (const text of [...rejected, `${good}=`, ` ${good}`, `${good}AA`, good.slice(0, -1), 's1.1.1']) {
+    const good = cursor.write([1, 1], {});
+    expect(good).toBe(encode('s2....1.1'));
+    for (const text of [...rejected, `${good}=`, ` ${good}`, `${good}AA`, good.slice(0, -1), 's2....1.1']) {
       expect([text, cursor.field.safeParse(text).success]).toEqual([text, false]);
     }
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.base64String()), (text) => {
         const { data } = cursor.field.safeParse(text);
-        expect(data === undefined || cursor.write(data) === text).toBe(true);
+        const [owner, kind, loud] = data?.filters ?? [];
+        expect(data === undefined || cursor.write(data.position, { owner, kind, loud }) === text).toBe(true);
       }),
     );
   });
@@ -206,6 +264,16 @@ describe('text', () => {
       expect(filledText(5).safeParse(blank).error?.issues[0]?.message).toBe('must not be empty');
     }
     expect(filledText(5).parse(' a ')).toBe(' a ');
+  });
+
+  test('with a secret is rejected, on one line and on several', () => {
+    const secret = `ppk_${'7HqdExample'.repeat(4)}12345`;
+    for (const schema of [text(100), filledText(100)]) {
+      for (const value of [secret, `Use ${secret}.`]) {
+        const rules = schema.safeParse(value).error?.issues.map(({ message }) => message);
+        expect(rules).toEqual(['must not have an API key or an access token in it']);
+      }
+    }
   });
 
   test('that is far too long is rejected within milliseconds', () => {
@@ -248,11 +316,11 @@ describe('a moment', () => {
   test.each([
     '2026-06-01T00:00:00',
     '2026-06-01',
-    '2026-06-01 00:00:00Z',
+    '2026-06-01_00:00:00Z',
     '2026-02-29T00:00:00Z',
     '2026-06-31T00:00:00Z',
     '2026-13-01T00:00:00Z',
-    '2026-06-01T24:00:00Z',
+    '2026-06-01T24:00:01Z',
     '2026-06-01T23:59:60Z',
     '2026-06-01T00:00:00+25:00',
     '2026-06-01T00:00:00 Z',

@@ -1,6 +1,6 @@
 // The stop of an HTTP server: no request that has reached it is lost.
 import { Agent, get, type IncomingMessage, Server } from 'node:http';
-import { Server as TcpServer } from 'node:net';
+import { connect, Server as TcpServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { type RunningServer, serve } from '../../src/http/server.ts';
@@ -62,4 +62,45 @@ test('without a connection the stop takes no time', async () => {
 test("Node's HTTP server closes idle connections in its `close`, and a TCP server's `close`, which we call, does not", () => {
   expect(Server.prototype).toBeInstanceOf(TcpServer);
   expect(Server.prototype.close).not.toBe(TcpServer.prototype.close);
+});
+
+test('a client that closes its sending side after its request gets its answer, and then the end', async () => {
+  for (const path of ['/', '/users/1']) {
+    const received = await new Promise<string>((resolve, reject) => {
+      const socket = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true }).on('error', reject);
+      let text = '';
+      socket.on('data', (chunk) => {
+        text += String(chunk);
+      });
+      socket.on('end', () => resolve(text));
+      socket.end(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    });
+    expect(received).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(received.endsWith(path)).toBe(true);
+  }
+});
+
+test('a client that goes while its request waits is noticed within a second, and one that only half-closes is not gone', async () => {
+  const closed: string[] = [];
+  const waiting = await serve(
+    (request, response) => {
+      response.once('close', () => closed.push(`${request.url} ${response.writableFinished}`));
+      if (request.url === '/late') setTimeout(() => response.end('late'), 900);
+    },
+    { host: '127.0.0.1', port: 0, keepAliveTimeoutMs: 5_000, headersTimeoutMs: 5_000, requestTimeoutMs: 5_000 },
+  );
+  const open = (path: string) => {
+    const socket = connect({ port: waiting.port, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => {});
+    socket.resume().write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    return socket;
+  };
+  const [gone, halfClosed] = [open('/never'), open('/late')];
+  halfClosed.end();
+  await sleep(50);
+  gone.destroy();
+  await sleep(700);
+  expect(closed).toEqual(['/never false']);
+  await sleep(400);
+  expect(closed).toEqual(['/never false', '/late true']);
+  await waiting.close(0);
 });

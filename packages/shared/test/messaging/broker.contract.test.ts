@@ -55,6 +55,35 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     expect([...new Set(second)].sort()).toEqual(['a.end', 'b.x.y.end', 'end']);
   });
 
+  test('delivers no heartbeat to a queue of all events, and to one that names heartbeats also those', async () => {
+    const broker = transport.connect();
+    const events: string[] = [];
+    const both: string[] = [];
+    broker.consume(consumer(async ({ routingKey }) => void events.push(routingKey), { bindings: ['#', 'relay.*'] }));
+    broker.consume(
+      consumer(async ({ routingKey }) => void both.push(routingKey), {
+        queue: secondQueue,
+        bindings: ['promotion.*', 'relay.heartbeat'],
+      }),
+    );
+    await connected(broker);
+    const keys = ['promotion.created', 'relay.heartbeat', 'promotion.updated', 'relay.heartbeat', 'promotion.ended'];
+    const outcomes = await broker.publish(keys.map((routingKey) => message({ routingKey })));
+    expect(outcomes).toEqual(keys.map(() => 'confirmed'));
+    await until(() => events.length >= 3 && both.length >= 5, 'all delivered');
+    await sleep(100);
+    expect(both).toEqual(keys); // in the order in which they were sent
+    expect(events).toEqual(keys.filter((key) => key !== 'relay.heartbeat'));
+  });
+
+  test('reports a mandatory heartbeat that no queue names as unroutable, also beside a queue of all events', async () => {
+    const broker = transport.connect();
+    broker.consume(consumer(async () => undefined, { bindings: ['#'] }));
+    await connected(broker);
+    const batch = [true, false].map((mandatory) => message({ routingKey: 'relay.heartbeat', mandatory }));
+    expect(await broker.publish(batch)).toEqual(['unroutable', 'confirmed']);
+  });
+
   test('delivers exactly what was published', async () => {
     const broker = transport.connect();
     const got: IncomingMessage[] = [];
@@ -356,6 +385,38 @@ describe.each(transports)('a broker over $name', ({ start }) => {
     second.consume(consumer(async ({ id }) => void again.add(id)));
     await until(() => again.has(held.id) && again.has(failing.id), 'redelivered');
     await publishing;
+  });
+
+  test('redelivers after a cut only what was not settled, although later messages were', async () => {
+    const sender = transport.connect({ confirmTimeoutMs: 2_000 });
+    const first = transport.connect();
+    const open: string[] = [];
+    let applied = 0;
+    first.consume(
+      consumer(
+        async ({ id, body }) => {
+          if (body === 'open') {
+            open.push(id);
+            await new Promise(() => undefined);
+          }
+          applied += 1;
+        },
+        { prefetch: 100 },
+      ),
+    );
+    await connected(sender, first);
+    const held = [message({ body: 'open' }), message({ body: 'open' })] as const;
+    const batch = [...messages(20), held[0], ...messages(20), held[1], ...messages(20)];
+    const publishing = publishUntilConfirmed(sender, batch);
+    await until(() => applied === 60 && open.length === 2, 'all others are applied');
+    await first.close(500);
+    const again: string[] = [];
+    const second = transport.connect();
+    second.consume(consumer(async ({ id }) => void again.push(id), { prefetch: 1 }));
+    await publishing;
+    await until(() => again.length >= 2, 'redelivered');
+    await sleep(100);
+    expect(again).toEqual(held.map(({ id }) => id));
   });
 
   test('calls the handler for each message in the order of the queue, before an earlier one is handled', async () => {

@@ -2,6 +2,7 @@
 import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { eventually } from '@promopulse/testing/eventually';
 import { rabbitmqctl } from '@promopulse/testing/servers';
 import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
 import { type Channel, type ConsumeMessage, connect } from 'amqplib';
@@ -513,6 +514,23 @@ describe('a queue in RabbitMQ', () => {
     expect(await broker.countDeadLetters()).toBe(0); // the new connection has declared it again
     await broker.close();
     await network.close();
+  });
+
+  test("a queue that names heartbeats also gets those that release 0.1.0 sends to the events' exchange", async () => {
+    const broker = transport.connect();
+    const handled: string[] = [];
+    const handle = async ({ body }: IncomingMessage): Promise<void> => void handled.push(body);
+    broker.consume({ queue, bindings: ['promotion.*', 'relay.heartbeat'], handle });
+    await connected(broker);
+    // Until the queue is bound, what is sent is lost.
+    await eventually(async () => {
+      await withChannel(async (channel) => {
+        for (const exchange of ['events', 'heartbeats']) {
+          channel.publish(`${transport.prefix}promopulse.${exchange}`, 'relay.heartbeat', Buffer.from(exchange));
+        }
+      });
+      expect([...new Set(handled)].sort()).toEqual(['events', 'heartbeats']);
+    });
   });
 
   test('a dead letter without an id gets one and keeps it', async () => {

@@ -85,6 +85,7 @@ export function rabbitTransport(url = amqpUrl(), prefix = `test-${randomUUID()}.
         await channel.deleteQueue(`${prefix}${name}.dead`);
       }
       await channel.deleteExchange(`${prefix}promopulse.events`);
+      await channel.deleteExchange(`${prefix}promopulse.heartbeats`);
       await channel.deleteExchange(`${prefix}promopulse.dead-letters`);
       await connection.close();
     },

@@ -1,17 +1,20 @@
 // What consumers receive when the lead of a relay changes without its end: the leader was suspended, or a relay of release
 // 0.1.0, which leads by an advisory lock, runs beside one that leads by a lease.
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeEach, expect, jest, test } from '@jest/globals';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
 import { parseEvent, type ReceivedEvent } from '../../src/contracts/index.ts';
 import { queues } from '../../src/contracts/queues.ts';
 import type { Connection, Database } from '../../src/database/database.ts';
 import { leaseMs } from '../../src/database/lease.ts';
+import { withClient } from '../../src/database/provision.ts';
 import type { Broker } from '../../src/messaging/broker.ts';
 import { connectRabbit } from '../../src/messaging/rabbitmq/broker.ts';
 import { Lead } from '../../src/outbox/lead.ts';
@@ -44,7 +47,7 @@ const isHeartbeat = ({ name }: ReceivedEvent): boolean => name === 'relay.heartb
 /** Starts a relay as a process. Resolves when it leads. */
 async function startLeader(): Promise<ChildProcess> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'relay-process.ts')], {
-    env: { PATH: process.env.PATH, DATABASE_URL: serviceUrl(), AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix },
+    env: { ...childEnvironment, DATABASE_URL: serviceUrl(), AMQP_URL: amqpUrl(), AMQP_PREFIX: prefix },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   cleanUp.push(async () => child.kill('SIGKILL'));
@@ -128,6 +131,41 @@ test('a leader that was suspended between its question and its heartbeat does no
   }
 });
 
+/** Waits until the relay has tried twice to lead, and holds no lead after either. */
+async function expectNoLead(): Promise<void> {
+  const holder = async () => (await sql("select holder from users.leases where name = 'relay'"))[0]?.holder;
+  for (let tries = 0; tries < 2; tries += 1) {
+    const last = await holder();
+    await eventually(async () => expect(await holder()).not.toBe(last));
+    await eventually(async () => expect(await leaders()).toEqual([]));
+  }
+}
+
+test('a relay takes no lead beside one of 0.1.0, and gives its lead up to one that comes', async () => {
+  await withClient(serviceUrl(), async (oldRelease) => {
+    const lock = "hashtextextended('promopulse.users.relay', 0)";
+    await oldRelease.query(`select pg_advisory_lock(${lock})`);
+    const fake = fakeBroker();
+    relayOn(database, fake.broker);
+    await created(database, 1);
+    await expectNoLead();
+    expect(fake.published).toEqual([]);
+    expect(fake.heartbeats).toEqual([]);
+
+    await oldRelease.query(`select pg_advisory_unlock(${lock})`);
+    await eventually(() => expect(fake.published).toHaveLength(1));
+    await eventually(() => expect(fake.heartbeats.length).toBeGreaterThan(0));
+
+    await oldRelease.query(`select pg_advisory_lock(${lock})`);
+    await expectNoLead();
+    const sent = fake.heartbeats.length;
+    await created(database, 2);
+    await expectNoLead();
+    expect(fake.published).toHaveLength(1);
+    expect(fake.heartbeats).toHaveLength(sent);
+  });
+}, 60_000);
+
 /** A database whose leases are in another table: its relay leads, whoever else does. As a relay of 0.1.0 would. */
 async function openBesideLeases(): Promise<Database> {
   await sql('create table if not exists users.other_leases (like users.leases including all)');
@@ -171,17 +209,22 @@ test('two relays that lead at once, as in an upgrade, publish every version, eac
   relayOn(await openBesideLeases(), broker, { heartbeatMs: 20, batchSize: 5 });
   relayOn(database, broker, { heartbeatMs: 20, batchSize: 5 });
   await eventually(async () => expect(await leaders()).toHaveLength(1));
-  for (let version = 1; version <= 200; version += 1) await created(database, 1, version);
+  // A watermark tells what was committed: `created_at` is when the transaction began.
+  const committedBy: Date[] = [];
+  for (let version = 1; version <= 200; version += 1) {
+    await created(database, 1, version);
+    committedBy.push((await sql('select clock_timestamp() as now'))[0].now);
+  }
   await eventually(async () => expect(await waiting()).toBe(0));
 
-  const rows = await sql('select event_id, created_at from users.outbox order by id');
+  const rows = await sql('select event_id from users.outbox order by id');
   expect(rows.filter(({ event_id }) => !publishedAt.has(event_id))).toEqual([]);
   expect(leads.size).toBe(2);
   for (const numbers of leads.values()) expect(numbers).toEqual(numbers.map((_, index) => index + 1));
   const isFalse = ({ watermark, sentAt }: (typeof claims)[number]) =>
     rows.some(
-      ({ event_id, created_at }) =>
-        created_at.getTime() < watermark && (publishedAt.get(event_id) ?? Number.POSITIVE_INFINITY) >= sentAt,
+      ({ event_id }, index) =>
+        Number(committedBy[index]) < watermark && (publishedAt.get(event_id) ?? Number.POSITIVE_INFINITY) >= sentAt,
     );
   expect(claims.length).toBeGreaterThan(5);
   expect(claims.filter(isFalse)).toEqual([]);

@@ -110,6 +110,7 @@ describe('the relay', () => {
           subject: '7',
           time: row.created_at.toISOString(),
           datacontenttype: 'application/json',
+          dataschema: 'urn:promopulse:schema:user.created:1',
           requestid: 'request-1',
           epoch: expect.any(String),
           lead: expect.any(String),

@@ -74,21 +74,43 @@ describe('a statement that records an event', () => {
 
   test('takes the values of the change, then those of the cause', () => {
     const { name, text, parameters } = recordingStatement('note_edit', change, { event: 'user.created', entity: Note });
-    expect({ name, parameters }).toEqual({ name: 'note_edit', parameters: ['id', 'body', 'event_id', 'request_id'] });
+    expect({ name, parameters }).toEqual({
+      name: 'note_edit',
+      parameters: ['id', 'body', 'event_id', 'request_id', 'actor', 'trace_parent'],
+    });
     expect(text.replaceAll(/\s+/g, ' ')).toBe(
       `with changed as (${change.text}), recorded as ( ` +
-        'insert into outbox (event_id, name, subject, data, request_id, reply_to) ' +
-        `select $3::uuid, 'user.created', id::text, jsonb_build_object('id', "id", 'version', "version"), $4, null ` +
+        'insert into outbox (event_id, name, subject, data, request_id, actor, trace_parent, reply_to) ' +
+        `select $3::uuid, 'user.created', id::text, jsonb_build_object('id', "id", 'version', "version"), $4, $5, $6, null ` +
         'from changed ) select * from changed',
     );
-    expect(causeValues({ eventId: 'e', requestId: 'r' })).toEqual(['e', 'r']);
+    expect(causeValues({ eventId: 'e', requestId: 'r', actor: 'key:k' })).toEqual(['e', 'r', 'key:k', null]);
   });
 
   test('takes an address for the reply last, where one is wanted', () => {
     const recording = { event: 'user.created', entity: Note, withReply: true } as const;
     const { text, parameters } = recordingStatement('note_edit', change, recording);
     expect(parameters.at(-1)).toBe('reply_to');
-    expect(text).toContain('$5');
+    expect(text).toContain('$7');
+  });
+
+  test('writes what stands beside the event, with its own parameters before the address', () => {
+    const beside = {
+      returning: ['old.body as old_body'],
+      parameters: ['reason'],
+      insert: (position: (parameter: string) => string) =>
+        `insert into journal select id, old_body, ${position('reason')}, ${position('actor')} from changed`,
+    };
+    const recording = { event: 'user.created', entity: Note, beside, withReply: true } as const;
+    const { text, parameters } = recordingStatement('note_edit', change, recording);
+    expect(parameters.slice(2)).toEqual(['event_id', 'request_id', 'actor', 'trace_parent', 'reason', 'reply_to']);
+    const oneLine = text.replaceAll(/\s+/g, ' ');
+    expect(oneLine).toMatch(
+      /^with changed as \(update .* returning id, version, old\.body as old_body\), recorded as /,
+    );
+    expect(oneLine).toContain('beside as (insert into journal select id, old_body, $7, $5 from changed)');
+    // What `old` holds is for the insert only.
+    expect(oneLine).toMatch(/ select id, version, body, written_at, read_at, secret from changed$/);
   });
 
   test('cannot record an event whose contract the entity does not meet', () => {

@@ -1,11 +1,13 @@
 // The promise of the outbox when processes are killed: each relay is a process of its own and is killed shortly after
 // it took the lead, while changes are committed and rolled back and their events are being published.
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { eventually } from '@promopulse/testing/eventually';
 import {
   amqpUrl,
@@ -61,7 +63,7 @@ interface RelayProcess {
 
 function startRelayProcess(): RelayProcess {
   const env = {
-    PATH: process.env.PATH,
+    ...childEnvironment,
     DATABASE_URL: testDatabase.urlFor('users'),
     AMQP_URL: amqpUrl(),
     AMQP_PREFIX: prefix,

@@ -35,13 +35,20 @@ export class LockWaiters {
     this.#maxRunning = maxRunning;
   }
 
+  /** How much work waits for a lock for longer than a moment, or for its turn to do so. */
+  get waiting(): number {
+    return this.#queue.size + this.#running.size;
+  }
+
   /**
-   * @param row names the row whose lock the work may wait for. It is called only after some work has waited.
+   * @param row names the row whose lock the work may wait for, undefined while it is not known. It is called only after
+   * some work has waited.
    * @param work must have changed nothing when it fails by SQLSTATE 55P03
    * @throws what `work` throws; its 55P03 also when no repetition could begin in time
    */
-  async attempt<Result>(row: (() => string) | undefined, work: Work<Result>): Promise<Result> {
-    if (row && this.#waiters.size > 0 && this.#waiters.has(row())) return await this.#wait(row(), work);
+  async attempt<Result>(row: (() => string | undefined) | undefined, work: Work<Result>): Promise<Result> {
+    const name = this.#waiters.size > 0 ? row?.() : undefined;
+    if (name !== undefined && this.#waiters.has(name)) return await this.#wait(name, work);
     try {
       return await work(false);
     } catch (error) {

@@ -5,7 +5,7 @@
 // - it waited too long for a lock: when lock-waiters.ts allows it.
 import { once } from 'node:events';
 import type pg from 'pg';
-import { meansLost, PipelinedConnections } from '../pipelined-connections.ts';
+import { meansLost, PipelinedConnections, type PipelineFigures } from '../pipelined-connections.ts';
 import { queryOf, type Statement } from '../prepared.ts';
 import { isPlanInvalid } from '../sqlstate.ts';
 import { type LockWaiters, lockProbeMs, lockWaitMs } from './lock-waiters.ts';
@@ -49,10 +49,10 @@ export class SingleStatements {
   }
 
   query(statement: Statement, values: readonly unknown[], guard: Guard = (sent) => sent): Promise<pg.QueryResult> {
-    const { row } = statement;
+    const { row, failsWhenLocked } = statement;
     const connections = canWaitForLock(statement) ? this.#writes : this.#reads;
     const query = queryOf(statement, values);
-    return this.#waiters.attempt(row && (() => row(values)), async (isRepeated) => {
+    const work = async (isRepeated: boolean): Promise<pg.QueryResult> => {
       const send = (toSend: pg.QueryConfig): Promise<pg.QueryResult> => {
         if (isRepeated) return sendPatiently(this.#pool, toSend, guard);
         const sent = connections.query(toSend);
@@ -64,7 +64,12 @@ export class SingleStatements {
         if (!isPlanInvalid(error)) throw error;
         return await send({ ...query, name: '' });
       }
-    });
+    };
+    return failsWhenLocked ? work(false) : this.#waiters.attempt(row && (() => row(values)), work);
+  }
+
+  figures(): Record<'reads' | 'writes', PipelineFigures> {
+    return { reads: this.#reads.figures(), writes: this.#writes.figures() };
   }
 
   async close(): Promise<void> {

@@ -5,6 +5,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
 import { sleep } from '../../backoff.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { oldReleaseLockName, takeOldReleaseLock } from './old-release-lock.ts';
 
 export const migrationTable = 'mikro_orm_migrations';
 
@@ -90,19 +91,8 @@ async function ensureTable(orm: MikroORM): Promise<void> {
  */
 async function excludeOldRelease(client: pg.PoolClient, schema: string): Promise<boolean> {
   const { rows } = await client.query<{ free: boolean }>({
-    text: oldReleaseLock,
-    values: [`promopulse.${schema}.migrations`],
+    text: takeOldReleaseLock,
+    values: [oldReleaseLockName(schema, 'migrations')],
   });
   return rows[0]?.free === true;
 }
-
-const oldReleaseLock = `
-  with lock as (select hashtextextended($1, 0) as key)
-  select pg_try_advisory_lock(key) or not exists (
-    select from pg_locks
-    join pg_stat_activity as holder using (pid)
-    join pg_stat_activity as own on own.pid = pg_backend_pid() and own.usesysid = holder.usesysid
-    where locktype = 'advisory' and granted and database = own.datid and objsubid = 1
-      and (classid::bigint, objid::bigint) = ((key >> 32) & 4294967295, key & 4294967295)
-  ) as free
-  from lock`;

@@ -2,7 +2,8 @@
 // queue have applied the message or that its dead letter is on disk. The outbox marks only confirmed rows, so a killed
 // process loses nothing. All services of the process share one hub. Each has a Broker of its own, which it can close.
 import { settleWithin } from '../../backoff.ts';
-import { matchesTopic } from '../../contracts/queues.ts';
+import { matchesBinding } from '../../contracts/queues.ts';
+import { noTracing } from '../../telemetry/tracing.ts';
 import {
   type Broker,
   type BrokerOptions,
@@ -12,8 +13,9 @@ import {
   plainBroker,
   type ReplyListener,
 } from '../broker.ts';
+import { sendInSpan } from '../message-spans.ts';
 import { DeadLetterFiles } from './dead-letters.ts';
-import { type Enqueued, MemoryQueue } from './queue.ts';
+import { type Enqueued, MemoryQueue, memoryTransport } from './queue.ts';
 
 export interface MemoryHub {
   /** The counterpart of `connectRabbit`. It ignores `prefix`, because a hub belongs to one stack. */
@@ -56,16 +58,16 @@ class Hub {
 
   queuesFor(routingKey: string): MemoryQueue[] {
     return [...this.#queues.values()].filter((queue) =>
-      queue.isBoundTo((pattern) => matchesTopic(pattern, routingKey)),
+      queue.isBoundTo((binding) => matchesBinding(binding, routingKey)),
     );
   }
 
   /** @returns `unsubscribe`, see `MemoryQueue.subscribe` */
-  subscribe(consumer: Consumer, { retry, log }: BrokerOptions): (timeoutMs: number) => Promise<void> {
-    const unsubscribe = this.#queue(consumer.queue).subscribe({ consumer, retry, log });
+  subscribe(consumer: Consumer, { retry, log, tracing }: BrokerOptions): (timeoutMs: number) => Promise<void> {
+    const unsubscribe = this.#queue(consumer.queue).subscribe({ consumer, retry, log, tracing });
     // Replays that an operator requested, also those requested while no process was running.
     this.#stopReplays ??= this.#files.watch(log, async ({ queue, id, routingKey, body }) => {
-      return (await this.#queues.get(queue)?.enqueue({ id, routingKey, body }).accepted) ?? false;
+      return (await this.#queues.get(queue)?.enqueue({ id, routingKey, body, isCopy: true }).accepted) ?? false;
     });
     return unsubscribe;
   }
@@ -117,7 +119,9 @@ class MemoryBroker implements Broker {
   }
 
   publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome[]> {
-    const work = this.#publish(messages).finally(() => this.#publishing.delete(work));
+    const send = () => this.#publish(messages);
+    const traced = sendInSpan(this.#options.tracing ?? noTracing, memoryTransport, messages, send);
+    const work = traced.finally(() => this.#publishing.delete(work));
     this.#publishing.add(work);
     return work;
   }

@@ -4,13 +4,16 @@
 import { randomUUID } from 'node:crypto';
 import { settleWithin } from '../../backoff.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { Tracing } from '../../telemetry/tracing.ts';
 import type { Consumer, RetryPolicy } from '../broker.ts';
 import { deliver } from '../delivery.ts';
+import type { TransportName } from '../message-spans.ts';
 
 export interface Subscriber {
   consumer: Consumer;
   retry: RetryPolicy;
   log: Logger;
+  tracing?: Tracing | undefined;
 }
 
 /** A message in the queue. A delivery adds its session. */
@@ -20,6 +23,8 @@ export interface QueuedMessage {
   body: string;
   /** The service that sent it; undefined for a replay. */
   userId?: string | undefined;
+  /** Whether it is a replayed dead letter. */
+  isCopy?: boolean;
 }
 
 /** A subscriber of the queue, with the deliveries that its consumer handles now. */
@@ -55,6 +60,9 @@ interface Entry {
   expired: boolean;
 }
 
+/** There is no exchange: the name is that of RabbitMQ, so that both transports have the same spans. */
+export const memoryTransport: TransportName = { system: 'promopulse.in_memory', exchange: 'promopulse.events' };
+
 const defaultPrefetch = 20;
 const maxLateIds = 10_000;
 const rejected: Enqueued = { accepted: Promise.resolve(false), abort: () => undefined };
@@ -71,7 +79,7 @@ export class MemoryQueue {
   readonly #deadLetter: QueueOptions['deadLetter'];
   readonly #sendReply: QueueOptions['sendReply'];
   readonly #subscribers: ActiveSubscriber[] = [];
-  readonly #patterns = new Set<string>();
+  readonly #bindings = new Set<string>();
   readonly #entries = new Map<string, Entry>();
   readonly #waiting: Entry[] = [];
   readonly #acceptedLate = new Set<string>();
@@ -107,7 +115,7 @@ export class MemoryQueue {
       unsubscribing: new AbortController(),
     };
     this.#subscribers.push(active);
-    for (const pattern of subscriber.consumer.bindings) this.#patterns.add(pattern);
+    for (const binding of subscriber.consumer.bindings) this.#bindings.add(binding);
     setImmediate(() => this.#dispatch());
     return (timeoutMs) => this.#unsubscribe(active, timeoutMs);
   }
@@ -116,8 +124,8 @@ export class MemoryQueue {
     return this.#subscribers.length > 0;
   }
 
-  isBoundTo(matches: (pattern: string) => boolean): boolean {
-    return [...this.#patterns].some(matches);
+  isBoundTo(matches: (binding: string) => boolean): boolean {
+    return [...this.#bindings].some(matches);
   }
 
   #addEntry(message: Entry['message']): Entry {
@@ -184,6 +192,8 @@ export class MemoryQueue {
       consumer: subscriber.consumer,
       retry: subscriber.retry,
       log: subscriber.log,
+      tracing: subscriber.tracing,
+      transport: memoryTransport,
       signal,
       deadLetter: (reason, attempts) => this.#deadLetter(message, reason, attempts),
     });

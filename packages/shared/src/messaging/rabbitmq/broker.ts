@@ -3,6 +3,7 @@
 // A consumer on the same connection could then not acknowledge messages, which would never end the alarm.
 import { settleWithin } from '../../backoff.ts';
 import { contentType } from '../../contracts/envelope.ts';
+import { noTracing } from '../../telemetry/tracing.ts';
 import {
   type Broker,
   type BrokerOptions,
@@ -12,6 +13,7 @@ import {
   plainBroker,
   type ReplyListener,
 } from '../broker.ts';
+import { sendInSpan } from '../message-spans.ts';
 import { type MaintainedConnection, maintainConnection } from './connection.ts';
 import { openRabbitConsumer, type RabbitConsumer } from './consumer.ts';
 import type { RabbitEndpoint } from './endpoint.ts';
@@ -69,22 +71,23 @@ class RabbitBroker implements Broker {
 
   async publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome[]> {
     if (this.#closed) return messages.map(() => 'failed');
-    const work = this.#send(
-      messages.map(({ id, routingKey, body, mandatory, replyTo }) => ({
-        exchange: this.#topology.events,
-        routingKey,
-        body,
-        options: { messageId: id, contentType, mandatory, userId: this.#userName, ...(replyTo && { replyTo }) },
-      })),
-    );
+    const frames = messages.map(({ id, routingKey, body, mandatory, replyTo }) => ({
+      exchange: this.#topology.exchangeFor(routingKey),
+      routingKey,
+      body,
+      options: { messageId: id, contentType, mandatory, userId: this.#userName, ...(replyTo && { replyTo }) },
+    }));
+    const { transport } = this.#topology;
+    const work = sendInSpan(this.#options.tracing ?? noTracing, transport, messages, () => this.#send(frames));
     this.#publishing.add(work);
     return work.finally(() => this.#publishing.delete(work));
   }
 
   consume(consumer: Consumer): void {
     if (this.#closed) return;
-    const { log, retry } = this.#options;
+    const { log, retry, tracing } = this.#options;
     const options = {
+      tracing,
       topology: this.#topology,
       closing: this.#closing.signal,
       inFlight: this.#deliveries,

@@ -3,14 +3,17 @@
 import { randomUUID } from 'node:crypto';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { contentType } from '../../contracts/envelope.ts';
+import type { Tracing } from '../../telemetry/tracing.ts';
 import type { BrokerOptions, Consumer, IncomingMessage } from '../broker.ts';
 import { deliver, deliveryLog } from '../delivery.ts';
+import { Acknowledgements } from './acknowledgements.ts';
 import { guard } from './connection.ts';
 import { countDeadLetters } from './dead-letters.ts';
 import { frameForQueue, type OutgoingFrame } from './publisher.ts';
 import { declareExchanges, declareQueue, messageHeaders, type Topology } from './topology.ts';
 
 interface RabbitConsumerOptions extends Pick<BrokerOptions, 'log' | 'retry'> {
+  tracing: Tracing | undefined;
   topology: Topology;
   /** Aborts when the broker closes: messages that wait for their next attempt are put back into their queue. */
   closing: AbortSignal;
@@ -63,6 +66,7 @@ class RabbitConsumer {
   readonly #prefetch: number;
   /** Aborts when this connection ends or the broker closes. */
   readonly #signal: AbortSignal;
+  readonly #acknowledgements: Acknowledgements;
   readonly #session = randomUUID();
   #consumerTag = '';
   #counting: Promise<number | null> | undefined;
@@ -75,6 +79,7 @@ class RabbitConsumer {
     this.#options = options;
     this.#prefetch = consumer.prefetch ?? defaultPrefetch;
     this.#signal = AbortSignal.any([lifetime.signal, options.closing]);
+    this.#acknowledgements = new Acknowledgements(channel, (error) => lifetime.abort(error));
   }
 
   async start(): Promise<void> {
@@ -91,6 +96,7 @@ class RabbitConsumer {
 
   /** Resolves when RabbitMQ has processed the acknowledgements sent so far: it answers in the order of the frames. */
   flush(): Promise<unknown> {
+    if (!this.#lifetime.signal.aborted) this.#acknowledgements.flush();
     return this.#channel.prefetch(this.#prefetch);
   }
 
@@ -110,20 +116,23 @@ class RabbitConsumer {
       return;
     }
     const { inFlight } = this.#options;
+    this.#acknowledgements.open(raw);
     const delivery = this.#deliver(raw)
-      .catch((error: unknown) => this.#lifetime.abort(error)) // amqplib throws on acknowledging on a closed channel
+      .catch((error: unknown) => this.#lifetime.abort(error)) // amqplib throws on rejecting on a closed channel
       .finally(() => inFlight.delete(delivery));
     inFlight.add(delivery);
   }
 
   async #deliver(raw: ConsumeMessage): Promise<void> {
-    const { retry, log, topology, publish, sendReply } = this.#options;
+    const { retry, log, tracing, topology, publish, sendReply } = this.#options;
     const message = { ...toMessage(raw), session: this.#session, signal: this.#signal };
     const settlement = await deliver({
       message,
       consumer: this.#consumer,
       retry,
       log,
+      tracing,
+      transport: topology.transport,
       signal: this.#signal,
       deadLetter: (reason, attempts) => {
         const queue = topology.queue(this.#consumer.queue);
@@ -132,8 +141,11 @@ class RabbitConsumer {
     });
     const isKept = settlement !== 'interrupted' || (await this.#putBack(message));
     if (!this.#lifetime.signal.aborted) {
-      if (isKept) this.#channel.ack(raw);
-      else this.#channel.reject(raw, true);
+      if (isKept) this.#acknowledgements.settle(raw);
+      else {
+        this.#channel.reject(raw, true);
+        this.#acknowledgements.release(raw);
+      }
     }
     const replyTo = raw.properties.replyTo;
     if (settlement === 'applied' && typeof replyTo === 'string') sendReply(replyTo, message.id);
@@ -170,6 +182,7 @@ function toMessage({ properties, fields, content }: ConsumeMessage): Omit<Incomi
     routingKey: isCopy ? routingKey : fields.routingKey,
     body: content.toString(),
     redelivered: fields.redelivered,
+    isCopy,
     // Who has copied a message says nothing about who published it.
     userId: !isCopy && typeof properties.userId === 'string' ? properties.userId : undefined,
   };

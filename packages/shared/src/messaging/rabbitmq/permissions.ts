@@ -2,6 +2,7 @@
 // RabbitMQ checks `configure` (declare, delete), `write` (publish, bind a queue) and `read` (consume, purge, bind to an
 // exchange) by the name of the queue or exchange, and for a topic exchange the routing key as well. A pattern is a
 // regular expression, and `^$` allows nothing (https://www.rabbitmq.com/docs/access-control).
+import { heartbeatName } from '../../contracts/heartbeat.ts';
 import { bindingsOf, hasQueue } from '../../contracts/queues.ts';
 import { eventPrefix } from '../../contracts/services.ts';
 import { topologyOf } from './topology.ts';
@@ -21,18 +22,22 @@ const defaultExchange = String.raw`amq\.default`;
 
 /** @param prefix the prefix of all names, `AMQP_PREFIX` */
 export function brokerPermissions(service: string, prefix: string): BrokerPermissions {
-  const { events, deadLetters } = topologyOf(prefix);
-  const exchanges = [events, deadLetters].map(literal);
+  const { events, heartbeats, deadLetters } = topologyOf(prefix);
+  const exchanges = [events, heartbeats, deadLetters].map(literal);
   const ownQueues = `${literal(`${prefix}${service}.`)}.+`; // a dead-letter queue is named after its queue
   const consumes = hasQueue(service);
   return {
     configure: anyOf([...exchanges, replyQueue, ...(consumes ? [ownQueues] : [])]),
     // A consumer sends replies by the default exchange, and its dead letters by theirs.
-    write: anyOf([literal(events), ...(consumes ? [literal(deadLetters), defaultExchange, ownQueues] : [])]),
+    write: anyOf([
+      ...[events, heartbeats].map(literal),
+      ...(consumes ? [literal(deadLetters), defaultExchange, ownQueues] : []),
+    ]),
     read: anyOf([replyQueue, ...(consumes ? [...exchanges, ownQueues] : [])]),
     topic: {
       exchange: events,
-      write: anyOf([`${literal(eventPrefix(service))}[a-z_]+`, literal('relay.heartbeat')]),
+      // Heartbeats have an exchange of their own, but release 0.1.0 publishes them here.
+      write: anyOf([`${literal(eventPrefix(service))}[a-z_]+`, literal(heartbeatName)]),
       read: anyOf(bindingsOf(service).map(literal)),
     },
   };

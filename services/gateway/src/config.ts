@@ -1,22 +1,48 @@
 // The gateway's environment variables, their bounds and defaults. The README has them as a table.
-import { ConfigError, type Environment, loadConfig, processConfig, shutdownConfig } from '@promopulse/shared/config';
+import { type Environment, loadConfig, processConfig, shutdownConfig } from '@promopulse/shared/config';
 import { withInternalUrls } from '@promopulse/shared/contracts/services';
-import { isProduction } from '@promopulse/shared/published-secrets';
+import { asksCallers, callerConfig, checkCallerConfig } from '@promopulse/shared/http/caller/authentication';
+import { checkMetricsPort, metricsConfig } from '@promopulse/shared/service/listener-config';
+import { tracingConfig } from '@promopulse/shared/telemetry/tracing';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
+import { oidcConfig, oidcSettingsOf } from './callers/oidc-config.ts';
+import { corsConfig } from './edge/cors.ts';
+import { forwardingConfig } from './edge/forwarding.ts';
+import { publicUrlConfig } from './edge/public-url.ts';
 import { breakerConfig } from './proxy/breaker.ts';
 import { upstreamConfig } from './proxy/upstreams.ts';
+import { rateLimitConfig } from './rate-limit/policies.ts';
 
 const milliseconds = z.coerce.number().int().min(10).max(600_000);
 
 const gatewayConfig = z.object({
   ...processConfig,
   ...shutdownConfig,
+  ...metricsConfig,
   ...upstreamConfig,
   ...breakerConfig,
+  /** The proxies whose forwarding headers are believed. */
+  ...forwardingConfig,
+  /** Where clients find the API. */
+  ...publicUrlConfig,
+  ...corsConfig,
+  /** How much of the API one caller may use. */
+  ...rateLimitConfig,
   PORT: processConfig.PORT.default(packageJson.config.port),
-  /** Who authenticates requests: nobody, or a proxy in front of the gateway, for every request. */
-  AUTH: z.enum(['off', 'external']).default('off'),
+  /** Who authenticates requests, and the keys of the header by which services learn the caller. */
+  ...callerConfig,
+  ...oidcConfig,
+  ...tracingConfig,
+  /** Whether a client's `traceparent` is continued. Otherwise each request begins a trace with a link to it. */
+  TRACE_TRUST_INCOMING: z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((value) => value === 'true'),
+  /** For this time after the last poll of the database, the API keys that are known are accepted. */
+  KEYS_STALE_SECONDS: z.coerce.number().int().min(5).max(86_400).default(300),
+  /** How long the answer to a change of API keys is kept for its Idempotency-Key. As in the services. */
+  IDEMPOTENCY_RETENTION_SECONDS: z.coerce.number().int().min(1).max(31_536_000).default(86_400),
   /** From the request to the headers of the service's response. */
   UPSTREAM_TIMEOUT_MS: milliseconds.default(5_000),
   /** The gateway keeps a body in memory until its service has received it. */
@@ -37,11 +63,11 @@ export type GatewayConfig = z.infer<typeof gatewayConfig>;
 /** @throws ConfigError naming what is missing or malformed, or when production would be open to everybody */
 export function loadGatewayConfig(env: Environment): Readonly<GatewayConfig> {
   const config = loadConfig(gatewayConfig, withInternalUrls(env));
-  if (config.AUTH === 'off' && isProduction(config.ENVIRONMENT)) {
-    throw new ConfigError(
-      'AUTH=off is refused with ENVIRONMENT=production, because everyone who reaches the gateway may do everything. ' +
-        'Put a proxy in front that authenticates every request, and set AUTH=external',
-    );
-  }
-  return config;
+  checkCallerConfig(config, {
+    name: 'the gateway',
+    wayOut: 'Set AUTH=required, or put a proxy in front that authenticates every request, and set AUTH=external',
+    others: 'the services',
+  });
+  if (asksCallers(config)) oidcSettingsOf(config);
+  return checkMetricsPort(config);
 }

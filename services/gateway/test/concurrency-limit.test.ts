@@ -2,6 +2,7 @@
 import type { RequestListener } from 'node:http';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { ConcurrencyLimit } from '../src/proxy/concurrency-limit.ts';
 import {
   answerOk,
   type LimitedGateway,
@@ -206,6 +207,50 @@ test('the limit of a slow service falls, and rises again when the service is fas
   } finally {
     await other.close();
   }
+});
+
+describe('Retry-After', () => {
+  test('tells no more requests to come back in a second than the limit allows, and none to wait for more than 10 s', () => {
+    const limit = new ConcurrencyLimit(5, 1_000);
+    const seconds = Array.from({ length: 100 }, () => limit.retryAfter());
+    expect(seconds).toEqual(seconds.toSorted((a, b) => a - b));
+    expect([seconds[0], seconds.at(-1)]).toEqual([1, 10]);
+    for (let second = 1; second < 10; second += 1) {
+      const count = seconds.filter((each) => each === second).length;
+      expect([second, count >= 4 && count <= 6]).toEqual([second, true]);
+    }
+  });
+
+  test('is one second again when nothing was rejected for as long as it was', async () => {
+    const limit = new ConcurrencyLimit(1, 1_000);
+    for (let count = 0; count < 3; count += 1) limit.retryAfter();
+    expect(limit.retryAfter()).toBeGreaterThan(1);
+    await sleep(4_100);
+    expect(limit.retryAfter()).toBe(1);
+  });
+
+  test('obeyed by 100 callers at once, serves all of them within four attempts', async () => {
+    const other = await startTestGateway({ MAX_IN_FLIGHT: '20' });
+    other.users.handler = async (_request, response) => {
+      await sleep(500);
+      response.end();
+    };
+    const attemptsOf = async (): Promise<number> => {
+      for (let attempt = 1; ; attempt += 1) {
+        const { status, headers } = await fetch(`${other.url}/users/1`);
+        if (status === 200) return attempt;
+        expect(status).toBe(503);
+        await sleep((Number(headers.get('retry-after')) + Math.random()) * 1_000);
+      }
+    };
+    try {
+      const attempts = await Promise.all(Array.from({ length: 100 }, attemptsOf));
+      expect(Math.max(...attempts)).toBeLessThanOrEqual(4);
+      expect(attempts.filter((attempt) => attempt > 1).length).toBeGreaterThan(10);
+    } finally {
+      await other.close();
+    }
+  });
 });
 
 describe('a slow client does not count against the limit', () => {

@@ -4,14 +4,12 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   answerOk,
   type LimitedGateway,
-  maxInFlight,
   neverAnswer,
   sleep,
   startLimitedGateway,
   startTestGateway,
   type TestGateway,
   waitUntil,
-  waitUntilServed,
 } from './stubs.ts';
 import { requestFor, sendRaw } from './wire.ts';
 
@@ -74,22 +72,46 @@ describe('one connection', () => {
     expect(gateway.users.received).toHaveLength(1);
   });
 
-  test('that its client half-closes counts as hung up: it is closed, and nothing has failed', async () => {
-    const waiting: (() => void)[] = [];
-    gateway.users.handler = (_request, response) => void waiting.push(() => response.end('late'));
-    for (let count = 0; count < maxInFlight; count += 1) {
+  /** Sends the bytes and closes the sending side. @returns what is received until the gateway closes its side */
+  const halfClose = (bytes: string) =>
+    new Promise<string>((resolve) => {
       const socket = connect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true });
       gateway.sockets.push(socket);
-      const ended = new Promise((resolve) => socket.on('end', resolve).resume());
-      socket.write(requestFor('/users/1'));
-      await waitUntil(() => gateway.users.received.length === count + 1, 'the request at the service');
-      socket.end();
-      await ended;
-    }
-    gateway.users.handler = answerOk;
-    for (const release of waiting) release();
-    await waitUntilServed(gateway, maxInFlight);
-    expect(gateway.logLines.filter((line) => line.includes('upstream failed'))).toEqual([]);
+      let text = '';
+      socket.on('data', (chunk) => {
+        text += chunk.toString('latin1');
+      });
+      socket.on('end', () => resolve(text));
+      socket.end(bytes);
+    });
+
+  test('that its client half-closes after its requests answers each of them, and is closed', async () => {
+    const post = 'POST /users HTTP/1.1\r\nHost: gateway\r\nContent-Length: 4\r\n\r\nbody';
+    expect(await halfClose(requestFor('/users/1'))).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(await halfClose(requestFor('/health/live'))).toMatch(/^HTTP\/1\.1 200 OK\r\n[\s\S]*\{"status":"ok"\}$/);
+    expect(await halfClose(post)).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(await halfClose('GET /users/1 HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect((await halfClose(requestFor('/users/1').repeat(5))).match(/HTTP\/1\.1 200 OK\r\n/g)).toHaveLength(5);
+    expect(gateway.users.received).toHaveLength(8);
+    expect(gateway.logLines.join()).not.toMatch(/upstream failed|"aborted":true/);
+  });
+
+  test('that its client half-closes answers late as well: first an interim response, which clients ignore', async () => {
+    gateway.users.handler = (_request, response) => void setTimeout(() => response.end('late'), 600);
+    expect(await halfClose(requestFor('/users/1'))).toMatch(
+      /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n[\s\S]*late/,
+    );
+    expect(await halfClose('GET /users/1 HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+  });
+
+  test('whose client hangs up while its request waits is noticed within a second, before the answer is there', async () => {
+    gateway.users.handler = neverAnswer;
+    const socket = gateway.open(requestFor('/users/1'));
+    await waitUntil(() => gateway.users.received.length === 1, 'the request at the service');
+    const startedAt = performance.now();
+    socket.destroy();
+    await waitUntil(() => gateway.logLines.some((line) => line.includes('"aborted":true')), 'the hang-up');
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
   test('that is half-closed in the middle of a body sends nothing to the service', async () => {

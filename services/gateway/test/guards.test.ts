@@ -213,7 +213,7 @@ describe('undici (proxy/upstream-request.ts, reconnects.ts)', () => {
 });
 
 describe('Node', () => {
-  test('`requireHostHeader` can be set on a server (edge/connections.ts, answerUnparsedRequests)', async () => {
+  test('`requireHostHeader` can be set on a server (edge/unparsed.ts, answerUnparsed)', async () => {
     const server = createServer((_request, response) => void response.end('ours'));
     expect((server as { requireHostHeader?: boolean }).requireHostHeader).toBe(true);
     (server as { requireHostHeader?: boolean }).requireHostHeader = false;
@@ -226,7 +226,23 @@ describe('Node', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  test('a socket has the response that is written to it as `_httpMessage` (edge/connections.ts, responseOn)', async () => {
+  test('its parser reads RTSP/1.0 as HTTP/1.0, and has the packet until the request is emitted (http/unparsed/protocol.ts)', async () => {
+    let seen: unknown[] = [];
+    const server = createServer((request, response) => {
+      const { parser } = request.socket as unknown as { parser: { getCurrentBuffer(): Buffer } };
+      seen = [request.httpVersion, parser.getCurrentBuffer().toString()];
+      response.end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    toClose.push(server);
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    socket.write('GET /users RTSP/1.0\r\n\r\n');
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.destroy();
+    expect(seen).toEqual(['1.0', 'GET /users RTSP/1.0\r\n\r\n']);
+  });
+
+  test('a socket has the response that is written to it as `_httpMessage` (http/unparsed/unparsed-requests.ts, responseOn)', async () => {
     let seen: unknown;
     const server = createServer((request: IncomingMessage, response) => {
       seen = (request.socket as { _httpMessage?: unknown })._httpMessage;

@@ -1,8 +1,11 @@
 // Start and stop: as a process of its own for what an operator sees, and in this process for what a client sees.
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { childEnvironment } from '@promopulse/testing/child-environment';
+import { eventually } from '@promopulse/testing/eventually';
 import { startGateway } from '../src/app.ts';
 import {
   environmentFor,
@@ -30,6 +33,14 @@ describe('the process', () => {
     expect(stderr).toContain('SUBSCRIPTIONS_URL is not valid: must be scheme, host and port only');
     expect(stderr).toContain('MAX_BODY_BYTES is not valid');
     expect(stderr).not.toContain('    at ');
+  });
+
+  test('names a variable that should be a URL and is none', async () => {
+    const { code, stderr } = await run({ USERS_URL: 'users:8001', PROMOTIONS_URL: 'p', SUBSCRIPTIONS_URL: '/s' }).exit;
+    expect(code).toBe(1);
+    for (const name of ['USERS_URL', 'PROMOTIONS_URL', 'SUBSCRIPTIONS_URL']) {
+      expect(stderr).toContain(`${name} is not valid: must be an http:// URL`);
+    }
   });
 
   test('in production, refuses to serve without authentication, and names the way out', async () => {
@@ -140,6 +151,19 @@ describe('a gateway that stops', () => {
     await closed;
   });
 
+  test('answers a request that comes on an idle connection while it stops, and closes the connection', async () => {
+    const gateway = await startTestGateway();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    await call(`${gateway.url}/users/1`, agent);
+    await waitUntil(() => Object.keys(agent.freeSockets).length === 1, 'the idle connection');
+    const closed = gateway.close();
+    await eventually(() => expect(fetch(`${gateway.url}/users/2`)).rejects.toThrow());
+    const last = await call(`${gateway.url}/users/3`, agent);
+    expect([last.statusCode, last.headers.connection]).toEqual([200, 'close']);
+    await closed;
+    agent.destroy();
+  });
+
   test('does not wait for keep-alive connections and serves no further request on them', async () => {
     const gateway = await startTestGateway();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -175,7 +199,7 @@ interface Exit {
 
 function run(env: Record<string, string>): { child: ChildProcess; port: Promise<number>; exit: Promise<Exit> } {
   const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
-  const child = spawn(process.execPath, [main], { env: { PATH: process.env.PATH, ...env } });
+  const child = spawn(process.execPath, [main], { env: { ...childEnvironment, ...env } });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => {

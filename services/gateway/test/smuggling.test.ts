@@ -1,10 +1,12 @@
 // Pairs of requests in one write, the second hidden in the first: no service may get the second as a separate request.
 // And malformed requests on every route, which must be 4xx. The gateway is a process of its own, so that the test would
 // notice its end.
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { answerOk, environmentFor, type StubService, startStubService, waitUntil } from './stubs.ts';
 import { sendRaw } from './wire.ts';
 
@@ -23,7 +25,7 @@ beforeAll(async () => {
   ]);
   const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
   gateway = spawn(process.execPath, [main], {
-    env: { PATH: process.env.PATH, ...environmentFor(stubs), REQUEST_TIMEOUT_MS: '1000', HEADERS_TIMEOUT_MS: '1000' },
+    env: { ...childEnvironment, ...environmentFor(stubs), REQUEST_TIMEOUT_MS: '1000', HEADERS_TIMEOUT_MS: '1000' },
   });
   for (const stream of [gateway.stdout, gateway.stderr]) {
     stream?.on('data', (chunk: Buffer) => {
@@ -212,7 +214,7 @@ describe.each([
     get(host, ...Array.from({ length: 5_000 }, (_, at) => `X-${at}: 1`)),
     get(host, 'Expect: 200-maybe'),
     get(host, 'Transfer-Encoding: gzip'),
-    `GET http://evil.example${path} HTTP/1.1\r\nHost: gateway\r\n\r\n`,
+    `GET http://root@gateway${path} HTTP/1.1\r\nHost: gateway\r\n\r\n`,
     `GET evil.example:80 HTTP/1.1\r\nHost: gateway\r\n\r\n`,
     `GET /${path} HTTP/1.1\r\nHost: gateway\r\n\r\n`.replace('GET // ', 'GET //x '),
     `GET ${path}/../internal HTTP/1.1\r\nHost: gateway\r\n\r\n`,

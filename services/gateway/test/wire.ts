@@ -8,6 +8,16 @@ export interface RawAnswer {
   body: string;
 }
 
+/** The value of a header of an answer; undefined without it. Several lines are joined by a comma. */
+export function headerOf({ headers }: RawAnswer, name: string): string | undefined {
+  const lines = headers
+    .split('\r\n')
+    .slice(1)
+    .map((line) => line.split(/: ?(.*)/s));
+  const values = lines.filter(([sent]) => sent?.toLowerCase() === name.toLowerCase()).map(([, value]) => value);
+  return values.length > 0 ? values.join(', ') : undefined;
+}
+
 /** A GET, as bytes. */
 export const requestFor = (path: string) => `GET ${path} HTTP/1.1\r\nHost: gateway\r\n\r\n`;
 
@@ -29,7 +39,7 @@ export function sendRaw(port: number, parts: readonly string[], gapMs = 0): Prom
     }, 15_000);
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
-      if (isComplete(text)) finish();
+      if (isComplete(text, parts[0])) finish();
     });
     socket.on('close', finish);
     socket.on('error', () => {});
@@ -48,10 +58,11 @@ function withoutInterim(text: string): string {
   return text.replace(/^HTTP\/1\.1 100 [^\r]*\r\n\r\n/, '');
 }
 
-function isComplete(raw: string): boolean {
+function isComplete(raw: string, request = ''): boolean {
   const text = withoutInterim(raw);
   const end = text.indexOf('\r\n\r\n');
   if (end === -1) return false;
+  if (request.startsWith('HEAD ') || /^HTTP\/1\.1 (204|304) /.test(text)) return true;
   const length = /\r\ncontent-length: (\d+)/i.exec(text.slice(0, end))?.[1];
   if (length !== undefined) return text.length >= end + 4 + Number(length);
   return text.endsWith('0\r\n\r\n');

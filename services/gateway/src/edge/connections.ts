@@ -1,16 +1,12 @@
-// The limit on connections, and answers to bytes that never become a request: bytes that Node's parser rejects, requests
-// that arrive too slowly, and CONNECT. Such a connection gets one problem document, and then the gateway closes it.
-import { randomUUID } from 'node:crypto';
-import type { Server, ServerResponse } from 'node:http';
+// The limit on connections.
+import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { problem, problemTitles } from '@promopulse/shared/http/problem';
+import { responseOn } from '@promopulse/shared/http/unparsed/unparsed-requests';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { Overload } from './overload.ts';
 import type { Step } from './steps.ts';
 
-/** Milliseconds from the answer to the forced close of a connection that the client keeps open. */
-const lingerMs = 500;
 /** Milliseconds. Node's default keep-alive timeout: clients expect that a connection idle for longer is closed. */
 const idleMs = 5_000;
 
@@ -31,10 +27,16 @@ export class ConnectionLimit {
   #withinLimit = 0;
   /** Connections over the limit or dropped, in this second. */
   #excess = 0;
+  #totalExcess = 0;
 
   constructor(max: number, log: Logger) {
     this.#max = max;
     this.#log = log;
+  }
+
+  /** `excess`: connections over the limit or dropped since the start. */
+  figures(): { withinLimit: number; max: number; excess: number } {
+    return { withinLimit: this.#withinLimit, max: this.#max, excess: this.#totalExcess };
   }
 
   isOverLimit(socket: Duplex): boolean {
@@ -69,6 +71,7 @@ export class ConnectionLimit {
   /** At most once a second, because it looks at every connection. */
   #makeRoom(): void {
     this.#excess += 1;
+    this.#totalExcess += 1;
     if (this.#excess > 1) return;
     setTimeout(() => this.#logCount(), 1_000).unref();
     const idleSince = performance.now() - idleMs;
@@ -91,57 +94,4 @@ export function rejectOverLimitConnections(limit: ConnectionLimit, overload: Ove
     response.setHeader('Connection', 'close');
     overload.reject(response);
   };
-}
-
-type SocketResponse = readonly [status: number, code: string, detail: string];
-
-/** By the error code of Node's parser; every other code is a plain 400. */
-const answersByErrorCode: Record<string, SocketResponse> = {
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive'],
-  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The headers are larger than 16 KiB'],
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'chunk_extensions_too_large', 'The chunk extensions are too large'],
-};
-const malformed: SocketResponse = [400, 'malformed_request', 'The request is not valid HTTP'];
-
-/** Answers on the socket itself. Must be called before the server listens. */
-export function answerUnparsedRequests(server: Server, log: Logger): void {
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // The parser reads on until the socket is destroyed, and fails again.
-    if (socket.writableEnded) return;
-    if (!socket.writable || responseOn(socket)?.headersSent) {
-      socket.destroy();
-      return;
-    }
-    answerOnSocket(socket, log, answersByErrorCode[error.code ?? ''] ?? malformed);
-  });
-  // Node would answer a missing Host and an unknown Expect itself, without a body. `rejectMalformed` answers them.
-  (server as { requireHostHeader?: boolean }).requireHostHeader = false;
-  server.on('checkExpectation', (request, response) => server.emit('request', request, response));
-  server.on('connect', (_request, socket) => {
-    answerOnSocket(socket, log, [405, 'method_not_allowed', 'Method Not Allowed']);
-  });
-}
-
-/** The response that is being written to a socket. Node has no public name for it. */
-function responseOn(socket: Duplex): ServerResponse | null | undefined {
-  return (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
-}
-
-function answerOnSocket(socket: Duplex, log: Logger, [status, code, detail]: SocketResponse): void {
-  const requestId = randomUUID();
-  log.info({ request_id: requestId, status, code }, 'unparsed request rejected');
-  const body = JSON.stringify(problem(status, detail, requestId, { code }));
-  const head = [
-    `HTTP/1.1 ${status} ${problemTitles[status]}`,
-    'Content-Type: application/problem+json',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    `X-Request-Id: ${requestId}`,
-    'X-Content-Type-Options: nosniff',
-    ...(status === 405 ? ['Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'] : []),
-    'Connection: close',
-  ];
-  socket.on('error', () => socket.destroy());
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
-  // A close while the client still sends would reset the connection, and the client could lose the answer.
-  setTimeout(() => socket.destroy(), lingerMs).unref();
 }

@@ -17,15 +17,22 @@ const maxPipelined = 100;
 export class Overload {
   readonly #log: Logger;
   #rejected = 0;
+  #total = 0;
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** Answers 503 `overloaded` with `Retry-After`. The response must have its request id. */
-  reject(response: ServerResponse): void {
+  /** Requests rejected since the start. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Answers 503 `overloaded` with `Retry-After`, in seconds. The response must have its request id. */
+  reject(response: ServerResponse, retryAfter = 1): void {
     if (this.#rejected === 0) setTimeout(() => this.#logCount(), 1_000).unref();
     this.#rejected += 1;
+    this.#total += 1;
     const requestId = String(response.getHeader(requestIdHeader));
     const detail = 'The gateway is overloaded. Retry after the time in Retry-After.';
     const body = JSON.stringify(problem(503, detail, requestId, { code: 'overloaded' }));
@@ -33,7 +40,7 @@ export class Overload {
       .writeHead(503, {
         'Content-Type': 'application/problem+json; charset=utf-8',
         'Content-Length': Buffer.byteLength(body),
-        'Retry-After': '1',
+        'Retry-After': String(retryAfter),
       })
       .end(body);
   }

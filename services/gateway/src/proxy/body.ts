@@ -2,6 +2,7 @@
 // occupies neither the service nor its concurrency limit.
 import type { IncomingMessage } from 'node:http';
 import { DomainError } from '@promopulse/shared/errors';
+import { tooLargeMessage } from '@promopulse/shared/http/unparsed/parser-faults';
 
 /**
  * @returns the whole body, empty if there is none; undefined when the client has gone before the end of its body
@@ -23,12 +24,13 @@ export async function gatherBody(request: IncomingMessage, maxBytes: number): Pr
       chunks.length = 0;
       reject(tooLarge(maxBytes));
     });
-    request.once('end', () => resolve(Buffer.concat(chunks)));
+    // The connection may have got its last answer, because the body took too long. What follows must change nothing.
+    request.once('end', () => resolve(request.socket.writableEnded ? undefined : Buffer.concat(chunks)));
     request.once('error', () => resolve(undefined));
     request.once('close', () => resolve(undefined));
   });
 }
 
-function tooLarge(maxBytes: number): DomainError {
-  return new DomainError('too_large', 'body_too_large', `The body is larger than ${maxBytes} bytes`);
+export function tooLarge(maxBytes: number): DomainError {
+  return new DomainError('too_large', 'body_too_large', tooLargeMessage(maxBytes));
 }

@@ -35,6 +35,7 @@ export class Breaker {
   readonly #options: { resetTimeout: number };
   readonly #circuit: CircuitBreaker<[call: () => Promise<BreakerOutcome>], void>;
   #openedAt = 0;
+  #openings = 0;
   #repeatingTrial = false;
 
   constructor(name: string, settings: BreakerSettings, log: Logger) {
@@ -72,6 +73,11 @@ export class Breaker {
     return this.#circuit.halfOpen ? 'half_open' : 'closed';
   }
 
+  /** How often it has opened since the start. */
+  get openings(): number {
+    return this.#openings;
+  }
+
   /** Whole seconds until the breaker may run a call again, at least 1. */
   retryAfter(): number {
     const remainingMs = this.#openedAt + this.#resetMs - Date.now();
@@ -100,6 +106,7 @@ export class Breaker {
   #onOpen(): void {
     if (this.#repeatingTrial) return;
     this.#openedAt = Date.now();
+    this.#openings += 1;
     this.#log.warn({ upstream: this.#name }, 'breaker opened');
   }
 }

@@ -4,6 +4,10 @@
 /** Lower bound for a slow service: twice as many as it has connections to its database. */
 const minLimit = 10;
 
+/** Milliseconds after which a rejected request is told to come again. */
+const minReturnMs = 1_000;
+const maxReturnMs = 10_000;
+
 /** One request among those that the limit counts. */
 export interface Place {
   readonly limit: ConcurrencyLimit;
@@ -26,13 +30,21 @@ export class ConcurrencyLimit {
   readonly #slowMs: number;
   #limit: number;
   #inFlight = 0;
+  #rejected = 0;
   #loweredAt = 0;
+  /** When the last of the rejected requests was told to come again. */
+  #lastReturnAt = 0;
 
   constructor(maxLimit: number, slowMs: number) {
     this.#maxLimit = maxLimit;
     this.#minLimit = Math.min(minLimit, maxLimit);
     this.#slowMs = slowMs;
     this.#limit = maxLimit;
+  }
+
+  /** `rejected`: requests since the start. */
+  figures(): { limit: number; inFlight: number; rejected: number } {
+    return { limit: Math.floor(this.#limit), inFlight: this.#inFlight, rejected: this.#rejected };
   }
 
   isReached(): boolean {
@@ -68,6 +80,20 @@ export class ConcurrencyLimit {
   leave(place: Place): void {
     if (place.startedAt !== undefined) this.#inFlight -= 1;
     place.startedAt = undefined;
+  }
+
+  /**
+   * Must be called once for each request that is rejected, and counts it.
+   * @returns whole seconds from 1 to 10 after which it should come again. Rejected requests are told
+   * different times: in each second no more of them come back than the limit allows at once.
+   */
+  retryAfter(): number {
+    this.#rejected += 1;
+    const now = performance.now();
+    const afterLastMs = this.#lastReturnAt + 1_000 / this.#limit - now;
+    const waitMs = Math.min(Math.max(minReturnMs, afterLastMs), maxReturnMs);
+    this.#lastReturnAt = now + waitMs;
+    return Math.floor(waitMs / 1_000);
   }
 
   #enter(place: Place): void {

@@ -2,11 +2,15 @@
 // it costs a quarter as much CPU as everything else that the gateway does for it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorHandler } from '@promopulse/shared/http/app';
+import { hasBody } from '@promopulse/shared/http/input/read-body';
 import { costOfTarget } from '@promopulse/shared/http/pagination';
 import { expressRouteOf } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
+import type { RouteOf } from '@promopulse/shared/telemetry/request-durations';
+import { confirmCaller } from '../edge/authenticate.ts';
 import type { Overload } from '../edge/overload.ts';
 import type { Step } from '../edge/steps.ts';
+import { pathOf } from '../edge/target.ts';
 import { gatherBody } from './body.ts';
 import { ConcurrencyLimit } from './concurrency-limit.ts';
 import type { UpstreamProxy } from './proxy.ts';
@@ -40,13 +44,13 @@ function matchUpstream(routes: readonly UpstreamRoute[], url = ''): UpstreamRout
   return routes.find(({ proxy }) => ownsPath(proxy.upstream, path));
 }
 
-function pathOf(url: string): string {
-  const query = url.indexOf('?');
-  return query === -1 ? url : url.slice(0, query);
+/** @returns whether a service owns the path of a request */
+export function isForwarded(routes: readonly UpstreamRoute[]): (request: IncomingMessage) => boolean {
+  return ({ url }) => matchUpstream(routes, url) !== undefined;
 }
 
-/** What the access log has in place of the path. */
-export function loggedRoute(routes: readonly UpstreamRoute[]): (request: IncomingMessage) => string {
+/** A request that is forwarded has the form of its path: the gateway does not know the routes of a service. */
+export function createRouteOf(routes: readonly UpstreamRoute[]): RouteOf {
   return (request) => {
     const route = matchUpstream(routes, request.url);
     return route ? pathForm(route.proxy.upstream, pathOf(String(request.url))) : expressRouteOf(request);
@@ -57,7 +61,8 @@ export function loggedRoute(routes: readonly UpstreamRoute[]): (request: Incomin
 export function rejectAtConcurrencyLimit(routes: readonly UpstreamRoute[], overload: Overload): Step {
   return (request, response, next) => {
     const route = matchUpstream(routes, request.url);
-    if (route && limitFor(route, request).isReached()) overload.reject(response);
+    const limit = route && limitFor(route, request);
+    if (limit?.isReached()) overload.reject(response, limit.retryAfter());
     else next();
   };
 }
@@ -76,11 +81,11 @@ export function dispatch({ routes, overload, maxBodyBytes, log }: DispatchOption
   async function forward(route: UpstreamRoute, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await gatherBody(request, maxBodyBytes);
     if (!body || response.destroyed) return;
+    if (hasBody(request)) await confirmCaller(request);
     // The limit may have been reached while the body arrived.
-    const hasRun = await limitFor(route, request).tryRun((place) =>
-      route.proxy.forward(request, response, body, place),
-    );
-    if (!hasRun) overload.reject(response);
+    const limit = limitFor(route, request);
+    const hasRun = await limit.tryRun((place) => route.proxy.forward(request, response, body, place));
+    if (!hasRun) overload.reject(response, limit.retryAfter());
   }
 
   return (request, response, next) => {

@@ -2,22 +2,39 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { reachedLimitHeader, unavailableDependencyHeader } from '@promopulse/shared/errors';
 import { requestIdHeader } from '@promopulse/shared/http/request-log';
-import { isHopByHop } from '../edge/sanitize.ts';
+import vary from 'vary';
+import { withPublicPrefix } from '../edge/public-url.ts';
+import { connectionOptions, isHopByHop } from '../edge/sanitize.ts';
 
 /** Response headers that the gateway writes itself, or that name the software of a service. */
 const droppedHeaders = new Set([requestIdHeader, 'server', 'x-powered-by']);
 
-/** undici writes Host and Content-Length itself. The body is complete, so it needs no Transfer-Encoding. */
+/** Response headers whose value is a path of the API. */
+const pathNames = new Set(['location', 'content-location']);
+
+/**
+ * undici writes Host and Content-Length itself. The body is complete, so it needs no Transfer-Encoding. A credential ends
+ * at the gateway whatever AUTH is: a service reads none, and could only leak it.
+ */
 export function forwardHeaders(headers: IncomingHttpHeaders): Record<string, string | string[]> {
-  const { host: _host, 'content-length': _length, 'transfer-encoding': _coding, ...rest } = headers;
+  const {
+    host: _host,
+    'content-length': _length,
+    'transfer-encoding': _coding,
+    authorization: _credential,
+    ...rest
+  } = headers;
   return rest as Record<string, string | string[]>;
 }
 
 export function copyResponseHeaders(headers: IncomingHttpHeaders, response: ServerResponse): void {
+  const options = connectionOptions(headers.connection);
   for (const name in headers) {
     const value = headers[name];
-    const isForwarded = value !== undefined && !droppedHeaders.has(name) && !isHopByHop(name, headers.connection);
-    if (isForwarded) response.setHeader(name, value);
+    const isForwarded = value !== undefined && !droppedHeaders.has(name) && !isHopByHop(name, options);
+    if (!isForwarded) continue;
+    if (name === 'vary') vary(response, value);
+    else response.setHeader(name, pathNames.has(name) ? withPublicPrefix(response.req, String(value)) : value);
   }
 }
 

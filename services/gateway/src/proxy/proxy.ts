@@ -9,15 +9,19 @@
 // http-proxy-middleware processes the request and undici sends it: Node's HTTP client, which http-proxy-middleware uses
 // by default, needs several times as much CPU (docs/decisions/0012-gateway-proxy-cost.md).
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { startClientSpan } from '@promopulse/shared/telemetry/http-spans';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
+import type { ClientAnswer, OnClientAnswer } from '@promopulse/shared/telemetry/request-durations';
+import type { Tracing } from '@promopulse/shared/telemetry/tracing';
 import { createProxyMiddleware, type Plugin, type RequestHandler } from 'http-proxy-middleware';
 import { Pool } from 'undici';
+import { pathOf } from '../edge/target.ts';
 import { Breaker, type BreakerOutcome, type BreakerSettings, type BreakerState } from './breaker.ts';
 import type { Place } from './concurrency-limit.ts';
 import { Reconnects } from './reconnects.ts';
 import { sendProblemIfPossible, upstreamUnavailable } from './unanswered.ts';
 import { type UpstreamClient, UpstreamRequest } from './upstream-request.ts';
-import type { Upstream } from './upstreams.ts';
+import { pathForm, type Upstream } from './upstreams.ts';
 
 /** For each request that a service may have at once, so many may wait for a connection. */
 const waitingPerPlace = 4;
@@ -30,19 +34,30 @@ interface ProxySettings extends BreakerSettings {
   MAX_IN_FLIGHT: number;
 }
 
+interface ProxyTelemetry {
+  log: Logger;
+  tracing: Tracing;
+  /** Undefined: nothing is measured. */
+  onAnswer?: OnClientAnswer | undefined;
+}
+
 /** Open until `close`, which destroys the connections to the service. */
 export class UpstreamProxy {
   readonly upstream: Upstream;
   readonly #client: UpstreamClient;
+  readonly #tracing: Tracing;
   #poolRenewedAt = 0;
   readonly #breaker: Breaker;
   readonly #middleware: RequestHandler;
   /** The requests that the middleware is processing, for the transport. */
   readonly #upstreamRequests = new WeakMap<IncomingMessage, UpstreamRequest>();
+  readonly #onAnswer: OnClientAnswer | undefined;
 
-  constructor(upstream: Upstream, settings: ProxySettings, log: Logger) {
+  constructor(upstream: Upstream, settings: ProxySettings, { log, tracing, onAnswer }: ProxyTelemetry) {
     const { UPSTREAM_TIMEOUT_MS: timeoutMs, MAX_IN_FLIGHT: maxInFlight } = settings;
     this.upstream = upstream;
+    this.#tracing = tracing;
+    this.#onAnswer = onAnswer;
     this.#breaker = new Breaker(upstream.name, settings, log);
     const maxWaiting = waitingPerPlace * maxInFlight;
     const reconnects = new Reconnects({ upstream: upstream.name, timeoutMs, maxWaiting, log });
@@ -65,7 +80,12 @@ export class UpstreamProxy {
   forward(request: IncomingMessage, response: ServerResponse, body: Buffer, place: Place): Promise<void> {
     return new Promise((resolve, reject) => {
       const call = (): Promise<BreakerOutcome> =>
-        new Promise((onOutcome) => {
+        new Promise((resolveOutcome) => {
+          const endMeasures = this.#startMeasures(request, response);
+          const onOutcome = (outcome: BreakerOutcome, answer: number | string): void => {
+            endMeasures(answer);
+            resolveOutcome(outcome);
+          };
           const options = { client: this.#client, request, response, body, place, onOutcome, onRelease: resolve };
           const upstreamRequest = new UpstreamRequest(options);
           this.#upstreamRequests.set(request, upstreamRequest);
@@ -78,6 +98,33 @@ export class UpstreamProxy {
         resolve();
       }, reject);
     });
+  }
+
+  /**
+   * The span and the duration end with the headers of the response. What the body takes is in those of the client's request.
+   * @returns how to end them, with the status of the response or else with the code of what happened
+   */
+  #startMeasures(request: IncomingMessage, response: ServerResponse): (answer: number | string) => void {
+    const { upstream } = this;
+    const onAnswer = this.#onAnswer;
+    const routeOf = () => pathForm(upstream, pathOf(String(request.url)));
+    const endSpan = startClientSpan(request, { tracing: this.#tracing, routeOf, url: upstream.url });
+    if (!onAnswer) return endSpan;
+    const startedAt = performance.now();
+    return (answer) => {
+      endSpan(answer);
+      const seconds = (performance.now() - startedAt) / 1_000;
+      // The gateway's own answer is sent after the outcome, in the same turn.
+      queueMicrotask(() => {
+        onAnswer({ upstream: upstream.name, method: request.method, ...resultOf(answer, response), seconds });
+      });
+    };
+  }
+
+  /** `waiting`: requests that have no connection yet. */
+  figures(): { state: BreakerState; openings: number; waiting: number } {
+    const { openings } = this.#breaker;
+    return { state: this.#breaker.state(), openings, waiting: this.#client.reconnects.waiting };
   }
 
   breakerState(): BreakerState {
@@ -99,6 +146,13 @@ export class UpstreamProxy {
     this.#client.reconnects.close();
     void this.#client.pool.destroy();
   }
+}
+
+/** Without a response of the service the client has the gateway's own, unless it has gone. */
+function resultOf(answer: number | string, { statusCode }: ServerResponse): Pick<ClientAnswer, 'status' | 'error'> {
+  if (typeof answer === 'number') return { status: answer, error: '' };
+  if (answer === 'aborted') return { status: undefined, error: 'aborted' };
+  return { status: undefined, error: statusCode === 504 ? 'timeout' : 'unavailable' };
 }
 
 function openPool(url: string, timeoutMs: number): Pool {

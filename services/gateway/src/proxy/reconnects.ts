@@ -43,6 +43,11 @@ export class Reconnects {
     this.#options = options;
   }
 
+  /** How many requests wait now. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** Keeps a request until it can be sent. @returns whether it waits, and why not */
   add(request: RefusedRequest): 'waits' | 'full' | 'down' {
     const now = performance.now();

@@ -29,11 +29,11 @@ export function sendProblemIfPossible(request: IncomingMessage, response: Server
   if (!response.headersSent && !response.destroyed) sendProblem(response, error, requestIdOf(request));
 }
 
-export function upstreamUnavailable({ name }: Upstream, retryAfter: number): DomainError {
+export function upstreamUnavailable({ name }: Pick<Upstream, 'name'>, retryAfter: number): DomainError {
   const message = `The ${name} service is unavailable`;
   return new DomainError('unavailable', 'upstream_unavailable', message, { retryAfter });
 }
 
-function upstreamTimeout({ name }: Upstream): DomainError {
+export function upstreamTimeout({ name }: Pick<Upstream, 'name'>): DomainError {
   return new DomainError('timeout', 'upstream_timeout', `The ${name} service did not answer in time`);
 }

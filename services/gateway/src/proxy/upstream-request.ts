@@ -1,7 +1,8 @@
 // One request to a service and its response, with the events that undici emits for it.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { type DomainError, isConnectionError } from '@promopulse/shared/errors';
-import { requestIdHeader } from '@promopulse/shared/http/request-log';
+import { problemTitles } from '@promopulse/shared/http/problem';
+import { loggedRequest } from '@promopulse/shared/http/request-log';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
 import type { Dispatcher, Pool } from 'undici';
 import type { BreakerOutcome } from './breaker.ts';
@@ -29,8 +30,8 @@ interface UpstreamRequestOptions {
   response: ServerResponse;
   body: Buffer;
   place: Place;
-  /** Called once. */
-  onOutcome(outcome: BreakerOutcome): void;
+  /** Called once, with the status of the response, or else the code of what happened. */
+  onOutcome(outcome: BreakerOutcome, answer: number | string): void;
   /** The service is done with the request, or has timed out. Only the rest of the response may follow. Called at least once. */
   onRelease(): void;
 }
@@ -55,7 +56,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
   readonly #response: ServerResponse;
   readonly #body: Buffer;
   readonly #place: Place;
-  readonly #onOutcome: (outcome: BreakerOutcome) => void;
+  readonly #onOutcome: UpstreamRequestOptions['onOutcome'];
   readonly #onRelease: () => void;
   readonly #headersTimer: NodeJS.Timeout;
   #controller: Dispatcher.DispatchController | undefined;
@@ -78,7 +79,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
     this.#onRelease = onRelease;
     this.#headersTimer = setTimeout(onTimeout, client.timeoutMs, this);
     response.once('close', () => {
-      this.#reportOutcome('neutral');
+      this.#reportOutcome('neutral', 'aborted');
       if (client.reconnects.delete(this)) this.#release();
       if (this.#relaying && !this.#ended) this.#controller?.abort(abortReason);
     });
@@ -118,7 +119,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
     // Destroy the response, so that the client sees it is incomplete.
     if (this.#relaying) this.#response.destroy();
     if (this.#isHandledUnsent(error)) return;
-    if (this.#response.destroyed) this.#reportOutcome('neutral');
+    if (this.#response.destroyed) this.#reportOutcome('neutral', 'aborted');
     this.#release();
     if (this.#hasOutcome) return;
     this.#logFailure((error as { code?: string } | undefined)?.code);
@@ -147,7 +148,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
     }
     const isUnavailable = saysUnavailable(status, headers);
     if (headers.connection === 'close') this.#client.renewPool();
-    this.#reportOutcome(isUnavailable ? 'failed' : 'answered');
+    this.#reportOutcome(isUnavailable ? 'failed' : 'answered', status);
     this.#release();
     this.#relayHead(status, headers);
   }
@@ -176,10 +177,10 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
   }
 
   /** Only the first call counts. */
-  #reportOutcome(outcome: BreakerOutcome): void {
+  #reportOutcome(outcome: BreakerOutcome, answer: number | string): void {
     if (this.#hasOutcome) return;
     this.#hasOutcome = true;
-    this.#onOutcome(outcome);
+    this.#onOutcome(outcome, answer);
   }
 
   #release(): void {
@@ -197,7 +198,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
       return true;
     }
     // The outage is young: it may be a restart, which must not open the breaker.
-    if (waiting === 'full') this.#reportOutcome('neutral');
+    if (waiting === 'full') this.#reportOutcome('neutral', error.code);
     this.#logFailure(error.code);
     this.#rejectUnanswered('unavailable');
     return true;
@@ -216,7 +217,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
   }
 
   #reject(error: DomainError): void {
-    this.#reportOutcome('failed');
+    this.#reportOutcome('failed', error.code);
     this.#release();
     this.#controller?.abort(abortReason);
     sendProblemIfPossible(this.#request, this.#response, error);
@@ -226,6 +227,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
     const response = this.#response;
     this.#relaying = true;
     response.statusCode = status;
+    response.statusMessage = problemTitles[status] ?? '';
     copyResponseHeaders(headers, response);
     // A body that arrives together with the head is written together with it. A head alone is written now.
     queueMicrotask(() => {
@@ -237,7 +239,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, RefusedReque
 
   #logFailure(code: string | undefined): void {
     const { log, upstream } = this.#client;
-    log.warn({ request_id: this.#request.headers[requestIdHeader], upstream: upstream.name, code }, 'upstream failed');
+    log.warn({ ...loggedRequest(this.#request), upstream: upstream.name, code }, 'upstream failed');
   }
 }
 

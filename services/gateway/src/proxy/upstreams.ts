@@ -10,9 +10,10 @@ import {
   urlVariable,
 } from '@promopulse/shared/contracts/services';
 import { z } from 'zod';
+import { readBoundedText } from './bounded-text.ts';
 
 const serviceUrl = z
-  .url({ protocol: /^http$/, error: 'must be an http:// URL' })
+  .url({ protocol: /^http$/, error: 'must be an http:// URL', abort: true })
   .refine((value) => new URL(value).href === `${new URL(value).origin}/`, 'must be scheme, host and port only')
   .transform((value) => new URL(value).origin);
 
@@ -73,6 +74,9 @@ export function pathForm({ prefixes }: Upstream, path: string): string {
   return `${prefix}${['', '/{id}'][segments] ?? '/{id}/*'}`;
 }
 
+/** Maximum size of such a page. The largest one, the OpenAPI document of a service, has a tenth of it. */
+const maxPageBytes = 4_194_304;
+
 /** Gets a page that the gateway itself needs from the internal listener. @returns undefined when there is no answer, or none in JSON, in time */
 export async function fetchPage(
   upstream: Upstream,
@@ -82,7 +86,7 @@ export async function fetchPage(
   try {
     const signal = AbortSignal.timeout(timeoutMs);
     const response = await fetch(`${upstream.internalUrl}${path}`, { signal, redirect: 'error' });
-    const body: unknown = await response.json();
+    const body: unknown = JSON.parse(await readBoundedText(response, maxPageBytes));
     return typeof body === 'object' && body !== null ? { status: response.status, body: { ...body } } : undefined;
   } catch {
     return undefined;

@@ -1,9 +1,12 @@
 // The tables of schema "promotions".
-import { defineEntity, p } from '@mikro-orm/postgresql';
-import { promotionStatuses } from '@promopulse/shared/contracts/promotions';
+import { defineEntity, p, raw } from '@mikro-orm/postgresql';
+import { promotionState, promotionStatuses } from '@promopulse/shared/contracts/promotions';
+import { IdempotencyKey } from '@promopulse/shared/database/idempotency/idempotency-keys';
 import { Lease } from '@promopulse/shared/database/lease';
+import { type History, historyColumns } from '@promopulse/shared/history/history-table';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 import { Publication } from '@promopulse/shared/outbox/publication';
+import { fields } from './rules.ts';
 
 export const Promotion = defineEntity({
   name: 'Promotion',
@@ -19,7 +22,7 @@ export const Promotion = defineEntity({
     updated_at: p
       .datetime(3)
       .defaultRaw('now()')
-      .onUpdate(() => new Date()),
+      .onUpdate(() => raw('greatest(updated_at, now())')), // no clock but the database's
     /** The caller, where callers are identified. */
     created_by: p.bigint('number').nullable(),
     /** Grows by one with every change; events carry it. */
@@ -44,4 +47,26 @@ const PromotionCount = defineEntity({
   indexes: [{ name: 'promotion_counts_status_index', properties: ['status'] }],
 });
 
-export const entities = [Promotion, PromotionCount, OutboxMessage, Publication, Lease];
+const PromotionHistory = defineEntity({
+  name: 'PromotionHistory',
+  tableName: 'promotion_history',
+  properties: { promotion_id: p.bigint('number').primary(), ...historyColumns() },
+});
+
+export const promotionHistory: History = {
+  table: 'promotions',
+  historyTable: 'promotion_history',
+  idColumn: 'promotion_id',
+  fields: [...fields, 'status'],
+  contract: promotionState,
+};
+
+export const entities = [
+  Promotion,
+  PromotionCount,
+  PromotionHistory,
+  OutboxMessage,
+  Publication,
+  Lease,
+  IdempotencyKey,
+];

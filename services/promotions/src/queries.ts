@@ -4,11 +4,19 @@ import { raw } from '@mikro-orm/postgresql';
 import { maxId } from '@promopulse/shared/contracts/ids';
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import type { Database } from '@promopulse/shared/database/database';
-import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import {
+  columnsOf,
+  compileStatement,
+  offlineEntityManager,
+  type RowOf,
+  versionIsAllowed,
+} from '@promopulse/shared/database/prepared';
 import { runInLane } from '@promopulse/shared/database/statement-lane';
+import { recordCreation, recordUpdate } from '@promopulse/shared/history/record-history';
 import { costOfPage, maxPageBytes, rowsWithinPage } from '@promopulse/shared/http/pagination';
+import { type TargetResource, versionsOf } from '@promopulse/shared/http/preconditions';
 import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
-import { entities, Promotion } from './entities.ts';
+import { entities, Promotion, promotionHistory } from './entities.ts';
 import { type Field, fields } from './rules.ts';
 
 export type PromotionRow = RowOf<typeof Promotion>;
@@ -21,13 +29,17 @@ const insert = compileStatement('promotion_create', fields, (parameters) =>
 );
 
 /** MikroORM adds `version = version + 1` to every update of an entity with a version. */
-const transition = compileStatement('promotion_transition', ['id', 'to', 'from'], ({ id, to, from }) =>
-  offline
-    .createQueryBuilder(Promotion)
-    .update({ status: to, updated_at: raw('greatest(updated_at, now())') })
-    .where({ id })
-    .andWhere('status = any(?::text[])', [from])
-    .returning(columns),
+const transition = compileStatement(
+  'promotion_transition',
+  ['id', 'to', 'from', 'only', 'except'],
+  ({ id, to, from, only, except }) =>
+    offline
+      .createQueryBuilder(Promotion)
+      .update({ status: to, updated_at: raw('greatest(updated_at, now())') })
+      .where({ id })
+      .andWhere('status = any(?::text[])', [from])
+      .andWhere(versionIsAllowed('?', '?'), [only, except])
+      .returning(columns),
 );
 
 /**
@@ -64,11 +76,16 @@ function costlyListText(filter: string): string {
 }
 
 const statements = {
-  create: recordingStatement('promotion_create', insert, { event: 'promotion.created', entity: Promotion }),
+  create: recordingStatement('promotion_create', insert, {
+    event: 'promotion.created',
+    entity: Promotion,
+    beside: recordCreation(promotionHistory, Promotion),
+  }),
   transition: recordingStatement('promotion_transition', transition, {
     event: 'promotion.status_changed',
     entity: Promotion,
     row: ['id'],
+    beside: recordUpdate(promotionHistory, ['status']),
     withReply: true,
   }),
   get: compileStatement('promotion_get', ['id'], ({ id }) =>
@@ -87,14 +104,15 @@ export type NewPromotion = Pick<PromotionRow, Exclude<Field, NullableField>> & {
   [Name in NullableField]?: PromotionRow[Name] | undefined;
 };
 
-/** Inserts a draft and records `promotion.created` in one statement. */
+/** Inserts a draft, and records `promotion.created` and the history, in one statement. */
 export async function insertPromotion(
   database: Database,
   promotion: NewPromotion,
   cause: EventCause,
 ): Promise<PromotionRow> {
-  const values = fields.map((field) => toParameter(promotion[field]));
-  return (await database.write<PromotionRow>(statements.create, [...values, ...causeValues(cause)]))[0] as PromotionRow;
+  const ofFields = fields.map((field) => toParameter(promotion[field]));
+  const values = [...ofFields, ...causeValues(cause), cause.reason ?? null];
+  return (await database.write<PromotionRow>(statements.create, values))[0] as PromotionRow;
 }
 
 /** The driver sends a `Date` in local time with an offset in minutes, which loses the seconds of historical offsets. */
@@ -106,14 +124,18 @@ export async function findPromotion(database: Database, id: number): Promise<Pro
   return (await database.run<PromotionRow>(statements.get, [id]))[0];
 }
 
-/** Sets the status and records `promotion.status_changed`, if and only if the promotion has one of the statuses `from`. */
+/**
+ * Sets the status and records `promotion.status_changed` and the history, if and only if the promotion has one of the
+ * statuses `from` and the conditions are true.
+ */
 export async function transitionStatus(
   database: Database,
-  id: number,
+  { id, conditions }: TargetResource,
   { to, from }: { to: PromotionStatus; from: readonly PromotionStatus[] },
   cause: EventCause,
 ): Promise<PromotionRow | undefined> {
-  const values = [id, to, from, ...causeValues(cause), cause.replyTo ?? null];
+  const causes = [...causeValues(cause), cause.reason ?? null, cause.replyTo ?? null];
+  const values = [id, to, from, ...versionsOf(conditions), ...causes];
   return (await database.write<PromotionRow>(statements.transition, values))[0];
 }
 
@@ -121,7 +143,7 @@ export interface PromotionFilter {
   status?: PromotionStatus | undefined;
   limit: number;
   offset?: number | undefined;
-  cursor?: Position | undefined;
+  cursor?: { position: Position } | undefined;
 }
 
 /** The end of a page: the id of its last row. */
@@ -138,8 +160,9 @@ type ListRow = PromotionRow & { total: number; found?: number };
  */
 export async function listPromotions(
   database: Database,
-  { status, limit, offset = 0, cursor: [below] = [aboveAllIds] }: PromotionFilter,
+  { status, limit, offset = 0, cursor }: PromotionFilter,
 ): Promise<{ items: readonly PromotionRow[]; total: number; next: Position | null }> {
+  const below = cursor?.position[0] ?? aboveAllIds;
   const values = [limit + 1, offset, below, ...(status ? [status] : [])]; // the row beyond the limit tells that there is another page
   const cost = costOfPage({ limit, offset });
   const rows = await (cost

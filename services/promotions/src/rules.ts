@@ -27,6 +27,13 @@ export function editableText(status: PromotionStatus): string {
   return editable.length === 0 ? 'nothing' : new Intl.ListFormat('en').format(editable);
 }
 
+/** The statuses that end users may see. */
+const publishedStatuses = ['active', 'ended'] as const satisfies readonly PromotionStatus[];
+
+export function isPublished(status: PromotionStatus): boolean {
+  return publishedStatuses.some((each) => each === status);
+}
+
 /** The statuses from which a promotion can reach this one. */
 export function allowedFrom(to: PromotionStatus): PromotionStatus[] {
   return promotionStatuses.filter((from) => transitions[from].includes(to));
@@ -38,9 +45,12 @@ export function checkTransition(from: PromotionStatus, to: PromotionStatus): Dom
   const valid = Object.entries(transitions)
     .flatMap(([start, ends]) => ends.map((end) => `${start.toUpperCase()}→${end.toUpperCase()}`))
     .join(', ');
-  return ruleViolation('invalid_transition', `Cannot transition from ${from} to ${to}. Valid transitions: ${valid}`, [
-    { field: 'status', rule: `must be reachable from ${from}` },
-  ]);
+  return ruleViolation(
+    'invalid_transition',
+    `Cannot transition from ${from} to ${to}. Valid transitions: ${valid}`,
+    [{ field: 'status', rule: `must be reachable from ${from}` }],
+    { promotion_status: from },
+  );
 }
 
 /** The error when one of these fields cannot be edited in this status, else undefined. */
@@ -51,6 +61,7 @@ export function checkEdit(status: PromotionStatus, edited: readonly Field[]): Do
     'field_not_editable',
     `Cannot edit field '${fixed[0]}' when promotion is in ${status} status`,
     fixed.map((field) => ({ field, rule: `cannot be edited when the promotion is ${status}` })),
+    { promotion_status: status },
   );
 }
 

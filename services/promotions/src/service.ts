@@ -10,6 +10,7 @@ import { internalPromotionRoutes, promotionRoutes } from './routes.ts';
 export const promotions = defineService({
   name: 'promotions',
   title: 'Promotions',
+  description: 'Campaigns with a period. A promotion is a draft, then active, then ended, and never goes back.',
   version: packageJson.version,
   defaultPort: packageJson.config.port,
   config: {
@@ -18,6 +19,7 @@ export const promotions = defineService({
   },
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),
+  contractMigrations: ['Migration20261129113407_wide_ids'],
   parts: ({ config, database, broker }) => {
     const expectReply = createAppliedReplies(broker, 'subscriptions.projections', config.APPLIED_REPLY_TIMEOUT_MS);
     return { routes: promotionRoutes(database, expectReply), internalRoutes: internalPromotionRoutes(database) };

@@ -43,6 +43,12 @@ describe('creating a promotion', () => {
     ['a description of 4,000 letters', { description: 'ü'.repeat(4_000) }, { description: 'ü'.repeat(4_000) }],
     ['text that means something to SQL', { name: `'; drop table $1 ? \\'` }, { name: `'; drop table $1 ? \\'` }],
     ['times of another zone', { start_at: '2026-06-01T02:00:00+02:00' }, { start_at: '2026-06-01T00:00:00Z' }],
+    ['a full minute, as Java writes it', { start_at: '2026-06-01T00:00Z' }, { start_at: '2026-06-01T00:00:00Z' }],
+    ['lower-case letters in a time', { start_at: '2026-06-01t00:00:00z' }, { start_at: '2026-06-01T00:00:00Z' }],
+    ['the end of a day', { end_at: '2026-06-30T24:00:00+02:00' }, { end_at: '2026-06-30T22:00:00Z' }],
+    ['an offset without a colon', { start_at: '2026-06-01T00:00:00-0130' }, { start_at: '2026-06-01T01:30:00Z' }],
+    ['a name with a ZWNJ', { name: 'علی‌رضا' }, { name: 'علی‌رضا' }],
+    ['a description of several lines', { description: 'a\r\n\tb\nc' }, { description: 'a\r\n\tb\nc' }],
     ['milliseconds', { end_at: '2026-06-30T23:59:59.999Z' }, { end_at: '2026-06-30T23:59:59.999Z' }],
     ['microseconds, which are cut', { end_at: '2026-06-30T23:59:59.123999Z' }, { end_at: '2026-06-30T23:59:59.123Z' }],
     ['a period of a millisecond', { end_at: '2026-06-01T00:00:00.001Z' }, { end_at: '2026-06-01T00:00:00.001Z' }],
@@ -58,7 +64,9 @@ describe('creating a promotion', () => {
   });
 });
 
-const timeRule = 'must be an ISO 8601 time with an offset or Z, such as 2026-06-01T00:00:00Z';
+const timeExamples = 'such as 2026-06-01T00:00:00Z or 2026-06-01T02:00:00+02:00';
+const timeRule = `must be an ISO 8601 time of the form YYYY-MM-DDTHH:MM:SS with an offset or Z, ${timeExamples}`;
+const existenceRule = `must be a day of its month, and a time from 00:00:00 to 23:59:59 or 24:00:00, ${timeExamples}`;
 const yearRule = 'must lie in the years 1 to 9999';
 const unstorable = 'must be well-formed Unicode without NUL characters';
 
@@ -68,6 +76,13 @@ const brokenFields: [string, object, readonly [string, string]][] = [
   ['a name that is a number', { name: 7 }, ['name', 'must be a string']],
   ['an empty name', { name: '' }, ['name', 'must not be empty']],
   ['a blank name', { name: ' \n ' }, ['name', 'must not be empty']],
+  ['a name that is invisible', { name: '\u200b\u2060\u00ad' }, ['name', 'must not be empty']],
+  ['a line break in the name', { name: 'a\r\nb' }, ['name', 'must not contain control characters or line breaks']],
+  [
+    'an escape code in the description',
+    { description: '\x1b[31mred' },
+    ['description', 'must not contain control characters other than tabs and line breaks (LF or CRLF)'],
+  ],
   ['a name of 256 letters', { name: 'x'.repeat(256) }, ['name', 'must be at most 255 characters']],
   ['a NUL in the name', { name: 'a\0b' }, ['name', unstorable]],
   ['half a surrogate pair in the name', { name: 'a\ud800' }, ['name', unstorable]],
@@ -83,10 +98,10 @@ const brokenFields: [string, object, readonly [string, string]][] = [
   ['an empty start', { start_at: '' }, ['start_at', timeRule]],
   ['a start without a zone', { start_at: '2026-06-01T00:00:00' }, ['start_at', timeRule]],
   ['a start without a time', { start_at: '2026-06-01' }, ['start_at', timeRule]],
-  ['a start on a day that is none', { start_at: '2026-02-29T00:00:00Z' }, ['start_at', timeRule]],
-  ['a start at an hour that is none', { start_at: '2026-06-01T25:00:00Z' }, ['start_at', timeRule]],
-  ['a start of the year 300000', { start_at: '300000-01-01T00:00:00Z' }, ['start_at', timeRule]],
-  ['a start of the year 300000 in its long form', { start_at: '+300000-01-01T00:00:00Z' }, ['start_at', timeRule]],
+  ['a start on a day that is none', { start_at: '2026-02-29T00:00:00Z' }, ['start_at', existenceRule]],
+  ['a start at an hour that is none', { start_at: '2026-06-01T25:00:00Z' }, ['start_at', existenceRule]],
+  ['a start of the year 300000', { start_at: '300000-01-01T00:00:00Z' }, ['start_at', yearRule]],
+  ['a start of the year 300000 in its long form', { start_at: '+300000-01-01T00:00:00Z' }, ['start_at', yearRule]],
   ['a start of the year 0', { start_at: '0000-12-31T23:59:59Z' }, ['start_at', yearRule]],
   ['a start that is of the year 0 in UTC', { start_at: '0001-01-01T00:00:00+01:00' }, ['start_at', yearRule]],
   ['an end that is of the year 10000 in UTC', { end_at: '9999-12-31T23:59:59-01:00' }, ['end_at', yearRule]],
@@ -279,7 +294,8 @@ describe('for other services', () => {
 
   test('these routes are not in the document that callers read', async () => {
     const { body } = await internal.get('/openapi.json');
-    expect(Object.keys(body.paths)).toEqual(['/promotions', '/promotions/{id}', '/promotions/{id}/status']);
+    const paths = ['/promotions', '/promotions/{id}', '/promotions/{id}/status', '/promotions/{id}/history'];
+    expect(Object.keys(body.paths)).toEqual(paths);
   });
 });
 
@@ -287,6 +303,8 @@ test('an unknown path is 404', async () => {
   for (const path of ['/', '/promotion', '/Promotions', '/promotions/1/activate']) {
     const answer = await api.get(path);
     expect(answer.status).toBe(404);
-    expect(bodyOf(answer)).toEqual(problem(404, 'no_such_path', 'Not Found'));
+    expect(bodyOf(answer)).toEqual(
+      problem(404, 'no_such_path', 'There is no such path. /openapi.json lists all paths.'),
+    );
   }
 });

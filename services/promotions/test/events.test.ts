@@ -112,6 +112,7 @@ describe('on the queue', () => {
         subject: String(created.id),
         time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
         datacontenttype: 'application/json',
+        dataschema: `urn:promopulse:schema:${name}:1`,
         requestid: 'request-of-this-test',
         epoch: expect.stringMatching(/^[0-9a-f-]{36}$/),
         lead: expect.stringMatching(/^[0-9a-f-]{36}$/),

@@ -35,14 +35,15 @@ describe('the status', () => {
       return;
     }
     expect(answer.status).toBe(422);
-    expect(bodyOf(answer)).toEqual(
-      problem(
+    expect(bodyOf(answer)).toEqual({
+      ...problem(
         422,
         'invalid_transition',
         `Cannot transition from ${from} to ${to}. Valid transitions: DRAFT→ACTIVE, ACTIVE→ENDED`,
         [{ field: 'status', rule: `must be reachable from ${from}` }],
       ),
-    );
+      promotion_status: from,
+    });
   });
 
   test.each<[unknown, readonly [string, string]]>([
@@ -61,13 +62,15 @@ describe('the status', () => {
   });
 });
 
-const rejected = (status: string, ...names: string[]) =>
-  problem(
+const rejected = (status: string, ...names: string[]) => ({
+  ...problem(
     422,
     'field_not_editable',
     `Cannot edit field '${names[0]}' when promotion is in ${status} status`,
     names.map((field) => ({ field, rule: `cannot be edited when the promotion is ${status}` })),
-  );
+  ),
+  promotion_status: status,
+});
 
 describe('editing', () => {
   test.each(statuses.flatMap((status) => fields.map((field) => [field, status] as const)))(

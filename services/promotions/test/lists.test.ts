@@ -13,6 +13,7 @@ beforeAll(async () => {
 afterAll(() => service?.close());
 beforeEach(() => service.sql('truncate promotions.promotions'));
 
+const cursorRule = 'must be the next_cursor of a page of this list';
 const statuses = ['', 'draft', 'active', 'ended'];
 
 async function expectTrueTotals(): Promise<void> {
@@ -123,14 +124,43 @@ describe('a walk by cursor', () => {
     expect((await page('limit=4', next_cursor)).total).toBe(40);
   });
 
+  /** A cursor with this content. */
+  const textOf = (content: string): string => Buffer.from(content).toString('base64url');
+
   test.each([
-    ['cursor=x', 'must be the next_cursor of a page of this list'],
-    // 's1.1.7', of the list of subscriptions
-    ['cursor=czEuMS43', 'must be the next_cursor of a page of this list'],
-    ['cursor=cDEuNw&cursor=cDEuNw', 'must be given once'],
-    ['cursor=cDEuNw&offset=10', 'cannot be combined with offset'],
+    ['cursor=', cursorRule],
+    ['cursor=x', cursorRule],
+    ['cursor=p2..7', cursorRule],
+    [`cursor=${textOf('s1.1.7')}`, cursorRule],
+    [`cursor=${textOf('s2.1...1.7')}`, cursorRule],
+    [`cursor=${textOf('p2.7')}`, cursorRule],
+    [`cursor=${textOf('p2..7.7')}`, cursorRule],
+    [`cursor=${textOf('p3..7')}`, cursorRule],
+    [`cursor=${textOf('p2..7')}=`, cursorRule],
+    [`cursor=${textOf('p2..7')}&cursor=${textOf('p2..7')}`, 'must be given once'],
+    [`cursor=${textOf('p2..7')}&offset=10`, 'cannot be combined with offset'],
   ])('?%s is 422', async (query, rule) => {
     const answer = await service.api.get(`/promotions?${query}`);
     expect([answer.status, answer.body.errors]).toEqual([422, [{ field: 'cursor', rule }]]);
+  });
+
+  test.each([
+    ['status=draft', 'status=active'],
+    ['status=ended', ''],
+    ['', 'status=draft'],
+  ])('with the cursor of "%s" sent with "%s" is 422, and names the status', async (given, sent) => {
+    await make(30);
+    const { next_cursor } = await page(`${given}&limit=2`);
+    const answer = await service.api.get(`/promotions?${sent}&limit=2&cursor=${next_cursor}`);
+    const rule = 'must be the same as in the request that gave the cursor';
+    expect([answer.status, answer.body.errors]).toEqual([422, [{ field: 'status', rule }]]);
+    expect((await page(`limit=7&${given}`, next_cursor)).items).toHaveLength(7);
+  });
+
+  test('that was begun in release 0.1.0, whose cursors have no filter, goes on', async () => {
+    await make(30);
+    const all = (await page('status=active')).items;
+    const rest = await page('status=active', textOf(`p1.${all[1].id}`));
+    expect(rest.items).toEqual(all.slice(2));
   });
 });

@@ -28,6 +28,7 @@ describe('the lifecycle of a promotion', () => {
       code: 'invalid_transition',
       message: `Cannot transition from ${from} to ${to}. Valid transitions: DRAFT→ACTIVE, ACTIVE→ENDED`,
       errors: [{ field: 'status', rule: `must be reachable from ${from}` }],
+      members: { promotion_status: from },
     });
   });
 });
@@ -58,6 +59,7 @@ describe('editing', () => {
         code: 'field_not_editable',
         message: `Cannot edit field '${field}' when promotion is in ${status} status`,
         errors: [{ field, rule: `cannot be edited when the promotion is ${status}` }],
+        members: { promotion_status: status },
       });
     },
   );

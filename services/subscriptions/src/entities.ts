@@ -1,8 +1,10 @@
 // The tables of schema "subscriptions": its own, and the projections of other services' state.
 import { defineEntity, p } from '@mikro-orm/postgresql';
+import { IdempotencyKey } from '@promopulse/shared/database/idempotency/idempotency-keys';
 import { Lease } from '@promopulse/shared/database/lease';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 import { Publication } from '@promopulse/shared/outbox/publication';
+import type { JsonText } from '@promopulse/shared/values/json-text';
 
 export const Subscription = defineEntity({
   name: 'Subscription',
@@ -13,7 +15,7 @@ export const Subscription = defineEntity({
     promotion_id: p.bigint('number'),
     is_active: p.boolean().default(true),
     /** `json` keeps the text; `jsonb` would rewrite numbers (1e-300 as 300 digits). */
-    metadata: p.json<Record<string, unknown>>().columnType('json').nullable(),
+    metadata: p.json<JsonText>().columnType('json').nullable(),
     created_at: p.datetime(3).defaultRaw('now()'),
     version: p.integer().default(1),
   },
@@ -127,4 +129,5 @@ export const entities = [
   OutboxMessage,
   Publication,
   Lease,
+  IdempotencyKey,
 ];

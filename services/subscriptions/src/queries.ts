@@ -1,14 +1,23 @@
-// The prepared statements of subscriptions. The ACTIVE check is `create`: one statement whose snapshot is the moment of
-// decision, so it locks no row, and which also writes the outbox row. MikroORM compiles what its QueryBuilder can express.
+// The prepared statements of subscriptions. The ACTIVE check is `create` and `reactivate`: one statement each, whose
+// snapshot is the moment of decision, so it locks no row of a projection, and which also writes the outbox row. MikroORM
+// compiles what its QueryBuilder can express.
 import { raw } from '@mikro-orm/postgresql';
 import type { Database } from '@promopulse/shared/database/database';
-import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import {
+  columnsOf,
+  compileStatement,
+  offlineEntityManager,
+  type RowOf,
+  versionIsAllowed,
+} from '@promopulse/shared/database/prepared';
 import { violatedConstraint } from '@promopulse/shared/database/sqlstate';
 import { runInLane } from '@promopulse/shared/database/statement-lane';
 import { costOfPage, maxPageBytes, rowsWithinPage } from '@promopulse/shared/http/pagination';
+import { type TargetResource, versionsOf } from '@promopulse/shared/http/preconditions';
 import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
+import type { JsonText } from '@promopulse/shared/values/json-text';
 import { entities, Subscription } from './entities.ts';
-import type { SubscriptionFacts } from './rules.ts';
+import { relianceConditions, sources } from './projections/facts-store.ts';
 
 export type SubscriptionRow = RowOf<typeof Subscription>;
 
@@ -16,27 +25,7 @@ const offline = offlineEntityManager('subscriptions', entities);
 const columns = columnsOf(Subscription);
 const columnList = columns.join(', ');
 
-/** A time within the lease ($3, seconds). A time ahead by more than a second comes from a clock that is not believed. */
-const withinLease = (time: string) =>
-  `${time} > now() - make_interval(secs => $3) and ${time} < now() + interval '1 second'`;
-
-/** The owner was asked about the row within the lease, and after its source was last invalidated. */
-const verified = (row: string, source: string) =>
-  `(${withinLease(`${row}.verified_at`)} and ${row}.verified_at >= coalesce(${source}.invalidated_at, '-infinity'))`;
-
-/** Neither an event nor a reading contradicts the row. */
-const undisputed = (row: string) => `${row}.doubted_at is null and ${row}.lost_at is null`;
-
-/** Whether the row can be relied on: its source is reconciled, or its owner was asked (decision 0015). */
-const believed = (row: string, source: string) =>
-  `coalesce(${undisputed(row)} and (${source}.reconciled_at is not null or ${verified(row, source)}), false)`;
-
-/** Whether the status of promotion `p` was confirmed within the lease: by a heartbeat or by its owner. */
-const fresh = `(${undisputed('p')} and (${verified('p', 'ps')}
-      or ps.reconciled_at is not null and ${withinLease('ps.watermark')}))`;
-
-const sources = `left join projection_sources us on us.service = 'users'
-           left join projection_sources ps on ps.service = 'promotions'`;
+const creation = relianceConditions('$3');
 
 /** A duplicate is found before the insert as well: `on conflict` alone would give it an id first. */
 const insert = {
@@ -46,17 +35,31 @@ const insert = {
       from known_users u
       join cached_promotions p on p.promotion_id = $2 and p.status = 'active'
       ${sources}
-      where u.user_id = $1 and not u.deleted and ${believed('u', 'us')} and ${fresh}
+      where u.user_id = $1 and not u.deleted and ${creation.userBelieved} and ${creation.fresh}
         and not exists (select from subscriptions where user_id = $1 and promotion_id = $2)
       on conflict (user_id, promotion_id) do nothing
       returning ${columnList}`,
 };
 
-const deactivate = compileStatement('subscription_deactivate', ['id'], ({ id }) =>
+/** The conditions of an insert. The only lock that it waits for is that of its own row. */
+const reactivation = relianceConditions('$2');
+const reactivate = {
+  parameters: ['id', 'lease_seconds', 'only', 'except'],
+  text: `update subscriptions as s set is_active = true, version = s.version + 1
+      from known_users u
+      join cached_promotions p on p.status = 'active'
+      ${sources}
+      where s.id = $1 and not s.is_active and ${versionIsAllowed('$3', '$4', 's.version')} and u.user_id = s.user_id and p.promotion_id = s.promotion_id
+        and not u.deleted and ${reactivation.userBelieved} and ${reactivation.fresh}
+      returning ${columns.map((column) => `s.${column}`).join(', ')}`,
+};
+
+const deactivate = compileStatement('subscription_deactivate', ['id', 'only', 'except'], ({ id, only, except }) =>
   offline
     .createQueryBuilder(Subscription)
     .update({ is_active: false, version: raw('version + 1') })
     .where({ id, is_active: true })
+    .andWhere(versionIsAllowed('?', '?'), [only, except])
     .returning(columns),
 );
 
@@ -109,21 +112,13 @@ export const statements = {
     entity: Subscription,
     row: ['id'],
   }),
-  decisionState: {
-    name: 'subscription_decision_state',
-    text: `select case when u.user_id is null or not ${believed('u', 'us')} then 'unknown'
-                       when u.deleted then 'deleted' else 'known' end as "user",
-                  coalesce(case when ${believed('p', 'ps')} then p.status end, 'unknown') as promotion,
-                  coalesce(${fresh}, false) as fresh,
-                  exists (select from subscriptions where user_id = $1 and promotion_id = $2) as subscribed,
-                  now() as read_at
-           from (select) as always
-           left join known_users u on u.user_id = $1
-           left join cached_promotions p on p.promotion_id = $2
-           ${sources}`,
-  },
-  exists: compileStatement('subscription_exists', ['id'], ({ id }) =>
-    offline.createQueryBuilder(Subscription).select('id').where({ id }),
+  reactivate: recordingStatement('subscription_reactivate', reactivate, {
+    event: 'subscription.reactivated',
+    entity: Subscription,
+    row: ['id'],
+  }),
+  get: compileStatement('subscription_get', ['id'], ({ id }) =>
+    offline.createQueryBuilder(Subscription).select(columns).where({ id }),
   ),
   byUser: list('subscription_list_user', 'user_id = $1', totalOfUser('user_id = $1')),
   byUserActive: list(
@@ -145,7 +140,7 @@ export const maxMetadataBytes = 8_192;
 export interface NewSubscription {
   user_id: number;
   promotion_id: number;
-  metadata?: Record<string, unknown> | null | undefined;
+  metadata?: JsonText | null | undefined;
 }
 
 /** Inserts if and only if the user is known, the promotion is known to be active and fresh, and no such row exists. */
@@ -155,8 +150,7 @@ export async function insertIfAllowed(
   leaseSeconds: number,
   cause: EventCause,
 ): Promise<SubscriptionRow | undefined> {
-  const json = metadata ? JSON.stringify(metadata) : null;
-  const values = [user_id, promotion_id, leaseSeconds, json, ...causeValues(cause)];
+  const values = [user_id, promotion_id, leaseSeconds, metadata?.text ?? null, ...causeValues(cause)];
   try {
     return (await database.write<SubscriptionRow>(statements.create, values))[0];
   } catch (error) {
@@ -166,29 +160,29 @@ export async function insertIfAllowed(
   }
 }
 
-export type DecisionState = SubscriptionFacts & { read_at: Date };
-
-/** The facts that explain why nothing was inserted; `read_at` is the database's clock when they were read. */
-export async function readDecisionState(
-  database: Database,
-  { user_id, promotion_id }: NewSubscription,
-  leaseSeconds: number,
-): Promise<DecisionState> {
-  const values = [user_id, promotion_id, leaseSeconds];
-  return (await database.run<DecisionState>(statements.decisionState, values))[0] as DecisionState;
-}
-
-/** @returns undefined when the subscription does not exist or is inactive already */
+/** @returns undefined when the subscription does not exist, is inactive already or has another version than asked for */
 export async function deactivateIfActive(
   database: Database,
-  id: number,
+  { id, conditions }: TargetResource,
   cause: EventCause,
 ): Promise<SubscriptionRow | undefined> {
-  return (await database.write<SubscriptionRow>(statements.deactivate, [id, ...causeValues(cause)]))[0];
+  const values = [id, ...versionsOf(conditions), ...causeValues(cause)];
+  return (await database.write<SubscriptionRow>(statements.deactivate, values))[0];
 }
 
-export async function subscriptionExists(database: Database, id: number): Promise<boolean> {
-  return (await database.run(statements.exists, [id])).length === 1;
+/** Sets it active if and only if it is inactive, the conditions are true, and an insert of the same would be allowed. */
+export async function reactivateIfAllowed(
+  database: Database,
+  { id, conditions }: TargetResource,
+  leaseSeconds: number,
+  cause: EventCause,
+): Promise<SubscriptionRow | undefined> {
+  const values = [id, leaseSeconds, ...versionsOf(conditions), ...causeValues(cause)];
+  return (await database.write<SubscriptionRow>(statements.reactivate, values))[0];
+}
+
+export async function findSubscription(database: Database, id: number): Promise<SubscriptionRow | undefined> {
+  return (await database.run<SubscriptionRow>(statements.get, [id]))[0];
 }
 
 export interface ListFilter {
@@ -197,7 +191,7 @@ export interface ListFilter {
   is_active?: boolean | undefined;
   limit: number;
   offset?: number | undefined;
-  cursor?: Position | undefined;
+  cursor?: { position: Position } | undefined;
 }
 
 /** The end of a page: `created_at` of its last row, in milliseconds since 1970, and the id of that row. */
@@ -217,7 +211,7 @@ export async function listSubscriptions(
   const all = by === 'user' ? statements.byUser : statements.byPromotion;
   const filtered = by === 'user' ? statements.byUserActive : statements.byPromotionActive;
   const { cheap, costly } = is_active === undefined ? all : filtered;
-  const after = cursor ? [new Date(cursor[0]), cursor[1]] : ['infinity', 0];
+  const after = cursor ? [new Date(cursor.position[0]), cursor.position[1]] : ['infinity', 0];
   const filter = is_active === undefined ? [] : [is_active];
   const values = [id, limit + 1, offset, ...after, ...filter]; // the row beyond the limit tells that there is another page
   const cost = costOfPage({ limit, offset });

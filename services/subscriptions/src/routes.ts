@@ -1,57 +1,121 @@
 // The routes of subscriptions.
-import { projectionSummary } from '@promopulse/shared/contracts/snapshot';
+import type { Cause } from '@promopulse/shared/contracts/cause';
 import type { Database } from '@promopulse/shared/database/database';
-import { notFound } from '@promopulse/shared/errors';
+import { createCommitOnce } from '@promopulse/shared/database/idempotency/commit-once';
+import { outcomeUnknown } from '@promopulse/shared/errors';
+import type { Caller } from '@promopulse/shared/http/caller/caller';
 import { costOfPage } from '@promopulse/shared/http/pagination';
-import { type Route, route } from '@promopulse/shared/http/routes';
+import { describedVersion, versionHeaders } from '@promopulse/shared/http/preconditions';
+import { type HandlerResult, type Route, route } from '@promopulse/shared/http/routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
-import { summarize } from './projections/digest-store.ts';
-import { ownerNames } from './projections/store.ts';
-import { listSubscriptions } from './queries.ts';
+import { ownerUnavailable } from './projections/owner-client.ts';
+import { listSubscriptions, type SubscriptionRow } from './queries.ts';
 import {
+  alreadyActive,
+  alreadyInactive,
+  duplicate,
+  exampleFacts,
+  factsUnknown,
+  promotionNotActive,
+  reactivationNotAllowed,
+  userNotFound,
+} from './rules.ts';
+import {
+  filterRequired,
+  filtersExclusive,
   listFilterOf,
   newSubscription,
   newSubscriptionExample,
-  ownerParams,
   presentedSubscription,
   subscriptionCursor,
+  subscriptionExample,
   subscriptionId,
   subscriptionList,
   subscriptionListQuery,
 } from './schemas.ts';
-import { type ActiveCheck, deactivate, subscribe } from './subscriptions.ts';
+import {
+  type ActiveCheck,
+  type CommitRound,
+  checkOwner,
+  deactivate,
+  getOwnSubscription,
+  reactivate,
+  subscribe,
+  subscriptionNotFound,
+} from './subscriptions.ts';
+
+const unknownFacts =
+  "the user or the promotion's status is not known at the moment; retry after the time in Retry-After. With the code `outcome_unknown`, without Retry-After: the change may or may not have been made";
+
+const unknown = [factsUnknown(), ownerUnavailable('promotions', 1_000), outcomeUnknown()];
+const refusals = [userNotFound(exampleFacts), ...unknown];
 
 export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck): Route[] {
+  const checkFor = ({ userId }: Caller): ActiveCheck => ({ ...activeCheck, concealsDrafts: userId !== null });
+  const currentVersion = async ({ id }: { id: number }, caller: Caller) =>
+    (await getOwnSubscription(database, id, caller)).version;
+  const commitOnce = createCommitOnce(database);
+  /** A round that writes is a transaction, because owners are asked between two rounds. */
+  const commitRound = (cause: Cause, present: (row: SubscriptionRow) => HandlerResult): CommitRound<HandlerResult> => {
+    return (write) =>
+      commitOnce(cause, async (transaction) => {
+        const row = await write(transaction);
+        return row && present(row);
+      });
+  };
   return [
     route({
       method: 'post',
       path: '/subscriptions',
+      access: { scope: 'subscriptions:write', endUser: 'body.user_id' },
       operationId: 'createSubscription',
       summary: 'Subscribe a user to an active promotion',
       description:
-        'Once per user and promotion. The user is checked first, then the promotion, then whether it is a duplicate.',
+        'Once per user and promotion. The user is checked first, then the promotion, then whether it is a duplicate. Who has left a promotion returns by `PATCH /subscriptions/{id}/reactivate`.',
       body: newSubscription,
       example: newSubscriptionExample,
-      success: { status: 201, description: 'The subscription', schema: presentedSubscription },
+      success: {
+        status: 201,
+        description: 'The subscription',
+        schema: presentedSubscription,
+        headers: {
+          Location: { description: 'Path of the subscription', example: '/subscriptions/1' },
+          ...describedVersion(1, '/subscriptions/1'),
+        },
+      },
       errors: {
         404: 'there is no such user',
-        409: 'the user is or was subscribed',
+        409: 'the user is subscribed (`already_subscribed`), or was and has left (`subscription_inactive`); `subscription_id` names the subscription',
         415: 'the body is not JSON',
-        422: 'a field breaks its rule, or the promotion is missing or not active',
-        503: "the user or the promotion's status is not known at the moment; retry after the time in Retry-After. With the code `outcome_unknown`, without Retry-After: the subscription may or may not have been made",
+        422: 'a field breaks its rule, or the promotion is not active: `promotion_status` tells what it is',
+        503: unknownFacts,
       },
-      handle: async ({ body, requestId }) => ({
-        status: 201,
-        body: presentRow(presentedSubscription, await subscribe(database, activeCheck, body, requestId)),
-      }),
+      problems: [
+        ...refusals,
+        promotionNotActive(exampleFacts),
+        duplicate(exampleFacts, 1),
+        duplicate({ ...exampleFacts, is_active: false }, 1),
+      ],
+      handle: ({ body, cause, caller }) => {
+        const commit = commitRound(cause, (row) => ({
+          status: 201,
+          body: presentRow(presentedSubscription, row),
+          headers: {
+            Location: `/subscriptions/${row.id}`,
+            ...versionHeaders(row.version, `/subscriptions/${row.id}`),
+          },
+        }));
+        return subscribe({ ...checkFor(caller), database, commit }, body, cause);
+      },
     }),
     route({
       method: 'get',
       path: '/subscriptions',
+      access: { scope: 'subscriptions:read', endUser: 'query.user_id' },
       operationId: 'listSubscriptions',
       summary: "List a user's subscriptions or a promotion's subscribers, newest first",
       description:
-        'Exactly one of `user_id` and `promotion_id` must be given. To read the whole list, send `next_cursor` back as `cursor` with the same filters: every page costs the same, and rows that are added meanwhile do not shift it.',
+        'Exactly one of `user_id` and `promotion_id` must be given. To read the whole list, send `next_cursor` back as `cursor` with the same filters (others are 422): every page costs the same, and a row that is added meanwhile moves no other row to another page.',
       query: subscriptionListQuery,
       success: {
         status: 200,
@@ -59,46 +123,102 @@ export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck)
         schema: subscriptionList,
       },
       errors: { 422: 'neither or both of the ids are given, or a parameter is unknown, repeated or breaks its rule' },
+      problems: [filterRequired(), filtersExclusive()],
       mayBeLarge: (query) => costOfPage(query) !== undefined,
       handle: async ({ query }) => {
         const { items, total, next } = await listSubscriptions(database, listFilterOf(query));
         const presented = items.map((subscription) => presentRow(presentedSubscription, subscription));
-        return { status: 200, body: { items: presented, total, next_cursor: next && subscriptionCursor.write(next) } };
+        const next_cursor = next && subscriptionCursor.write(next, query);
+        return { status: 200, body: { items: presented, total, next_cursor } };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/subscriptions/{id}',
+      access: { scope: 'subscriptions:read', endUser: 'row' },
+      operationId: 'getSubscription',
+      summary: 'Get a subscription',
+      description: 'Active or not.',
+      params: subscriptionId,
+      success: {
+        status: 200,
+        description: 'The subscription',
+        schema: presentedSubscription,
+        headers: describedVersion(1),
+      },
+      errors: { 404: 'there is no such subscription', 422: 'the id is invalid' },
+      handle: async ({ params, caller }) => {
+        const subscription = await getOwnSubscription(database, params.id, caller);
+        return {
+          status: 200,
+          body: presentRow(presentedSubscription, subscription),
+          headers: versionHeaders(subscription.version),
+        };
       },
     }),
     route({
       method: 'patch',
       path: '/subscriptions/{id}/deactivate',
+      access: { scope: 'subscriptions:write', endUser: 'row' },
       operationId: 'deactivateSubscription',
       summary: 'Leave a promotion',
-      description: 'The subscription stays, inactive. Takes no body.',
+      description: 'The subscription stays, inactive. Takes no body, or an empty object.',
       params: subscriptionId,
-      success: { status: 200, description: 'The subscription', schema: presentedSubscription },
-      errors: { 404: 'there is no such subscription', 422: 'it is inactive already, or the id is invalid' },
-      handle: async ({ params, requestId }) => ({
+      success: {
         status: 200,
-        body: presentRow(presentedSubscription, await deactivate(database, params.id, requestId)),
-      }),
+        description: 'The subscription',
+        schema: presentedSubscription,
+        headers: describedVersion(2, '/subscriptions/1'),
+        example: { ...subscriptionExample, is_active: false },
+      },
+      errors: {
+        404: 'there is no such subscription',
+        422: 'it is inactive already, the id is invalid, or there is a body',
+      },
+      problems: [alreadyInactive(1)],
+      currentVersion,
+      handle: async ({ params: { id }, cause, caller, conditions }) => {
+        await checkOwner(database, id, caller);
+        return await commitOnce(cause, async (transaction) =>
+          presentChanged(await deactivate(transaction, { id, conditions }, cause)),
+        );
+      },
+    }),
+    route({
+      method: 'patch',
+      path: '/subscriptions/{id}/reactivate',
+      access: { scope: 'subscriptions:write', endUser: 'row' },
+      operationId: 'reactivateSubscription',
+      summary: 'Return to a promotion',
+      description:
+        'Makes an inactive subscription active again, by the rules of a new one: the user exists and the promotion is active. Takes no body.',
+      params: subscriptionId,
+      success: {
+        status: 200,
+        description: 'The subscription',
+        schema: presentedSubscription,
+        headers: describedVersion(3, '/subscriptions/1'),
+      },
+      errors: {
+        404: 'there is no such subscription, or its user does not exist any more',
+        422: 'it is active already, the promotion is not active (`promotion_status` tells what it is), or the id is invalid',
+        503: unknownFacts,
+      },
+      problems: [subscriptionNotFound(), alreadyActive(1), reactivationNotAllowed(exampleFacts), ...refusals],
+      currentVersion,
+      handle: async ({ params: { id }, cause, caller, conditions }) => {
+        await checkOwner(database, id, caller);
+        const commit = commitRound(cause, presentChanged);
+        return await reactivate({ ...checkFor(caller), database, commit }, { id, conditions }, cause);
+      },
     }),
   ];
 }
 
-/** For `npm run after-restore`: what this service has seen of another one. */
-export function internalProjectionRoutes(database: Database): Route[] {
-  return [
-    route({
-      method: 'get',
-      path: '/internal/projections/{owner}',
-      operationId: 'getProjectionSummary',
-      summary: 'The highest id seen of an owner, and what it has lost',
-      params: ownerParams,
-      success: { status: 200, description: 'The summary', schema: projectionSummary },
-      errors: { 404: 'this service keeps nothing of that owner' },
-      handle: async ({ params }) => {
-        const owner = ownerNames.find((each) => each === params.owner);
-        if (!owner) throw notFound('Projection not found');
-        return { status: 200, body: await summarize(database, owner) };
-      },
-    }),
-  ];
+function presentChanged(subscription: SubscriptionRow): HandlerResult {
+  return {
+    status: 200,
+    body: presentRow(presentedSubscription, subscription),
+    headers: versionHeaders(subscription.version, `/subscriptions/${subscription.id}`),
+  };
 }

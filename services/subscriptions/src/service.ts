@@ -1,13 +1,16 @@
 // The definition of the subscriptions service.
 import { fileURLToPath } from 'node:url';
 import { defineService } from '@promopulse/shared/service';
+import { measureClientRequests } from '@promopulse/shared/telemetry/request-durations';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
 import { entities } from './entities.ts';
 import { projectionConsumer } from './projections/consumer.ts';
 import { promotionsClient, usersClient } from './projections/owner-client.ts';
+import { measureProjections, ProjectionCounts } from './projections/projection-metrics.ts';
+import { internalProjectionRoutes } from './projections/projection-routes.ts';
 import { describeProjections, invalidateAll, Reconciliation } from './projections/reconciliation.ts';
-import { internalProjectionRoutes, subscriptionRoutes } from './routes.ts';
+import { subscriptionRoutes } from './routes.ts';
 
 const milliseconds = (min: number, max: number, fallback: number) =>
   z.coerce.number().int().min(min).max(max).default(fallback);
@@ -16,6 +19,7 @@ const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// URL' })
 export const subscriptions = defineService({
   name: 'subscriptions',
   title: 'Subscriptions',
+  description: 'Who takes part in which promotion. A user subscribes to a promotion once, and only while it is active.',
   version: packageJson.version,
   defaultPort: packageJson.config.port,
   config: {
@@ -30,18 +34,23 @@ export const subscriptions = defineService({
   },
   entities,
   migrations: fileURLToPath(new URL('migrations', import.meta.url)),
-  parts: ({ config, database, broker, log }) => {
-    const options = { timeoutMs: config.OWNER_TIMEOUT_MS, resetMs: config.BREAKER_RESET_MS };
+  contractMigrations: ['Migration20261129113411_wide_ids'],
+  parts: ({ config, database, broker, log, metrics }) => {
+    const { OWNER_TIMEOUT_MS: timeoutMs, BREAKER_RESET_MS: resetMs } = config;
+    const options = { timeoutMs, resetMs, onAnswer: metrics && measureClientRequests(metrics) };
     const owners = {
       users: usersClient({ ...options, url: config.USERS_INTERNAL_URL }),
       promotions: promotionsClient({ ...options, url: config.PROMOTIONS_INTERNAL_URL }),
     };
-    const reconciliation = new Reconciliation({ database, owners, intervalMs: config.RECONCILE_INTERVAL_MS, log });
+    const counts = new ProjectionCounts();
+    if (metrics) measureProjections(metrics, { database, owners, counts });
+    const intervalMs = config.RECONCILE_INTERVAL_MS;
+    const reconciliation = new Reconciliation({ database, owners, intervalMs, log, counts });
     const onInvalidated = (): void => reconciliation.wake();
     return {
       routes: subscriptionRoutes(database, { owners, leaseSeconds: config.FRESHNESS_LEASE_MS / 1000 }),
       internalRoutes: internalProjectionRoutes(database),
-      consumers: [projectionConsumer({ database, broker, log, onInvalidated })],
+      consumers: [projectionConsumer({ database, broker, log, counts, onInvalidated })],
       health: async () => ({ projections: await describeProjections(database) }),
       prepare: () => invalidateAll(database),
       start: () => reconciliation.start(),

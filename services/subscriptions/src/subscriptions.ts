@@ -1,50 +1,126 @@
 // The use cases of subscriptions.
 import { randomUUID } from 'node:crypto';
+import type { Cause } from '@promopulse/shared/contracts/cause';
 import type { Database } from '@promopulse/shared/database/database';
-import { notFound, ruleViolation } from '@promopulse/shared/errors';
+import { type DomainError, notFound } from '@promopulse/shared/errors';
+import type { Caller } from '@promopulse/shared/http/caller/caller';
+import { checkVersion, type TargetResource } from '@promopulse/shared/http/preconditions';
+import { type ReadFacts, readFacts, readFactsOfSubscription } from './projections/facts-store.ts';
 import type { Owners } from './projections/owner-client.ts';
 import { applyAnswer, markLost, type OwnerName } from './projections/store.ts';
 import {
   deactivateIfActive,
+  findSubscription,
   insertIfAllowed,
   type NewSubscription,
-  readDecisionState,
+  reactivateIfAllowed,
   type SubscriptionRow,
-  subscriptionExists,
 } from './queries.ts';
-import { type Consulted, decide, factsUnknown } from './rules.ts';
+import {
+  alreadyInactive,
+  type Consulted,
+  concealDraft,
+  type Decision,
+  decideCreation,
+  decideReactivation,
+  factsUnknown,
+} from './rules.ts';
 
-/** Normally at most three inserts and two owner requests. More rounds happen only under concurrent changes. */
+/** Normally at most three statements that write and two owner requests. More rounds happen only under concurrent changes. */
 const maxRounds = 5;
 
 export interface ActiveCheck {
   owners: Owners;
   /** How long, in seconds, a confirmed status of a promotion is relied on. */
   leaseSeconds: number;
+  /** For an end user. */
+  concealsDrafts?: boolean;
 }
 
 /**
- * Decides by one statement. Only when that inserts nothing are the facts read, and owners asked about unknown ones.
- * @throws notFound (user), ruleViolation (promotion), conflict (duplicate), or unavailable when the facts stay unknown
+ * Commits the write of one round.
+ * @returns what the request is answered with; undefined when nothing was written
  */
-export async function subscribe(
-  database: Database,
-  { owners, leaseSeconds }: ActiveCheck,
+export type CommitRound<Result> = (
+  write: (database: Database) => Promise<SubscriptionRow | undefined>,
+) => Promise<Result | undefined>;
+
+interface RoundOptions<Result> extends ActiveCheck {
+  database: Database;
+  commit: CommitRound<Result>;
+}
+
+/** @throws notFound (user), ruleViolation (promotion), conflict (duplicate), or unavailable when the facts stay unknown */
+export async function subscribe<Result>(
+  options: RoundOptions<Result>,
   wanted: NewSubscription,
-  requestId: string,
-): Promise<SubscriptionRow> {
-  const cause = { eventId: randomUUID(), requestId };
+  requestedBy: Cause,
+): Promise<Result> {
+  const cause = { ...requestedBy, eventId: randomUUID() };
+  const { database, owners, leaseSeconds, commit } = options;
+  return await decideByFacts(database, owners, cause, {
+    write: () => commit((transaction) => insertIfAllowed(transaction, wanted, leaseSeconds, cause)),
+    read: () => readFacts(database, wanted, leaseSeconds),
+    decide: deciderOf(options, decideCreation),
+  });
+}
+
+/**
+ * Exactly one of several concurrent calls succeeds.
+ * @throws notFound (subscription), then precondition_failed, ruleViolation (active already), notFound (user),
+ * ruleViolation (promotion), or unavailable when the facts stay unknown
+ */
+export async function reactivate<Result>(
+  options: RoundOptions<Result>,
+  target: TargetResource,
+  requestedBy: Cause,
+): Promise<Result> {
+  const cause = { ...requestedBy, eventId: randomUUID() };
+  const { database, owners, leaseSeconds, commit } = options;
+  return await decideByFacts(database, owners, cause, {
+    write: () => commit((transaction) => reactivateIfAllowed(transaction, target, leaseSeconds, cause)),
+    read: async () => {
+      const facts = await readFactsOfSubscription(database, target.id, leaseSeconds);
+      if (!facts) throw subscriptionNotFound();
+      const rejection = checkVersion(target.conditions, facts.version);
+      if (rejection) throw rejection;
+      return facts;
+    },
+    decide: deciderOf(options, decideReactivation),
+  });
+}
+
+type Decide = (facts: ReadFacts, consulted: Consulted) => Decision;
+
+function deciderOf({ concealsDrafts = false }: ActiveCheck, decide: Decide): Decide {
+  return concealsDrafts ? (facts, consulted) => concealDraft(decide(facts, consulted), facts) : decide;
+}
+
+interface ActiveCheckSteps<Result> {
+  /** The one statement that decides. */
+  write(): Promise<Result | undefined>;
+  read(): Promise<ReadFacts>;
+  decide: Decide;
+}
+
+/** Only when the statement writes nothing are the facts read, and owners asked about unknown ones. */
+async function decideByFacts<Result>(
+  database: Database,
+  owners: Owners,
+  cause: Cause,
+  { write, read, decide }: ActiveCheckSteps<Result>,
+): Promise<Result> {
   const consulted: Consulted = {};
   for (let round = 0; round < maxRounds; round += 1) {
-    const created = await insertIfAllowed(database, wanted, leaseSeconds, cause);
-    if (created) return created;
-    const { read_at: readAt, ...facts } = await readDecisionState(database, wanted, leaseSeconds);
-    const decision = decide(facts, consulted, wanted);
+    const written = await write();
+    if (written) return written;
+    const facts = await read();
+    const decision = decide(facts, consulted);
     if (decision === 'retry') continue;
     if ('reject' in decision) throw decision.reject;
     const owner = decision.consult;
-    const id = owner === 'users' ? wanted.user_id : wanted.promotion_id;
-    consulted[owner] = await refresh(database, owners, { owner, id, readAt }, requestId);
+    const id = owner === 'users' ? facts.user_id : facts.promotion_id;
+    consulted[owner] = await refresh(database, owners, { owner, id, readAt: facts.read_at }, cause);
   }
   throw factsUnknown();
 }
@@ -54,20 +130,49 @@ async function refresh(
   database: Database,
   owners: Owners,
   { owner, id, readAt }: { owner: OwnerName; id: number; readAt: Date },
-  requestId: string,
+  cause: Cause,
 ): Promise<'none' | 'state'> {
-  const state = await owners[owner].get(id, requestId);
+  const state = await owners[owner].get(id, cause);
   if (state) await applyAnswer(database, owner, state, readAt);
   else await markLost(database, owner, { from: id, to: id, present: [] }, readAt);
   return state ? 'state' : 'none';
 }
 
-/** Exactly one of several concurrent calls succeeds. @throws notFound, or ruleViolation when it is inactive already */
-export async function deactivate(database: Database, id: number, requestId: string): Promise<SubscriptionRow> {
-  const changed = await deactivateIfActive(database, id, { eventId: randomUUID(), requestId });
+/** @throws notFound */
+async function getSubscription(database: Database, id: number): Promise<SubscriptionRow> {
+  const subscription = await findSubscription(database, id);
+  if (!subscription) throw subscriptionNotFound();
+  return subscription;
+}
+
+/** For an end user, another user's subscription is not there. @throws notFound */
+export async function getOwnSubscription(database: Database, id: number, caller: Caller): Promise<SubscriptionRow> {
+  const subscription = await getSubscription(database, id);
+  if (caller.userId !== null && subscription.user_id !== caller.userId) throw subscriptionNotFound();
+  return subscription;
+}
+
+/**
+ * To be called before a subscription is changed. Its user never changes, and no id is given twice, so what it finds is
+ * true in the change as well.
+ * @throws notFound when the caller is an end user, and the subscription is not theirs
+ */
+export async function checkOwner(database: Database, id: number, caller: Caller): Promise<void> {
+  if (caller.userId !== null) await getOwnSubscription(database, id, caller);
+}
+
+/**
+ * Exactly one of several concurrent calls succeeds.
+ * @throws notFound, then precondition_failed, then ruleViolation when it is inactive already
+ */
+export async function deactivate(database: Database, target: TargetResource, cause: Cause): Promise<SubscriptionRow> {
+  const changed = await deactivateIfActive(database, target, { ...cause, eventId: randomUUID() });
   if (changed) return changed;
-  if (await subscriptionExists(database, id)) {
-    throw ruleViolation('already_inactive', `Subscription ${id} is already inactive`);
-  }
-  throw notFound('Subscription not found');
+  const { version } = await getSubscription(database, target.id);
+  // When the statement ran, it was inactive or had another version, whatever it has now.
+  throw checkVersion(target.conditions, version) ?? alreadyInactive(target.id);
+}
+
+export function subscriptionNotFound(): DomainError {
+  return notFound('Subscription not found');
 }

@@ -87,6 +87,34 @@ describe('a user that is deleted while 100 subscriptions are wanted', () => {
   });
 });
 
+describe('a promotion that is ended while 60 users return to it', () => {
+  test('gets none back that begins after the end was applied, nor any later', async () => {
+    scene = await startScene({ FRESHNESS_LEASE_MS: '60000' });
+    await scene.announce('promotion.created', promotionState(5, 'active', 2));
+    const users = Array.from({ length: 60 }, (_, index) => index + 1);
+    for (const id of users) await scene.announce('user.created', { id, version: 1 });
+    await eventually(async () => expect(await scene.sql('select from subscriptions.known_users')).toHaveLength(60));
+    await fresh();
+    const rows = await scene.sql<{ id: number }>(
+      `insert into subscriptions.subscriptions (user_id, promotion_id, is_active)
+       select unnest($1::int[]), 5, false returning id`,
+      [users],
+    );
+    const reactivate = async (some: { id: number }[]): Promise<number[]> =>
+      await Promise.all(some.map(async ({ id }) => (await scene.api.patch(`/subscriptions/${id}/reactivate`)).status));
+    expect(await reactivate(rows.slice(0, 20))).toEqual(Array(20).fill(200));
+    const racing = reactivate(rows.slice(20, 40));
+    await scene.announce('promotion.status_changed', promotionState(5, 'ended', 3));
+    await projected(5, 'ended');
+    expect(await reactivate(rows.slice(40))).toEqual(Array(20).fill(422));
+    const raced = await racing;
+    expect(raced.filter((status) => status !== 200 && status !== 422)).toEqual([]);
+    expect(scene.promotions.asked).toBe(0);
+    const [counted] = await scene.sql('select count(*)::int as rows from subscriptions.subscriptions where is_active');
+    expect(counted.rows).toBe(20 + raced.filter((status) => status === 200).length);
+  });
+});
+
 describe('with a cold projection', () => {
   beforeEach(async () => {
     scene = await startScene();
@@ -135,6 +163,15 @@ describe('with a cold projection', () => {
         'promotions',
       ]);
       expect(await scene.sql('select from subscriptions.subscriptions')).toHaveLength(0);
+      const [{ id }] = (await scene.sql(
+        'insert into subscriptions.subscriptions (user_id, promotion_id, is_active) values (1, 5, false) returning id',
+      )) as [{ id: number }];
+      const back = await scene.api.patch(`/subscriptions/${id}/reactivate`);
+      expect([back.status, back.body.code]).toEqual([503, 'dependency_unavailable']);
+      expect(back.headers.get('retry-after')).toMatch(/^\d+$/);
+      expect(await scene.sql('select from subscriptions.subscriptions where is_active')).toHaveLength(0);
+      scene.promotions.mood = 'up';
+      await eventually(async () => expect((await scene.api.patch(`/subscriptions/${id}/reactivate`)).status).toBe(200));
     },
   );
 

@@ -25,6 +25,7 @@ test('columns that get another type under load are no error to anybody, and even
       const sent = await Promise.all([
         scene.api.get(`/subscriptions?user_id=${userId}`),
         scene.api.get('/subscriptions?promotion_id=1&limit=5'),
+        scene.api.get(`/subscriptions/${body.id ?? body.subscription_id}`),
         ...(status === 201 ? [scene.api.patch(`/subscriptions/${body.id}/deactivate`)] : []),
       ]);
       answers.push(status === 409 ? 201 : status, ...sent.map((answer) => answer.status));

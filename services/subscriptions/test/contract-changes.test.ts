@@ -84,6 +84,36 @@ describe('an event of a later release', () => {
   });
 });
 
+describe('a changed user', () => {
+  const known = (id: number) =>
+    scene.sql('select version, deleted, doubted_at from subscriptions.known_users where user_id = $1', [id]);
+
+  test('stays known under its new version, also before "created": nobody is asked, nothing is a dead letter', async () => {
+    const askedFor = () => [scene.users.asked, scene.users.pages.filter((page) => page.includes('ids=')).length];
+    // The first event of an owner in a session invalidates its projection.
+    await scene.announce('user.created', { id: 60, version: 1 });
+    await eventually(async () => {
+      expect(await known(60)).toMatchObject([{ version: 1 }]);
+      expect(await scene.projection('users')).toMatchObject({ reconciled: true });
+    });
+    const { invalidations } = await scene.projection('users');
+    const before = askedFor();
+    await scene.announce('user.updated', { id: 60, version: 2, changed: ['email', 'phone'] });
+    await scene.announce('user.updated', { id: 61, version: 2, changed: ['first_name'] });
+    await scene.send('user.updated', { id: 60, version: 3, changed: ['a field of a later release'], more: true });
+    await eventually(async () => {
+      expect(await known(60)).toEqual([{ version: 3, deleted: false, doubted_at: null }]);
+      expect(await known(61)).toEqual([{ version: 2, deleted: false, doubted_at: null }]);
+    });
+    scene.users.states.set(60, { id: 60, version: 3 });
+    expect(askedFor()).toEqual(before);
+    expect(await scene.projection('users')).toMatchObject({ invalidations });
+    scene.promotions.states.set(960, promotionState(960, 'active', 2));
+    expect([(await scene.subscribe(60, 960)).status, (await scene.subscribe(61, 960)).status]).toEqual([201, 201]);
+    expect(await deadLetters()).toBe(0);
+  });
+});
+
 describe("an answer that is not the owner's own", () => {
   const problem = (code: string) => JSON.stringify({ type: 'about:blank', status: 404, code, detail: 'x' });
   test.each([

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { migrate, revert } from '@promopulse/shared/database/migrations';
-import { databaseOptionsOf } from '@promopulse/shared/service';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import type { Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
@@ -51,6 +51,7 @@ async function expectTrueTotals(promotions: number[]) {
 }
 
 const leave = (id: number) => scene.api.patch(`/subscriptions/${id}/deactivate`);
+const comeBack = (id: number) => scene.api.patch(`/subscriptions/${id}/reactivate`);
 const idsOf = async (): Promise<number[]> =>
   (await scene.sql('select id from subscriptions.subscriptions')).map(({ id }) => id);
 
@@ -62,21 +63,20 @@ async function connect(url = scene.env.DATABASE_URL): Promise<pg.Client> {
 }
 
 describe('totals are the number of rows', () => {
-  test('after any subscribing and leaving at once', async () => {
+  test('after any subscribing, leaving and coming back at once', async () => {
     const step = fc.record({
       user: fc.integer({ min: 1, max: 8 }),
       promotion: fc.integer({ min: 1, max: 3 }),
-      leaves: fc.boolean(),
+      action: fc.constantFrom('subscribe', 'leave', 'come back'),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60 }), async (steps) => {
         const known = await idsOf();
         const statuses = await Promise.all(
-          steps.map(async ({ user, promotion, leaves }) => {
-            const left = known[(user * promotion) % Math.max(known.length, 1)];
-            return leaves && left !== undefined
-              ? (await leave(left)).status
-              : (await scene.subscribe(user, promotion)).status;
+          steps.map(async ({ user, promotion, action }) => {
+            const id = known[(user * promotion) % Math.max(known.length, 1)];
+            if (action === 'subscribe' || id === undefined) return (await scene.subscribe(user, promotion)).status;
+            return (await (action === 'leave' ? leave(id) : comeBack(id))).status;
           }),
         );
         expect([200, 201, 409, 422]).toEqual(expect.arrayContaining([...new Set(statuses)]));
@@ -110,7 +110,7 @@ describe('totals are the number of rows', () => {
         ...Array.from({ length: 100 }, (_, index) =>
           scene.subscribe(1 + ((round * 50 + (index % 50)) % 300), 1 + (index % 2)),
         ),
-        ...known.slice(-40).flatMap((id) => [leave(id), leave(id)]),
+        ...known.slice(-40).flatMap((id) => [leave(id), comeBack(id)]),
       ]);
       statuses.push(...answers.map(({ status }) => status));
     }

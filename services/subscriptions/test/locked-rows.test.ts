@@ -13,7 +13,7 @@ let promotion = 0;
 let ids: number[];
 
 beforeAll(async () => {
-  scene = await startScene();
+  scene = await startScene({ FRESHNESS_LEASE_MS: '60000', OWNER_TIMEOUT_MS: '5000' });
   for (let id = 1; id <= users; id += 1) await scene.announce('user.created', { id, version: 1 });
 });
 afterAll(() => scene?.close());
@@ -27,6 +27,7 @@ beforeEach(async () => {
   ids = created.map(({ body }) => body.id);
 });
 
+const reactivate = (index: number) => scene.api.patch(`/subscriptions/${ids[index]}/reactivate`);
 const deactivate = (index: number) => scene.api.patch(`/subscriptions/${ids[index]}/deactivate`);
 const strangers = [
   (index: number) => scene.subscribe(newUser + 1 + index / 4, promotion),
@@ -39,16 +40,27 @@ describe.each([
   [
     'subscribes that wait for another transaction of the same user',
     409,
+    async () => undefined,
     () => `insert into subscriptions.subscriptions (user_id, promotion_id) values (${newUser}, ${promotion})`,
     () => scene.subscribe(newUser, promotion),
   ],
   [
     'deactivations of a locked subscription',
     422,
+    async () => undefined,
     () => `select from subscriptions.subscriptions where id = ${ids[0]} for update`,
     () => deactivate(0),
   ],
-])('20 %s', (_name, statusOfTheOthers, lock, waiter) => {
+  [
+    'reactivations of a locked subscription',
+    422,
+    () => deactivate(0), // a reactivation waits only for a row that it would change
+    () => `select from subscriptions.subscriptions where id = ${ids[0]} for update`,
+    () => reactivate(0),
+  ],
+])('20 %s', (_name, statusOfTheOthers, prepare, lock, waiter) => {
+  beforeEach(prepare);
+
   test('hold up no other request', async () => {
     const answers = await requestWhileLocked(scene, { lock: lock(), waiter, strangers });
     expect(answers.strangers.filter(({ status }) => status >= 300)).toEqual([]);

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { withClient } from '@promopulse/shared/database/provision';
 import { startService } from '@promopulse/shared/service';
 import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
@@ -105,16 +106,16 @@ describe('messages that nobody received', () => {
     const { invalidations } = await scene.projection();
     await scene.announce('promotion.created', promotionState(6, 'draft', 1));
     await eventually(async () => expect(await scene.cachedPromotion(6)).toBeDefined());
-    const locked = scene.sql(
-      'do $$ begin perform from subscriptions.cached_promotions where promotion_id = 6 for update; perform pg_sleep(1.5); end $$',
-    );
-    await sleep(200);
-    // The consumer holds at most 20 messages; those behind them wait in the queue.
-    for (let version = 2; version <= 31; version += 1)
-      await scene.announce('promotion.updated', promotionState(6, 'draft', version));
-    await scene.announce('promotion.status_changed', ended);
-    await withChannel((channel) => channel.purgeQueue(queue()));
-    await locked;
+    await withClient(scene.env.DATABASE_URL as string, async (holder) => {
+      await holder.query('begin');
+      await holder.query('select from subscriptions.cached_promotions where promotion_id = 6 for update');
+      // The consumer holds at most 200 messages; those behind them wait in the queue.
+      for (let version = 2; version <= 211; version += 1)
+        await scene.send('promotion.updated', promotionState(6, 'draft', version));
+      await scene.announce('promotion.status_changed', ended);
+      await withChannel((channel) => channel.purgeQueue(queue()));
+      await holder.query('rollback');
+    });
     await isEnded();
     await eventually(async () => expect((await scene.projection()).reconciled).toBe(true));
     expect((await scene.projection()).invalidations).toBeGreaterThan(invalidations);

@@ -40,7 +40,7 @@ const clientOf = (port: number): OwnerClient =>
 
 test('is asked again until it accepts a connection', async () => {
   const port = await closedPort();
-  const answer = clientOf(port).get(1, 'request');
+  const answer = clientOf(port).get(1, { requestId: 'request' });
   await sleep(300);
   await listen(port, answerUser);
   expect(await answer).toMatchObject({ id: 1, version: 3 });
@@ -52,19 +52,21 @@ test('is asked again when the connection is lost before the answer', async () =>
     if (asked === 1) request.socket.destroy();
     else answerUser(request, response);
   });
-  expect(await clientOf(port).get(1, 'request')).toMatchObject({ id: 1, version: 3 });
+  expect(await clientOf(port).get(1, { requestId: 'request' })).toMatchObject({ id: 1, version: 3 });
 });
 
 test('is unavailable at the end of the time limit, and then at once behind the breaker', async () => {
   const client = clientOf(await closedPort());
   const startedAt = performance.now();
   const unavailable = { code: 'dependency_unavailable' };
-  await Promise.all([1, 2, 3, 4, 5].map((id) => expect(client.get(id, 'request')).rejects.toMatchObject(unavailable)));
+  await Promise.all(
+    [1, 2, 3, 4, 5].map((id) => expect(client.get(id, { requestId: 'request' })).rejects.toMatchObject(unavailable)),
+  );
   const tookMs = performance.now() - startedAt;
   expect(tookMs).toBeGreaterThan(timeoutMs - 100);
   expect(tookMs).toBeLessThan(timeoutMs + 3_000);
   const later = performance.now();
-  await expect(client.get(6, 'request')).rejects.toMatchObject(unavailable);
+  await expect(client.get(6, { requestId: 'request' })).rejects.toMatchObject(unavailable);
   expect(performance.now() - later).toBeLessThan(500);
 });
 

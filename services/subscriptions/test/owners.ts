@@ -131,6 +131,7 @@ export async function startScene(env: Record<string, string> = {}): Promise<Scen
   const service = await startTestService(subscriptions, {
     USERS_INTERNAL_URL: users.url,
     PROMOTIONS_INTERNAL_URL: promotions.url,
+    OWNER_TIMEOUT_MS: '2000', // a busy machine may need more than the default for 50 requests at once
     ...env,
   });
   const log = createLogger({ service: 'test', level: 'silent' });

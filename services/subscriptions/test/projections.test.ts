@@ -3,16 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
-import { type Database, openDatabase } from '@promopulse/shared/database/database';
-import { migrate } from '@promopulse/shared/database/migrations';
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
-import { databaseOptionsOf } from '@promopulse/shared/service';
-import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { eventually } from '@promopulse/testing/eventually';
-import { amqpUrl, createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
+import { amqpUrl } from '@promopulse/testing/servers';
 import fc from 'fast-check';
-import { applyEvent } from '../src/projections/store.ts';
-import { subscriptions } from '../src/service.ts';
+import { applyEvents } from '../src/projections/store.ts';
+import { type BareDatabase, openBareDatabase } from './bare-database.ts';
 import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;
@@ -70,19 +66,11 @@ describe('events', () => {
 });
 
 describe('the upsert behind all of them', () => {
-  // A database without a service: no reading of an owner interferes.
-  let own: TestDatabase;
-  let database: Database;
+  let bare: BareDatabase;
   beforeAll(async () => {
-    own = await createTestDatabase(['subscriptions']);
-    const options = databaseOptionsOf(subscriptions, own.urlFor('subscriptions'));
-    await migrate(options, createLogger({ service: 'test', level: 'silent' }));
-    database = await openDatabase(options);
+    bare = await openBareDatabase();
   });
-  afterAll(async () => {
-    await database?.close();
-    await own?.drop();
-  });
+  afterAll(() => bare?.drop());
 
   const chunksOf = <Item>(size: number, items: Item[]): Item[][] =>
     Array.from({ length: Math.ceil(items.length / size) }, (_, index) => items.slice(index * size, (index + 1) * size));
@@ -101,29 +89,27 @@ describe('the upsert behind all of them', () => {
     const epoch = randomUUID();
     const longest = Math.max(...stories.map((story) => story.length));
     for (let step = 0; step < longest; step += 1) {
-      // A hundred at once: the pool has five connections, and a statement waits two seconds for one.
       for (const indexes of chunksOf(100, [...stories.keys()])) {
-        await Promise.all(
-          indexes.map(async (index) => {
-            const story = stories[index] ?? [];
-            const version = story[step];
-            const row = rows[index];
-            if (version === undefined || !row) return;
-            row.doubted ||= version < row.version;
-            const isApplied = version > row.version ? !row.doubted : version === row.version;
-            row.version = Math.max(row.version, version);
-            const state = { id: 10_000 + index, version };
-            const outcomes = [
-              await applyEvent(database, 'promotions', { ...state, status: statusOf(version) }, epoch),
-              await applyEvent(database, 'users', state, epoch),
-            ];
-            const expected = isApplied ? 'applied' : 'superseded';
-            if (outcomes.some((outcome) => outcome !== expected)) throw new Error(`${story} at ${step}: ${outcomes}`);
-          }),
-        );
+        const arriving = indexes.filter((index) => stories[index]?.[step] !== undefined);
+        const versions = arriving.map((index) => stories[index]?.[step] as number);
+        const expected = arriving.map((index, place) => {
+          const row = rows[index] as (typeof rows)[number];
+          const version = versions[place] as number;
+          row.doubted ||= version < row.version;
+          const isApplied = version > row.version ? !row.doubted : version === row.version;
+          row.version = Math.max(row.version, version);
+          return isApplied ? 'applied' : 'superseded';
+        });
+        const users = arriving.map((index, place) => ({ id: 10_000 + index, version: versions[place] as number }));
+        const promotions = users.map((user) => ({ ...user, status: statusOf(user.version) }));
+        const outcomes = [
+          await applyEvents(bare.database, 'promotions', promotions, epoch),
+          await applyEvents(bare.database, 'users', users, epoch),
+        ];
+        expect(outcomes).toEqual([expected, expected]);
       }
     }
-    const stored = await database.run(
+    const stored = await bare.database.run(
       {
         text: `select status, p.version, u.version as user_version, count(*)::int as rows
        from cached_promotions p join known_users u on u.user_id = p.promotion_id

@@ -1,8 +1,9 @@
 // The prepared statements of users. MikroORM compiles them when this module is loaded.
 import type { Database } from '@promopulse/shared/database/database';
 import { columnsOf, compileStatement, offlineEntityManager, type RowOf } from '@promopulse/shared/database/prepared';
+import { recordCreation } from '@promopulse/shared/history/record-history';
 import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
-import { entities, User } from './entities.ts';
+import { entities, User, userHistory } from './entities.ts';
 
 export type UserRow = RowOf<typeof User>;
 
@@ -19,7 +20,12 @@ const insert = {
 };
 
 const statements = {
-  create: recordingStatement('user_create', insert, { event: 'user.created', entity: User, row: ['email_index'] }),
+  create: recordingStatement('user_create', insert, {
+    event: 'user.created',
+    entity: User,
+    row: ['email_index'],
+    beside: recordCreation(userHistory, User),
+  }),
   get: compileStatement('user_get', ['id'], ({ id }) => offline.createQueryBuilder(User).select(columns).where({ id })),
   findByEmail: compileStatement('user_find_by_email', ['email_index'], ({ email_index }) =>
     offline.createQueryBuilder(User).select(columns).where({ email_index }),
@@ -33,7 +39,7 @@ export type UserFields = Pick<
 >;
 
 /**
- * Inserts a user and records `user.created` in one statement.
+ * Inserts a user, and records `user.created` and the history, in one statement.
  * @returns undefined when the email is taken
  * @throws the unique violation of `users_email_index_unique` when another insert of the email runs at the same time. It
  * then costs an id: at most one for each connection to the database.
@@ -44,7 +50,8 @@ export async function insertUser(
   cause: EventCause,
 ): Promise<UserRow | undefined> {
   const { first_name, last_name, email_encrypted, email_index, phone_encrypted } = user;
-  const values = [first_name, last_name, email_encrypted, email_index, phone_encrypted, ...causeValues(cause)];
+  const ofFields = [first_name, last_name, email_encrypted, email_index, phone_encrypted];
+  const values = [...ofFields, ...causeValues(cause), cause.reason ?? null];
   return (await database.write<UserRow>(statements.create, values))[0];
 }
 

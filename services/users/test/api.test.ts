@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { bodyOf, type Client, invalid, problem } from '@promopulse/testing/client';
 import { startTestService, type TestService } from '@promopulse/testing/service';
@@ -18,9 +19,9 @@ describe('creating a user', () => {
     const answer = await api.post('/users', ada);
     expect(answer).toMatchObject({
       status: 201,
-      body: { id: 1, full_name: 'Ada Lovelace', email: 'Ada@example.com' },
+      body: { id: 1, full_name: 'Ada Lovelace', first_name: 'Ada', last_name: 'Lovelace', email: 'Ada@example.com' },
     });
-    expect(Object.keys(answer.body)).toEqual(['id', 'full_name', 'email']);
+    expect(Object.keys(answer.body)).toEqual(['id', 'full_name', 'first_name', 'last_name', 'email']);
     expect(answer.headers.get('location')).toBe('/users/1');
     expect(await api.get('/users/1')).toMatchObject({ status: 200, body: answer.body });
   });
@@ -69,9 +70,13 @@ describe('creating a user', () => {
   });
 });
 
+const unseenRule = 'must not contain spaces, control characters or invisible ones (in a URL, write a + as %2B)';
 const longName = 'must be at most 255 characters';
 const unstorable = 'must be well-formed Unicode without NUL characters';
 const phoneRule = 'must be an international number such as +14155550123';
+const controlRule = 'must not contain control characters or line breaks';
+/** The text of a valid user, and before it the same field so many times. */
+const twice = (field: string, times = 1) => `{${`"${field}":"Ada",`.repeat(times)}${JSON.stringify(ada).slice(1)}`;
 /** JSON text, because `JSON.stringify` would escape half a surrogate pair. */
 const written = (field: string, value: string) => JSON.stringify({ ...ada, [field]: '?' }).replace('"?"', value);
 
@@ -91,6 +96,46 @@ describe('a user is rejected with 422', () => {
     ['whose first name is a number', { ...ada, first_name: 7 }, [['first_name', 'must be a string']]],
     ['whose first name is empty', { ...ada, first_name: '' }, [['first_name', 'must not be empty']]],
     ['whose last name is blank', { ...ada, last_name: ' \t\n' }, [['last_name', 'must not be empty']]],
+    ['whose first name is invisible', { ...ada, first_name: '\u200b\u3164' }, [['first_name', 'must not be empty']]],
+    ['whose last name has a line break', { ...ada, last_name: 'Love\nlace' }, [['last_name', controlRule]]],
+    ['whose last name has an escape code', { ...ada, last_name: '\x1b[31mLovelace' }, [['last_name', controlRule]]],
+    ['whose first name is given twice', twice('first_name'), [['first_name', 'must be given once']]],
+    ['whose email is given twice, once escaped', twice('\\u0065mail'), [['email', 'must be given once']]],
+    ['whose unknown field is given twice', twice('x', 2), [['x', 'is not a known field']]],
+    [
+      'with names of fields as in a spreadsheet',
+      { ...ada, 'Email Address': 1, '\ufeffFirst Name': 2, prénom: 3, 'ada@example.com': 4 },
+      [
+        ['Email Address', 'is not a known field'],
+        ['\\uFEFFFirst Name', 'is not a known field'],
+        ['prénom', 'is not a known field'],
+        ['(not shown)', 'is not a known field'],
+      ],
+    ],
+    ['whose email is a list', { ...ada, email: ['a@example.com'] }, [['email', 'must be a string']]],
+    ['whose last name is a list', { ...ada, last_name: ['x'] }, [['last_name', 'must be a string']]],
+    ['whose phone is a list', { ...ada, phone: ['+14155550123'] }, [['phone', 'must be a string or null']]],
+    [
+      'whose first name is a private character',
+      { ...ada, first_name: '\ue000' },
+      [['first_name', 'must not be empty']],
+    ],
+    ['whose email has a blank letter', { ...ada, email: 'a\u3164b@example.com' }, [['email', unseenRule]]],
+    [
+      'whose first name has 16,000 marks of two kinds',
+      { ...ada, first_name: `a${'\u0301'.repeat(16_000)}${'\u0323'.repeat(16_000)}` },
+      [['first_name', longName]],
+    ],
+    [
+      'whose first name has 31 marks in a row',
+      { ...ada, first_name: `a${'\u0301'.repeat(31)}` },
+      [['first_name', 'must not have more than 30 combining marks in a row']],
+    ],
+    [
+      'whose first name is too long in NFC only',
+      { ...ada, first_name: '\u0958'.repeat(200) },
+      [['first_name', `${longName} in the Unicode form NFC`]],
+    ],
     ['whose first name has 256 letters', { ...ada, first_name: 'x'.repeat(256) }, [['first_name', longName]]],
     ['whose first name has 5,000 letters', { ...ada, first_name: 'x'.repeat(5000) }, [['first_name', longName]]],
     ['whose last name has 5,000 letters', { ...ada, last_name: 'é'.repeat(5000) }, [['last_name', longName]]],
@@ -108,7 +153,7 @@ describe('a user is rejected with 422', () => {
     [
       'whose email is of 5,000 letters',
       { ...ada, email: `a@${'x.'.repeat(2500)}com` },
-      [['email', 'must have a valid domain after the @']],
+      [['email', 'must be at most 254 bytes in UTF-8, with an international domain as xn--']],
     ],
     [
       'whose email cannot exist',
@@ -170,10 +215,36 @@ describe('a user is rejected with 422', () => {
 test('a body of another type is rejected with 415, and one over 64 KiB with 413', async () => {
   const form = await api.post('/users', 'first_name=Ada', { 'content-type': 'application/x-www-form-urlencoded' });
   expect(form.status).toBe(415);
+  expect([form.headers.get('accept'), form.headers.get('accept-post')]).toEqual([
+    'application/json',
+    'application/json',
+  ]);
   expect(bodyOf(form)).toMatchObject({ detail: 'Content-Type must be application/json' });
   const large = await api.post('/users', { ...ada, first_name: 'x'.repeat(70_000) });
   expect(large.status).toBe(413);
   expect(bodyOf(large)).toMatchObject({ detail: 'The body is larger than 64 KiB' });
+});
+
+test('the bytes of a body decide, and not its charset; x-gzip is gzip; other codings are a 415 that lists ours', async () => {
+  const send = async (body: Buffer | string, headers: Record<string, string>) => {
+    const response = await fetch(`${service.url}/users`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body,
+    });
+    return { status: response.status, headers: response.headers, body: (await response.json()) as { code?: string } };
+  };
+  const text = (n: number) => JSON.stringify({ ...ada, first_name: 'Zoë', email: `bytes.${n}@example.com` });
+  for (const [n, charset] of ['us-ascii', 'ISO-8859-1', 'utf-16', 'UTF-8', 'no-such', '"utf-8', ''].entries()) {
+    const answer = await send(text(n), { 'content-type': `application/json; charset=${charset}` });
+    expect([charset, answer.status, answer.body]).toMatchObject([charset, 201, { full_name: 'Zoë Lovelace' }]);
+  }
+  const utf16 = await send(Buffer.from(text(9), 'utf16le'), { 'content-type': 'application/json; charset=utf-16le' });
+  expect([utf16.status, utf16.body.code]).toEqual([422, 'malformed_json']);
+  expect((await send(gzipSync(text(8)), { 'content-encoding': 'x-gzip' })).status).toBe(201);
+  const unknown = await send(text(9), { 'content-encoding': 'compress' });
+  expect([unknown.status, unknown.body.code]).toEqual([415, 'unsupported_encoding']);
+  expect(unknown.headers.get('accept-encoding')).toBe('gzip, deflate, br, zstd');
 });
 
 describe('getting a user', () => {
@@ -216,7 +287,7 @@ describe('getting a user', () => {
     const answer = await api.request('DELETE', '/users/1');
     expect(answer.status).toBe(405);
     expect(answer.headers.get('allow')).toBe('GET, HEAD, PATCH');
-    expect(bodyOf(answer)).toEqual(problem(405, 'method_not_allowed', 'Method Not Allowed'));
+    expect(bodyOf(answer)).toEqual(problem(405, 'method_not_allowed', 'This path supports only GET, HEAD, PATCH'));
   });
 });
 
@@ -239,7 +310,7 @@ describe('finding a user by email', () => {
     const answer = await find('find+tag@example.com');
     expect(answer.status).toBe(422);
     expect(bodyOf(answer)).toEqual(
-      invalid(['email', 'must not contain spaces or control characters (in a URL, write a + as %2B)']),
+      invalid(['email', 'must not contain spaces, control characters or invisible ones (in a URL, write a + as %2B)']),
     );
   });
 
@@ -266,14 +337,15 @@ describe('changing a user', () => {
     const path = `/users/${user.id}`;
     expect(await api.patch(path, { last_name: 'King' })).toMatchObject({
       status: 200,
-      body: { ...user, full_name: 'Ada King' },
+      body: { ...user, full_name: 'Ada King', last_name: 'King' },
     });
     expect(await api.patch(path, { first_name: 'Augusta', email: 'Augusta@example.com' })).toMatchObject({
       status: 200,
       body: { id: user.id, full_name: 'Augusta King', email: 'Augusta@example.com', phone: '+14155550123' },
     });
     expect((await api.patch(path, { phone: '+441632960961' })).body.phone).toBe('+441632960961');
-    const last = { id: user.id, full_name: 'Augusta King', email: 'Augusta@example.com' };
+    const names = { full_name: 'Augusta King', first_name: 'Augusta', last_name: 'King' };
+    const last = { id: user.id, ...names, email: 'Augusta@example.com' };
     expect((await api.patch(path, { phone: null })).body).toEqual(last);
     expect((await api.get(path)).body).toEqual(last);
   });
@@ -292,6 +364,22 @@ describe('changing a user', () => {
     expect((await api.get('/users?email=new@example.com')).body.total).toBe(1);
     expect((await api.get('/users?email=old@example.com')).body.total).toBe(0);
     expect(await createUser(api, { email: 'old@example.com' })).toMatchObject({ email: 'old@example.com' });
+  });
+
+  test('has both names apart, also when one of them has spaces, and in the answer of a search', async () => {
+    const user = await createUser(api, { first_name: 'Augusta Ada', last_name: 'King of Lovelace' });
+    const names = {
+      full_name: 'Augusta Ada King of Lovelace',
+      first_name: 'Augusta Ada',
+      last_name: 'King of Lovelace',
+    };
+    const changed = await api.patch(`/users/${user.id}`, { phone: '+14155550123' });
+    const found = await api.get(`/users?email=${user.email}`);
+    for (const shown of [user, changed.body, found.body.items[0], (await api.get(`/users/${user.id}`)).body]) {
+      expect(shown).toMatchObject(names);
+    }
+    const { first_name, last_name } = changed.body;
+    expect((await api.patch(`/users/${user.id}`, { first_name, last_name })).body).toEqual(changed.body);
   });
 
   test("to one's own email in another letter case is no conflict", async () => {
@@ -335,17 +423,17 @@ describe('changing a user', () => {
 });
 
 describe('for other services', () => {
-  test('a user is an id and a version, which an edit without an event does not change', async () => {
-    const { id } = await createUser(api);
+  test('a user is an id and a version, which grows with each edit that changes something', async () => {
+    const { id, email } = await createUser(api);
     expect(await internal.get(`/internal/users/${id}`)).toMatchObject({ status: 200, body: { id, version: 1 } });
-    await api.patch(`/users/${id}`, { last_name: 'King' });
-    expect((await internal.get(`/internal/users/${id}`)).body).toEqual({ id, version: 1 });
+    for (const last_name of ['King', 'King']) await api.patch(`/users/${id}`, { last_name, email });
+    expect((await internal.get(`/internal/users/${id}`)).body).toEqual({ id, version: 2 });
     expect(bodyOf(await internal.get('/internal/users/2147483647'))).toEqual(notFound);
   });
 
   test('these routes are not in the document that callers read', async () => {
     const { body } = await internal.get('/openapi.json');
-    expect(Object.keys(body.paths)).toEqual(['/users', '/users/{id}']);
+    expect(Object.keys(body.paths)).toEqual(['/users', '/users/{id}', '/users/{id}/history']);
   });
 });
 

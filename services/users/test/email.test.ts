@@ -44,12 +44,12 @@ const noName = 'must have a name before the @';
 const longName = 'must have at most 64 characters before the @';
 const badCharacter = 'must not have this character before the @';
 const badDots = 'must not have a dot at the start or end of the name, or two in a row';
-const space = 'must not contain spaces or control characters (in a URL, write a + as %2B)';
+const space = 'must not contain spaces, control characters or invisible ones (in a URL, write a + as %2B)';
 const noDomain = 'must have a domain after the @';
 const badDomain = 'must have a valid domain after the @';
 const noDot = 'must have a dot in its domain';
 const special = 'must not have a special-use domain';
-const tooLong = 'must be at most 254 characters';
+const tooLong = 'must be at most 254 bytes in UTF-8, with an international domain as xn--';
 
 describe('an address that is rejected', () => {
   test.each([
@@ -73,6 +73,14 @@ describe('an address that is rejected', () => {
     ['a NUL', 'a\0@example.com', space],
     ['an invisible character', 'a\u200bb@example.com', space],
     ['half a surrogate pair', 'a\ud800@example.com', space],
+    ...[
+      ...['\u034f', '\u3164', '\ufe0f', '\u115f', '\u2800', '\u17b4', '\u180b', '\ufffc', '\uffa0', '\u{1d159}'],
+      ...['\u{13441}', '\u{13442}', '\u0378', '\ue000', '\u{f0000}', '\u{e0100}'],
+    ].flatMap((character) => [
+      [`U+${character.codePointAt(0)?.toString(16)} before the @`, `a${character}b@example.com`, space],
+      [`U+${character.codePointAt(0)?.toString(16)} in the domain`, `ab@exam${character}ple.com`, space],
+    ]),
+    ['64 characters of four bytes', `${'😀'.repeat(64)}@x.co`, tooLong],
     ['no domain', 'ada@', noDomain],
     ['a domain without a dot', 'ada@example', noDot],
     ['a dot at the end of the domain', 'ada@example.com.', badDomain],
@@ -107,6 +115,21 @@ describe('an address that is rejected', () => {
   ] as [string, string, string][])('%s', (_description, written, rule) => {
     expect(checkEmail(written)).toEqual({ rule });
   });
+});
+
+test('an address of 64 KiB is rejected at once, whatever it is made of', () => {
+  const marks = '\u0301'.repeat(16_000) + '\u0323'.repeat(16_000);
+  for (const text of [marks, `a${marks}@example.com`, `a@b${marks}.com`, `a@${'b'.repeat(64_000)}.com`]) {
+    const startedAt = performance.now();
+    expect(checkEmail(text)).toEqual({ rule: tooLong });
+    expect(performance.now() - startedAt).toBeLessThan(50);
+  }
+});
+
+test('an address that is composed into 254 bytes is accepted', () => {
+  // Four characters become one of three bytes.
+  const local = 'α\u0313\u0300\u0345'.repeat(60);
+  expect(checkEmail(`${local}@example.com`)).toEqual({ email: `${local.normalize('NFC')}@example.com` });
 });
 
 describe('two addresses are the same', () => {
@@ -153,6 +176,25 @@ describe('for any text', () => {
     );
   });
 
+  test('an address with a character that one does not see is rejected, wherever it is', () => {
+    const named =
+      '\u115f\u1160\u3164\uffa0\u2800\u034f\u200b\u2060\u2062\u2064\u180b\ufe0f\ufeff\u2d7f\u{1107f}\u{13430}';
+    const unseen = fc.oneof(
+      fc.constantFrom(...named, ...'\u{16fe4}\u{1bc9d}\u{1d159}\u{e0100}'),
+      fc.constantFrom(...charactersOf(/^[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Z}]$/u)),
+    );
+    const visible = fc.constantFrom('ada@example.com', 'dž日本@bücher.example');
+    fc.assert(
+      fc.property(visible, unseen, fc.nat({ max: 20 }), (address, character, at) => {
+        const text = [...address];
+        text.splice(at % (text.length + 1), 0, character);
+        const checked = checkEmail(text.join(''));
+        expect(['email' in checked, text.join('')]).toEqual([false, text.join('')]);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   test('what was accepted is accepted again as it is shown', () => {
     fc.assert(
       fc.property(addresses, (text) => {
@@ -181,6 +223,14 @@ function kept(written: string): string {
   const checked = checkEmail(written);
   if ('rule' in checked) throw new Error(`${written} ${checked.rule}`);
   return checked.email;
+}
+
+/** All characters of a class. */
+function charactersOf(pattern: RegExp): string[] {
+  const all = Array.from({ length: 0x110000 }, (_, code) =>
+    code >= 0xd800 && code < 0xe000 ? '' : String.fromCodePoint(code),
+  );
+  return all.filter((character) => pattern.test(character));
 }
 
 /** Text of any UTF-16 units, halves of surrogate pairs included. */

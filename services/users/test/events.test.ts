@@ -59,10 +59,48 @@ describe('the outbox', () => {
     expect(await service.events()).toEqual(before);
   });
 
-  test('has none for a changed user: others know the id only', async () => {
-    const user = await createUser(service.api);
-    await service.api.patch(`/users/${user.id}`, { first_name: 'Augusta', email: 'augusta@example.com' });
+  test.each([
+    ['a first name', { first_name: 'Augusta' }, ['first_name']],
+    ['a last name and a new phone', { last_name: 'King', phone: '+14155550124' }, ['last_name', 'phone']],
+    ['a removed phone', { phone: null }, ['phone']],
+    ['the letter case of the email', { email: 'CHANGED@example.com' }, ['email']],
+    ['one field, beside one that stays as it is', { first_name: 'Ada', last_name: 'King' }, ['last_name']],
+    ['an email with ı', { email: 'changıd@example.com' }, ['email']],
+  ])('has one event for %s, with the names of the changed fields and no value', async (_case, changes, changed) => {
+    const user = await createUser(service.api, { email: 'changed@example.com', phone: '+14155550123' });
+    expect((await service.api.patch(`/users/${user.id}`, changes)).status).toBe(200);
+    expect((await eventsOf(user)).slice(1)).toEqual([
+      { name: 'user.updated', subject: String(user.id), data: { id: user.id, version: 2, changed } },
+    ]);
+    await service.api.patch(`/users/${user.id}`, { email: `left.${user.id}@example.com` });
+    expect((await eventsOf(user)).slice(2)).toMatchObject([{ data: { version: 3, changed: ['email'] } }]);
+  });
+
+  test('has none for a change that changes nothing, and none for one that is rejected', async () => {
+    const user = await createUser(service.api, { phone: '+14155550123' });
+    const other = await createUser(service.api);
+    const { first_name, last_name, email, phone } = user;
+    for (const same of [{}, { first_name }, { email }, { phone }, { first_name, last_name, email, phone }]) {
+      expect((await service.api.patch(`/users/${user.id}`, same)).status).toBe(200);
+    }
+    for (const rejected of [{ first_name: '' }, { last_name: 'King', email: other.email }]) {
+      expect((await service.api.patch(`/users/${user.id}`, rejected)).status).toBeGreaterThan(400);
+    }
     expect(await eventsOf(user)).toHaveLength(1);
+    await createUser(service.api, { email: 'without@example.com', phone: null }).then(async (bare) => {
+      await service.api.patch(`/users/${bare.id}`, { phone: null });
+      expect(await eventsOf(bare)).toHaveLength(1);
+    });
+  });
+
+  test('has one event for each of two changes at once, in the order of the versions', async () => {
+    const user = await createUser(service.api);
+    const path = `/users/${user.id}`;
+    await Promise.all([
+      service.api.patch(path, { first_name: 'Augusta' }),
+      service.api.patch(path, { last_name: 'King' }),
+    ]);
+    expect((await eventsOf(user)).map(({ data }) => data.version)).toEqual([1, 2, 3]);
   });
 
   test('that cannot be written leaves no user', async () => {
@@ -80,6 +118,8 @@ describe('the outbox', () => {
 });
 
 describe('on the queue', () => {
+  const bodiesOf = (requestId: string): string[] =>
+    received.filter(({ event }) => event.envelope.requestid === requestId).map(({ body }) => body);
   const arrived = (user: { id: number }) =>
     eventually(
       () => {
@@ -107,12 +147,28 @@ describe('on the queue', () => {
       subject: String(user.id),
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       datacontenttype: 'application/json',
+      dataschema: 'urn:promopulse:schema:user.created:1',
       requestid: 'request-of-this-test',
       epoch: expect.stringMatching(/^[0-9a-f-]{36}$/),
       lead: expect.stringMatching(/^[0-9a-f-]{36}$/),
       sequencenumber: expect.any(Number),
       data: { id: user.id, version: 1 },
     });
+  });
+
+  test('a changed user is a CloudEvent with the names of the fields', async () => {
+    const user = await createUser(service.api);
+    const headers = { 'x-request-id': 'change-of-this-test' };
+    await service.api.patch(`/users/${user.id}`, { email: 'arrived@example.com' }, headers);
+    await eventually(() => expect(bodiesOf('change-of-this-test')).toHaveLength(1), { timeoutMs: 20_000 });
+    const [body] = bodiesOf('change-of-this-test') as [string];
+    expect(new CloudEvent(JSON.parse(body)).validate()).toBe(true);
+    expect(JSON.parse(body)).toMatchObject({
+      type: 'promopulse.user.updated.v1',
+      subject: String(user.id),
+      data: { id: user.id, version: 2, changed: ['email'] },
+    });
+    expect(body).not.toContain('arrived');
   });
 
   test('every created user arrives', async () => {

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { startService } from '@promopulse/shared/service';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { bodyOf, type Client, client, problem } from '@promopulse/testing/client';
 import { startTestService, type TestService, testKeys } from '@promopulse/testing/service';
 import { generateFernetKey } from '../src/personal-data/fernet.ts';
@@ -48,6 +49,9 @@ describe('rotating the encryption key', () => {
     const answer = await service.api.get(`/users/${user.id}`);
     expect(answer.status).toBe(500);
     expect(bodyOf(answer)).toEqual(problem(500, 'internal_error', 'The server failed. Report the request_id.'));
+    // But it can be replaced.
+    const replaced = await service.api.patch(`/users/${user.id}`, { email: 'replaced@example.com', phone: null });
+    expect(replaced).toMatchObject({ status: 200, body: { email: 'replaced@example.com' } });
   });
 });
 
@@ -60,27 +64,27 @@ describe('the service does not start', () => {
     [
       'without any key',
       { PII_ENCRYPTION_KEYS: '', PII_INDEX_KEY: '' },
-      'The environment is not complete:\n  - PII_ENCRYPTION_KEYS is not set\n  - PII_INDEX_KEY is not set',
+      'The environment is not valid:\n  - PII_ENCRYPTION_KEYS is not set\n  - PII_INDEX_KEY is not set',
     ],
     [
       'with a malformed key',
       { PII_ENCRYPTION_KEYS: secretLike },
-      `The environment is not complete:\n  - PII_ENCRYPTION_KEYS is not valid: ${malformed}`,
+      `The environment is not valid:\n  - PII_ENCRYPTION_KEYS is not valid: ${malformed}`,
     ],
     [
       'with a malformed key among good ones',
       { PII_ENCRYPTION_KEYS: `${first},${secretLike}` },
-      `The environment is not complete:\n  - PII_ENCRYPTION_KEYS is not valid: ${malformed}`,
+      `The environment is not valid:\n  - PII_ENCRYPTION_KEYS is not valid: ${malformed}`,
     ],
     [
       'with a comma too many',
       { PII_ENCRYPTION_KEYS: `${first},` },
-      `The environment is not complete:\n  - PII_ENCRYPTION_KEYS is not valid: ${malformed}`,
+      `The environment is not valid:\n  - PII_ENCRYPTION_KEYS is not valid: ${malformed}`,
     ],
     [
       'with a malformed index key',
       { PII_INDEX_KEY: secretLike },
-      `The environment is not complete:\n  - PII_INDEX_KEY is not valid: ${malformedIndex}`,
+      `The environment is not valid:\n  - PII_INDEX_KEY is not valid: ${malformedIndex}`,
     ],
     [
       'with an index key that also encrypts',
@@ -101,7 +105,7 @@ describe('the service does not start', () => {
     await expect(
       withKeys({ PII_INDEX_KEY_FILE: '/run/secrets/index-key' }, async () => 'started'),
     ).rejects.toMatchObject({
-      message: 'The environment is not complete:\n  - PII_INDEX_KEY and PII_INDEX_KEY_FILE are both set: keep one',
+      message: 'The environment is not valid:\n  - PII_INDEX_KEY and PII_INDEX_KEY_FILE are both set: keep one',
     });
   });
 });
@@ -209,7 +213,7 @@ describe('the keys of the data', () => {
     const command = new URL('../src/personal-data/accept-keys.ts', import.meta.url).pathname;
     const accept = (env: Record<string, string>) =>
       promisify(execFile)(process.execPath, [command], {
-        env: { PATH: process.env.PATH, ...data.env, ...env },
+        env: { ...childEnvironment, ...data.env, ...env },
       }).then(
         ({ stdout }) => ({ code: 0, text: stdout }),
         ({ code, stderr }) => ({ code, text: stderr }),

@@ -5,7 +5,7 @@ import type { Client } from '@promopulse/testing/client';
 import { requestWhileLocked } from '@promopulse/testing/locked-row';
 import { startTestService, type TestService } from '@promopulse/testing/service';
 import { users } from '../src/service.ts';
-import { ada, createUser, keys } from './wire.ts';
+import { ada, createUser, keys, retryOn503 } from './wire.ts';
 
 let service: TestService;
 let api: Client;
@@ -26,11 +26,13 @@ beforeAll(async () => {
 afterAll(() => service?.close());
 
 const other = (index: number) => others[index] as { id: number; email: string };
+const newKey = () => ({ 'idempotency-key': randomUUID() });
 const strangers = [
   (index: number) => api.get(`/users/${other(index).id}`),
   (index: number) => api.get(`/users?email=${other(index).email}`),
   () => api.post('/users', { ...ada, email: `${randomUUID()}@example.com` }),
   (index: number) => api.patch(`/users/${other(index).id}`, { first_name: 'Augusta' }),
+  (index: number) => api.patch(`/users/${other(index).id}`, { first_name: 'Ada' }, newKey()),
 ];
 
 const cases = [
@@ -62,4 +64,20 @@ describe.each(cases)('20 $name', ({ lock, waiter, statuses }) => {
     expect(answers.strangers.filter(({ status }) => status >= 300)).toEqual([]);
     expect(answers.waiters.map(({ status }) => status).sort()).toEqual(statuses);
   });
+});
+
+test('20 edits with keys that wait for a locked user hold up no other request, and each is made once when it is repeated', async () => {
+  const headers = Array.from({ length: 20 }, newKey);
+  const edit = (index: number) =>
+    api.patch(`/users/${locked.id}`, { last_name: `Keyed ${index}` }, headers[index] as Record<string, string>);
+  const countChanges = async () =>
+    (await service.events()).filter(({ name, subject }) => name === 'user.updated' && subject === String(locked.id))
+      .length;
+  const before = await countChanges();
+  const lock = `select from users.users where id = ${locked.id} for update`;
+  const answers = await requestWhileLocked(service, { lock, heldMs: 400, waiter: edit, strangers });
+  expect(answers.strangers.filter(({ status }) => status >= 300)).toEqual([]);
+  const repeated = await Promise.all(headers.map((_, index) => retryOn503(() => edit(index))));
+  expect(repeated.map(({ status }) => status)).toEqual(Array(20).fill(200));
+  expect(await countChanges()).toBe(before + 20);
 });

@@ -3,7 +3,8 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { openDatabase } from '@promopulse/shared/database/database';
 import { violatedConstraint } from '@promopulse/shared/database/sqlstate';
-import { databaseOptionsOf, type RunningService, startService } from '@promopulse/shared/service';
+import { type RunningService, startService } from '@promopulse/shared/service';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { type Client, client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { startTestService, type TestService } from '@promopulse/testing/service';
@@ -34,7 +35,7 @@ beforeAll(async () => {
   await frame.sql(`create table users.statements (statement text)`);
   await frame.sql(`create function users.note() returns trigger language plpgsql security definer as
     $$ begin insert into users.statements values (current_query()); return new; end $$`);
-  for (const table of ['users', 'outbox']) {
+  for (const table of ['users', 'outbox', 'idempotency_keys']) {
     await frame.sql(`create trigger note before insert or update on users.${table} execute function users.note()`);
   }
 });
@@ -45,18 +46,24 @@ afterAll(async () => {
 
 /** Requests of every outcome, all with the canary; the answers to those that are rejected. */
 async function leaveTraces(): Promise<object[]> {
-  const created = await api.post('/users', { ...person, ...canary });
+  // Also in keys, which people make of what they have.
+  const keyed = { 'idempotency-key': `"create ${canary.email}"` };
+  const created = await api.post('/users', { ...person, ...canary }, keyed);
   expect(created).toMatchObject({ status: 201, body: canary });
+  expect((await api.post('/users', { ...person, ...canary }, keyed)).body).toEqual(created.body);
   const path = `/users/${created.body.id}`;
   expect((await api.get(path)).body).toMatchObject(canary);
   expect((await api.get(`/users?email=${encodeURIComponent(canary.email)}`)).body.total).toBe(1);
-  expect((await api.patch(path, otherCanary)).body).toMatchObject(otherCanary);
+  const phoneAsKey = { 'idempotency-key': canary.phone.slice(1) };
+  expect((await api.patch(path, otherCanary, phoneAsKey)).body).toMatchObject(otherCanary);
   expect((await api.patch(path, canary)).status).toBe(200);
   const rejected = [
     await api.post('/users', { ...person, ...canary }),
     await api.post('/users', { ...person, email: `${canary.email}.test`, phone: `${canary.phone}00000` }),
     await api.post('/users', { ...person, ...canary, last_name: 7 }),
     await api.post('/users', `{"email":"${canary.email}"`),
+    await api.post('/users', { ...person, email: `x${canary.email}` }, keyed),
+    await api.post('/users', { ...person, ...canary }, { 'idempotency-key': canary.email }),
     await api.post('/users', `${canary.email}`, { 'content-type': 'text/plain' }),
     await api.patch(path, { email: `${canary.email}\0` }),
     await api.get(`/users?email=${canary.email}`), // the bare plus is a space
@@ -66,7 +73,9 @@ async function leaveTraces(): Promise<object[]> {
     await api.request('DELETE', `/users/${canary.email}`),
     await withoutOutbox(() => api.post('/users', { ...person, ...otherCanary })),
   ];
-  expect(rejected.map(({ status }) => status)).toEqual([409, 422, 422, 422, 415, 422, 422, 422, 422, 404, 405, 500]);
+  expect(rejected.map(({ status }) => status)).toEqual([
+    ...[409, 422, 422, 422, 422, 400, 415, 422, 422, 422, 422, 404, 405, 500],
+  ]);
   return rejected.map(({ body, headers }) => ({ body, headers: [...headers] }));
 }
 
@@ -81,18 +90,21 @@ async function withoutOutbox<Result>(work: () => Promise<Result>): Promise<Resul
 
 test('an email and a phone are in no table, event, statement, log line or error answer', async () => {
   const rejections = await leaveTraces();
-  await eventually(() => expect(logged.filter((line) => line.includes('"msg":"request"'))).toHaveLength(17));
+  await eventually(() => expect(logged.filter((line) => line.includes('"msg":"request"'))).toHaveLength(20));
 
   const tables = await frame.sql<{ name: string }>(
     `select table_name as name from information_schema.tables where table_schema = 'users'`,
   );
   expect(tables.map(({ name }) => name).sort()).toEqual([
+    'email_indexing',
+    'idempotency_keys',
     'key_fingerprints',
     'leases',
     'mikro_orm_migrations',
     'outbox',
     'publication',
     'statements',
+    'user_history',
     'users',
   ]);
   for (const { name } of tables) {

@@ -11,6 +11,8 @@ export const keys = {
 interface User {
   id: number;
   full_name: string;
+  first_name: string;
+  last_name: string;
   email: string;
   phone?: string;
 }

@@ -5,18 +5,23 @@ import { queues } from '@promopulse/shared/contracts/queues';
 import type { Database } from '@promopulse/shared/database/database';
 import type { Broker, Consumer, IncomingMessage } from '@promopulse/shared/messaging/broker';
 import type { Logger } from '@promopulse/shared/telemetry/logger';
+import { EventBatches } from './event-batches.ts';
 import { type ProjectedMessage, readMessage } from './events.ts';
-import { InFlight } from './in-flight.ts';
+import { InFlight, type InFlightMessage } from './in-flight.ts';
 import { LossDetector } from './loss-detector.ts';
+import type { ProjectionCounts } from './projection-metrics.ts';
 import { applyHeartbeat, type HeartbeatOutcome, invalidate } from './source-store.ts';
-import { applyEvent, doubt, type OwnerName, ownerNames, ownerOf } from './store.ts';
+import { doubt, type OwnerName, ownerNames, ownerOf } from './store.ts';
 
 const queue = 'subscriptions.projections';
+/** What arrives while a statement is at work makes the next batch. 500 cost a quarter less CPU, and more after a crash. */
+const prefetch = 200;
 
 interface ProjectionOptions {
   database: Database;
   broker: Pick<Broker, 'userName'>;
   log: Logger;
+  counts: Pick<ProjectionCounts, 'invalidated'>;
   /** Called when an owner must be read. */
   onInvalidated(): void;
 }
@@ -26,6 +31,7 @@ export function projectionConsumer(options: ProjectionOptions): Consumer {
   return {
     queue,
     bindings: queues[queue],
+    prefetch,
     handle: (message) => consumer.handle(message),
     onDeadLetter: (message) => consumer.onDeadLetter(message),
   };
@@ -38,9 +44,7 @@ interface Received {
   loss: { owner: OwnerName; reason: string; session?: string | undefined } | undefined;
   /** The session of heartbeats that it belongs to. */
   session: string | undefined;
-  /** Resolves when the messages before it are settled. */
-  idle: Promise<void>;
-  settle(): void;
+  inFlight: InFlightMessage;
 }
 
 /** Per owner: whose heartbeats are applied, how many were, and why the last one was not. */
@@ -52,6 +56,7 @@ interface Heartbeats {
 
 class ProjectionConsumer {
   readonly #options: ProjectionOptions;
+  readonly #batches: EventBatches;
   readonly #inFlight = new InFlight();
   readonly #losses = new LossDetector();
   readonly #heartbeats = new Map<OwnerName, Heartbeats>();
@@ -61,6 +66,7 @@ class ProjectionConsumer {
 
   constructor(options: ProjectionOptions) {
     this.#options = options;
+    this.#batches = new EventBatches(options.database);
   }
 
   /** Its first call for a message happens in the order of the queue: until `await`, nothing may come in between. */
@@ -72,23 +78,21 @@ class ProjectionConsumer {
       received.loss = undefined;
     }
     const applied = await this.#apply(message, received, read);
-    received.settle();
+    received.inFlight.settle();
     return applied ? undefined : 'ignored';
   }
 
   async onDeadLetter(message: IncomingMessage): Promise<void> {
     for (const owner of ownersOf(message)) await this.#invalidate(owner, { reason: 'dead letter' });
-    this.#received.get(message)?.settle();
+    this.#received.get(message)?.inFlight.settle();
   }
 
   #receive(message: IncomingMessage): Received {
-    const idle = this.#inFlight.whenIdle(message);
     const received: Received = {
       read: () => readMessage(message, this.#options.broker.userName()),
       loss: undefined,
       session: undefined,
-      idle,
-      settle: this.#inFlight.add(message),
+      inFlight: this.#inFlight.add(message),
     };
     this.#received.set(message, received);
     const read = received.read(); // throws for a message that will be dead-lettered
@@ -123,6 +127,7 @@ class ProjectionConsumer {
     { reason, session, complete = false }: { reason: string; session?: string | undefined; complete?: boolean },
   ): Promise<void> {
     await invalidate(this.#options.database, owner, { complete, session });
+    this.#options.counts.invalidated(owner, reason);
     // A new session is normal: this process or the broker has started, or another replica has consumed before.
     this.#options.log[reason === 'session' ? 'info' : 'warn']({ source: owner, reason }, 'projection invalidated');
     this.#options.onInvalidated();
@@ -133,7 +138,7 @@ class ProjectionConsumer {
     const { database } = this.#options;
     switch (read.kind) {
       case 'state': {
-        const outcome = await applyEvent(database, read.owner, read.state, read.publication.epoch);
+        const outcome = await this.#batches.apply(read);
         if (outcome === 'other_epoch') await this.#announceEpoch(read.owner, read.publication.epoch);
         if (outcome === 'superseded') this.#options.onInvalidated();
         return outcome === 'applied';
@@ -144,7 +149,7 @@ class ProjectionConsumer {
         this.#options.onInvalidated();
         return false;
       case 'heartbeat':
-        await received.idle;
+        await received.inFlight.whenFirst();
         if (!message.signal.aborted) await this.#applyHeartbeat(received, read);
         return false;
       case 'other':

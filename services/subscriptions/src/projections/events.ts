@@ -14,7 +14,7 @@ import {
 } from './store.ts';
 
 /** The attributes used of a CloudEvents envelope. */
-const usedEnvelope = z.object({ type: z.string(), source: z.string(), subject: z.string(), data: z.unknown() });
+const usedEnvelope = z.looseObject({ type: z.string(), source: z.string(), subject: z.string(), data: z.unknown() });
 const publication = z.object({ epoch: z.string(), lead: z.string(), sequencenumber: z.int().nonnegative() });
 
 /** What is used of the data of each event. An event of another name or another version is not understood. */
@@ -23,6 +23,7 @@ const usedData = {
   'promotion.updated': projectedPromotion,
   'promotion.status_changed': projectedPromotion,
   'user.created': projectedUser,
+  'user.updated': projectedUser,
   'user.deleted': projectedUser.transform((user) => ({ ...user, deleted: true })),
 } satisfies Record<Extract<EventName, `${'promotion' | 'user'}.${string}`>, z.ZodType<ProjectedState>>;
 
@@ -61,9 +62,9 @@ export function readMessage(message: Pick<IncomingMessage, 'body' | 'userId'>, o
 
 type Envelope = z.infer<typeof usedEnvelope>;
 
-function parseEnvelope(body: string): Envelope & Record<string, unknown> {
+function parseEnvelope(body: string): Envelope {
   try {
-    return usedEnvelope.loose().parse(JSON.parse(body));
+    return usedEnvelope.parse(JSON.parse(body));
   } catch (cause) {
     throw new Unprocessable('not an event of these services', { cause });
   }

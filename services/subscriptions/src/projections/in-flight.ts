@@ -4,36 +4,68 @@ import type { IncomingMessage } from '@promopulse/shared/messaging/broker';
 
 type Session = Pick<IncomingMessage, 'session' | 'signal'>;
 
+/** A received message. */
+export interface InFlightMessage {
+  settle(): void;
+  /** Resolves when every message of the session that was received before is settled. */
+  whenFirst(): Promise<void>;
+}
+
 export class InFlight {
-  readonly #sessions = new Map<string, Set<PromiseWithResolvers<void>>>();
+  readonly #sessions = new Map<string, SessionInFlight>();
 
-  /** @returns how to settle it */
-  add(message: Session): () => void {
-    const pending = this.#pendingOf(message);
-    const entry = Promise.withResolvers<void>();
-    pending.add(entry);
-    return () => {
-      pending.delete(entry);
-      entry.resolve();
+  /** Call it for each message, in the order of the queue. */
+  add({ session, signal }: Session): InFlightMessage {
+    let inFlight = this.#sessions.get(session);
+    if (!inFlight) {
+      inFlight = new SessionInFlight();
+      this.#sessions.set(session, inFlight);
+      const end = (): void => {
+        this.#sessions.get(session)?.end();
+        this.#sessions.delete(session);
+      };
+      if (signal.aborted) end();
+      else signal.addEventListener('abort', end, { once: true });
+    }
+    return inFlight.add();
+  }
+}
+
+/** Hundreds of messages are in flight, and few wait for others: to settle one costs the same for any number. */
+class SessionInFlight {
+  #received = 0;
+  /** The numbers of the messages in flight, in their order. */
+  readonly #pending = new Set<number>();
+  readonly #waiting = new Map<() => void, number>();
+
+  add(): InFlightMessage {
+    this.#received += 1;
+    const number = this.#received;
+    this.#pending.add(number);
+    return {
+      settle: () => {
+        this.#pending.delete(number);
+        this.#notify();
+      },
+      whenFirst: () =>
+        new Promise((resolve) => {
+          this.#waiting.set(resolve, number);
+          this.#notify();
+        }),
     };
   }
 
-  /** Resolves when every message of the session that is in flight now is settled. */
-  async whenIdle(message: Session): Promise<void> {
-    await Promise.all([...this.#pendingOf(message)].map(({ promise }) => promise));
+  end(): void {
+    this.#pending.clear();
+    this.#notify();
   }
 
-  #pendingOf({ session, signal }: Session): Set<PromiseWithResolvers<void>> {
-    const known = this.#sessions.get(session);
-    if (known) return known;
-    const pending = new Set<PromiseWithResolvers<void>>();
-    this.#sessions.set(session, pending);
-    const end = (): void => {
-      this.#sessions.delete(session);
-      for (const { resolve } of pending) resolve();
-    };
-    if (signal.aborted) end();
-    else signal.addEventListener('abort', end, { once: true });
-    return pending;
+  #notify(): void {
+    const [first = Number.POSITIVE_INFINITY] = this.#pending;
+    for (const [resolve, number] of this.#waiting) {
+      if (number > first) continue;
+      this.#waiting.delete(resolve);
+      resolve();
+    }
   }
 }

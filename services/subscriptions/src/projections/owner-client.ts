@@ -2,13 +2,15 @@
 // never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
 // a circuit breaker).
 import { sleep } from '@promopulse/shared/backoff';
+import type { Cause } from '@promopulse/shared/contracts/cause';
 import {
   type BucketDigest,
   type OwnerPosition,
   snapshotDigests,
   snapshotPage,
 } from '@promopulse/shared/contracts/snapshot';
-import { dependencyUnavailable, isConnectionError } from '@promopulse/shared/errors';
+import { type DomainError, dependencyUnavailable, isConnectionError } from '@promopulse/shared/errors';
+import type { OnClientAnswer } from '@promopulse/shared/telemetry/request-durations';
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
 import { type OwnerName, type ProjectedState, projectedPromotion, projectedUser } from './store.ts';
@@ -17,9 +19,13 @@ interface OwnerOptions {
   url: string;
   /** Longest time, in milliseconds, for one answer; ten times as long for a page. */
   timeoutMs: number;
+  onAnswer?: OnClientAnswer | undefined;
   /** Time, in milliseconds, after which an open breaker lets one call through. */
   resetMs: number;
 }
+
+/** The request for which an owner is asked: its id and its trace go on to the owner. */
+type Origin = Pick<Cause, 'requestId' | 'traceparent'>;
 
 const retryEveryMs = 50;
 
@@ -31,6 +37,12 @@ export function promotionsClient(options: OwnerOptions): OwnerClient {
 
 export function usersClient(options: OwnerOptions): OwnerClient {
   return new OwnerClient('users', projectedUser, options);
+}
+
+/** @param resetMs milliseconds until the next call may be tried */
+export function ownerUnavailable(owner: OwnerName, resetMs: number, cause?: unknown): DomainError {
+  const message = `The ${owner} service is unavailable. Retry after the time in Retry-After.`;
+  return dependencyUnavailable(owner, message, Math.ceil(resetMs / 1000), cause);
 }
 
 interface CallsPerId {
@@ -74,13 +86,13 @@ export class OwnerClient {
   readonly #schema: z.ZodType<ProjectedState>;
   readonly #options: OwnerOptions;
   readonly #callsById = new Map<number, CallsPerId>();
-  readonly #breaker: CircuitBreaker<[id: number, requestId: string], ProjectedState | null>;
+  readonly #breaker: CircuitBreaker<[id: number, cause: Origin], ProjectedState | null>;
 
   constructor(owner: OwnerName, schema: z.ZodType<ProjectedState>, options: OwnerOptions) {
     this.#owner = owner;
     this.#schema = schema;
     this.#options = options;
-    this.#breaker = new CircuitBreaker((id: number, requestId: string) => this.#fetchState(id, requestId), {
+    this.#breaker = new CircuitBreaker((id: number, cause: Origin) => this.#fetchState(id, cause), {
       timeout: false,
       volumeThreshold: 5,
       errorThresholdPercentage: 50,
@@ -89,14 +101,19 @@ export class OwnerClient {
     });
   }
 
+  /** Whether calls fail at once. */
+  get isBreakerOpen(): boolean {
+    return this.#breaker.opened;
+  }
+
   /** @returns null when the owner answers that there is none @throws dependencyUnavailable when it does not answer */
-  get(id: number, requestId: string): Promise<ProjectedState | null> {
+  get(id: number, cause: Origin): Promise<ProjectedState | null> {
     const calls = this.#callsById.get(id);
-    if (!calls) return this.#call(id, requestId);
+    if (!calls) return this.#call(id, cause);
     // The owner may have read the state for the running call before this caller asked, so this one shares the next call.
     calls.next ??= calls.running.then(
-      () => this.#call(id, requestId),
-      () => this.#call(id, requestId),
+      () => this.#call(id, cause),
+      () => this.#call(id, cause),
     );
     return calls.next;
   }
@@ -124,12 +141,11 @@ export class OwnerClient {
     return { read, nextBucket, digests };
   }
 
-  #call(id: number, requestId: string): Promise<ProjectedState | null> {
+  #call(id: number, cause: Origin): Promise<ProjectedState | null> {
     const running = this.#breaker
-      .fire(id, requestId)
+      .fire(id, cause)
       .catch((error: unknown) => {
-        const message = `The ${this.#owner} service is unavailable. Retry after the time in Retry-After.`;
-        throw dependencyUnavailable(this.#owner, message, Math.ceil(this.#options.resetMs / 1000), error);
+        throw ownerUnavailable(this.#owner, this.#options.resetMs, error);
       })
       .finally(() => {
         if (!calls.next) this.#callsById.delete(id);
@@ -139,9 +155,9 @@ export class OwnerClient {
     return running;
   }
 
-  async #fetchState(id: number, requestId: string): Promise<ProjectedState | null> {
+  async #fetchState(id: number, cause: Origin): Promise<ProjectedState | null> {
     const signal = AbortSignal.timeout(this.#options.timeoutMs);
-    const response = await this.#fetch(`/${id}`, requestId, signal);
+    const response = await this.#fetch(`/${id}`, cause, signal);
     if (response.status === 404 && (await isOwnNotFound(response))) return null;
     const state = this.#schema.parse(await this.#readJson(response));
     if (state.id !== id) throw new Error(`${this.#owner} answered about another id`);
@@ -153,21 +169,34 @@ export class OwnerClient {
       Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]),
     );
     const signal = AbortSignal.any([stop, AbortSignal.timeout(this.#options.timeoutMs * 10)]);
-    return await this.#readJson(await this.#fetch(`${path}?${search}`, 'reconciliation', signal));
+    return await this.#readJson(await this.#fetch(`${path}?${search}`, { requestId: 'reconciliation' }, signal));
   }
 
   /** An owner that cannot be reached, as during its restart, is tried again until `signal` aborts: it is only read. */
-  async #fetch(path: string, requestId: string, signal: AbortSignal): Promise<Response> {
+  async #fetch(path: string, { requestId, traceparent }: Origin, signal: AbortSignal): Promise<Response> {
     const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.#owner}${path}`;
+    const headers = { 'x-request-id': requestId, ...(traceparent !== undefined && { traceparent }) };
     for (;;) {
+      const startedAt = performance.now();
       try {
-        return await fetch(url, { headers: { 'x-request-id': requestId }, redirect: 'error', signal });
+        const response = await fetch(url, { headers, redirect: 'error', signal });
+        this.#report(startedAt, response.status);
+        return response;
       } catch (error) {
+        this.#report(startedAt, undefined, error);
         if (!isConnectionError((error as Error).cause)) throw error;
         await sleep(retryEveryMs, signal);
         if (signal.aborted) throw error;
       }
     }
+  }
+
+  #report(startedAt: number, status: number | undefined, error?: unknown): void {
+    const { name } = Object(error) as { name?: string };
+    const reason = name === 'TimeoutError' ? 'timeout' : name === 'AbortError' ? 'aborted' : 'unavailable';
+    const seconds = (performance.now() - startedAt) / 1_000;
+    const kind = status === undefined ? reason : '';
+    this.#options.onAnswer?.({ upstream: this.#owner, method: 'GET', status, error: kind, seconds });
   }
 
   async #readJson(response: Response): Promise<unknown> {

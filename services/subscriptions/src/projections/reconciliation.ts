@@ -8,6 +8,7 @@ import { describeError } from '@promopulse/shared/telemetry/describe-error';
 import { type Logger, warnRepeatedly } from '@promopulse/shared/telemetry/logger';
 import { summarize } from './digest-store.ts';
 import type { OwnerClient, Owners } from './owner-client.ts';
+import type { ProjectionCounts } from './projection-metrics.ts';
 import {
   EpochChanged,
   readChanges,
@@ -28,6 +29,7 @@ interface ReconciliationOptions {
   /** Milliseconds from one comparison of every row to the next. */
   intervalMs: number;
   log: Logger;
+  counts: Pick<ProjectionCounts, 'read' | 'corrected'>;
 }
 
 /** The projections as `/health` shows them, by the name of their owner. */
@@ -105,7 +107,7 @@ export class Reconciliation {
   }
 
   async #readIfDue(owner: OwnerName): Promise<void> {
-    const { database, intervalMs, owners, log } = this.#options;
+    const { database, intervalMs, owners, log, counts } = this.#options;
     const client: OwnerClient = owners[owner];
     const state = await readState(database, owner);
     const options = { database, owner, client, stop: this.#stop.signal, epoch: state.epoch };
@@ -121,19 +123,28 @@ export class Reconciliation {
       }
     }
     const doubted = await readDoubted(options);
-    if (doubted) report(log, owner, doubted, true);
+    if (!doubted) return;
+    report(log, owner, doubted, true);
+    counts.corrected(owner, { corrected: doubted.corrected, lost: doubted.lost.length });
   }
 
   async #reconcile(options: SnapshotOptions, state: SourceState, isComparisonDue: boolean): Promise<void> {
     const { database, owner } = options;
-    const { log } = this.#options;
+    const { log, counts } = this.#options;
     const { invalidations } = state;
+    const startedAt = performance.now();
     const { reading, complete } = await readOwner(options, state, isComparisonDue);
     const wasFilled = state.read_to !== null;
     const corrected = wasFilled ? reading.corrected + reading.lost.length : 0;
-    const counts = await markReconciled(database, owner, { invalidations, read: reading.read, complete, corrected });
+    const isValid = await markReconciled(database, owner, { invalidations, read: reading.read, complete, corrected });
     report(log, owner, reading, wasFilled);
-    if (!counts) this.wake(); // it was invalidated meanwhile
+    counts.read(owner, {
+      kind: complete ? 'complete' : 'changes',
+      seconds: (performance.now() - startedAt) / 1_000,
+      corrected: wasFilled ? reading.corrected : 0,
+      lost: wasFilled ? reading.lost.length : 0,
+    });
+    if (!isValid) this.wake(); // it was invalidated meanwhile
   }
 }
 

@@ -50,25 +50,31 @@ export const tables = {
 } as const;
 
 function statementsOf(owner: OwnerName) {
-  return { event: eventStatement(owner), ...answerStatements(owner), ...rowStatements(owner) };
+  const text = eventText(owner);
+  return {
+    event: { name: `projection_${owner}_event`, row: rowOf(owner), text },
+    events: { name: `projection_${owner}_events`, failsWhenLocked: true, text },
+    ...answerStatements(owner),
+    ...rowStatements(owner),
+  };
 }
 
 const givenRows = (type: string) => `unnest($1::bigint[], $2::${type}[], $3::int[])`;
 const sameContent = (content: string) => `(held.${content}, held.version) = (excluded.${content}, excluded.version)`;
 
-/** $4: epoch. A version that contradicts the row makes it doubtful: an owner's versions never go back. */
 /** $1 of the statement is an array with one id. */
 function rowOf(owner: OwnerName): (values: readonly unknown[]) => string {
   return ([ids]) => `${tables[owner].table} ${ids}`;
 }
 
-function eventStatement(owner: OwnerName) {
+/**
+ * For different rows. $4: epoch. A version that contradicts its row makes it doubtful: an owner's versions never go back.
+ * It answers one row when all are applied or none is, and otherwise the ids of those that are not.
+ */
+function eventText(owner: OwnerName): string {
   const { table, id, content, type } = tables[owner];
   const isNewer = 'held.version < excluded.version';
-  return {
-    name: `projection_${owner}_event`,
-    row: rowOf(owner),
-    text: `with source as (
+  return `with source as (
         select coalesce((select epoch from projection_sources where service = '${owner}'), $4) = $4 as current
       ), changed as (
         insert into ${table} as held (${id}, ${content}, version)
@@ -79,10 +85,9 @@ function eventStatement(owner: OwnerName) {
           changed_at = case when ${isNewer} then now() else held.changed_at end,
           doubted_at = case when ${isNewer} and held.lost_at is null then held.doubted_at else now() end
         where held.lost_at is not null or not (${sameContent(content)})
-        returning doubted_at is null as applied
+        returning ${id} as id, doubted_at is null as applied
       )
-      select source.current, coalesce(changed.applied, true) as applied from source left join changed on true`,
-  };
+      select source.current, changed.id as superseded from source left join changed on not changed.applied`;
 }
 
 /** $4: when the owner was asked, by this database's clock. */
@@ -151,16 +156,44 @@ const statements = { promotions: statementsOf('promotions'), users: statementsOf
  */
 export type EventOutcome = 'applied' | 'superseded' | 'other_epoch';
 
+/** Waits for the lock of its row. @throws the database's error */
 export async function applyEvent(
   database: Database,
   owner: OwnerName,
   state: ProjectedState,
   epoch: string,
 ): Promise<EventOutcome> {
-  const values = [...columnsOf(owner, [state]), epoch];
-  const [row] = await database.run<{ current: boolean; applied: boolean }>(statements[owner].event, values);
-  if (!row?.current) return 'other_epoch';
-  return row.applied ? 'applied' : 'superseded';
+  const rows = await database.run<AppliedRow>(statements[owner].event, [...columnsOf(owner, [state]), epoch]);
+  return outcomesOf([state], rows)[0] as EventOutcome;
+}
+
+/**
+ * Applies events of one epoch by one statement, or none of them.
+ * @param states of different rows
+ * @returns their outcomes, in order
+ * @throws the database's error; SQLSTATE 55P03 also when a row stays locked for a moment
+ */
+export async function applyEvents(
+  database: Database,
+  owner: OwnerName,
+  states: readonly ProjectedState[],
+  epoch: string,
+): Promise<EventOutcome[]> {
+  // In the order of the pages that reconciliation writes: two statements that lock the same rows then end in no deadlock.
+  const sorted = states.toSorted((a, b) => a.id - b.id);
+  const rows = await database.run<AppliedRow>(statements[owner].events, [...columnsOf(owner, sorted), epoch]);
+  return outcomesOf(states, rows);
+}
+
+interface AppliedRow {
+  current: boolean;
+  superseded: number | null;
+}
+
+function outcomesOf(states: readonly ProjectedState[], rows: readonly AppliedRow[]): EventOutcome[] {
+  if (!rows[0]?.current) return states.map(() => 'other_epoch');
+  const superseded = new Set(rows.map((row) => row.superseded));
+  return states.map(({ id }) => (superseded.has(id) ? 'superseded' : 'applied'));
 }
 
 /** @param readAt this database's clock before the owner was asked */

@@ -12,7 +12,7 @@ import {
   replaceFingerprints,
   sampleUsers,
 } from './fingerprint-store.ts';
-import { createPersonalData, type PersonalDataKeys } from './personal-data.ts';
+import { createPersonalData, decryptIfPossible, type PersonalData, type PersonalDataKeys } from './personal-data.ts';
 
 type StoredUser = Awaited<ReturnType<typeof sampleUsers>>[number];
 
@@ -96,24 +96,25 @@ function createKeyReader({ PII_ENCRYPTION_KEYS, PII_INDEX_KEY }: PersonalDataKey
     personalData: createPersonalData({ PII_ENCRYPTION_KEYS: [key], PII_INDEX_KEY }),
   }));
   const result = { used: new Set<string>(), unreadable: 0, wronglyIndexed: 0 };
-  const decrypt = (token: string): { text: string; index(): string } | undefined => {
+  const decrypt = (token: string): { text: string; indexes(userId: number): string[] } | undefined => {
     for (const { key, personalData } of single) {
-      try {
-        const text = personalData.decrypt(token);
-        result.used.add(key);
-        return { text, index: () => personalData.indexOf(text) };
-      } catch {
-        // not this key
-      }
+      const text = decryptIfPossible(personalData, token);
+      if (text === undefined) continue;
+      result.used.add(key);
+      return { text, indexes: (userId) => everyIndexOf(personalData, text, userId) };
     }
     return undefined;
   };
-  const read = ({ email_encrypted, email_index, phone_encrypted }: StoredUser): void => {
+  const read = ({ id, email_encrypted, email_index, phone_encrypted }: StoredUser): void => {
     const email = decrypt(email_encrypted);
     if (!email || (phone_encrypted && !decrypt(phone_encrypted))) result.unreadable += 1;
-    else if (email.index() !== email_index) result.wronglyIndexed += 1;
+    else if (!email.indexes(id).includes(email_index)) result.wronglyIndexed += 1;
   };
   return Object.assign(result, { read });
+}
+
+function everyIndexOf(personalData: PersonalData, email: string, userId: number): string[] {
+  return [...Object.values(personalData.indexesOf(email)), personalData.spareIndexOf(email, userId)];
 }
 
 function fingerprintOf(purpose: Fingerprint['purpose'], key: string): Fingerprint {

@@ -1,0 +1,124 @@
+// What is counted of the projections, for the metrics. Without METRICS_PORT it costs some additions.
+import type { Database } from '@promopulse/shared/database/database';
+import type { Labels, Metrics } from '@promopulse/shared/telemetry/metrics';
+import type { Owners } from './owner-client.ts';
+import { type SourceState, sourceStates } from './source-store.ts';
+import { type OwnerName, ownerNames } from './store.ts';
+
+/** Of one reading of an owner. */
+interface ReadingFigures {
+  kind: 'changes' | 'complete';
+  seconds: number;
+  /** Rows that were not as the owner has them. 0 when the projection was filled for the first time. */
+  corrected: number;
+  /** Rows that the owner has no more. */
+  lost: number;
+}
+
+/** Counts since the start of the process. */
+export class ProjectionCounts {
+  /** Owner and reason → number. The reasons are those of the log. */
+  readonly #invalidations = new Map<string, { labels: Labels; count: number }>();
+  readonly #rows = new Map<OwnerName, { corrected: number; lost: number }>(
+    ownerNames.map((owner) => [owner, { corrected: 0, lost: 0 }]),
+  );
+  #onRead: ((owner: OwnerName, kind: string, seconds: number) => void) | undefined;
+
+  invalidated(owner: OwnerName, reason: string): void {
+    const key = `${owner} ${reason}`;
+    const counted = this.#invalidations.get(key) ?? { labels: { owner, reason }, count: 0 };
+    counted.count += 1;
+    this.#invalidations.set(key, counted);
+  }
+
+  /** Of a reading that has ended. */
+  read(owner: OwnerName, { kind, seconds, corrected, lost }: ReadingFigures): void {
+    this.corrected(owner, { corrected, lost });
+    this.#onRead?.(owner, kind, seconds);
+  }
+
+  corrected(owner: OwnerName, { corrected, lost }: Pick<ReadingFigures, 'corrected' | 'lost'>): void {
+    const rows = this.#rows.get(owner);
+    if (!rows) return;
+    rows.corrected += corrected;
+    rows.lost += lost;
+  }
+
+  measure(metrics: Metrics): void {
+    metrics.counter(
+      {
+        name: 'promopulse_projection_invalidations_total',
+        help: 'How often this process has invalidated a projection, by owner and reason.',
+      },
+      () => [...this.#invalidations.values()].map(({ labels, count }) => [labels, count]),
+    );
+    const rows = (read: (counted: { corrected: number; lost: number }) => number) => () =>
+      [...this.#rows].map(([owner, counted]) => [{ owner }, read(counted)] as const);
+    metrics.counter(
+      {
+        name: 'promopulse_projection_corrected_rows_total',
+        help: 'Rows that a repeated reading of the owner has corrected: their event was late, lost or forged.',
+      },
+      rows(({ corrected }) => corrected),
+    );
+    metrics.counter(
+      {
+        name: 'promopulse_projection_lost_rows_total',
+        help: 'Rows of which a reading has found that the owner has them no more.',
+      },
+      rows(({ lost }) => lost),
+    );
+    const observe = metrics.histogram({
+      name: 'promopulse_projection_reading_duration_seconds',
+      help: 'Time of one reading of an owner that has ended, in seconds. kind: its changes only, or complete.',
+      labels: ['owner', 'kind'],
+      buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
+    });
+    this.#onRead = (owner, kind, seconds) => observe([owner, kind], seconds);
+  }
+}
+
+interface Measured {
+  database: Database;
+  owners: Owners;
+  counts: ProjectionCounts;
+}
+
+export function measureProjections(metrics: Metrics, { database, owners, counts }: Measured): void {
+  counts.measure(metrics);
+  measureReliance(metrics, database);
+  metrics.gauge(
+    {
+      name: 'promopulse_owner_breaker_open',
+      help: 'Whether the owner is not asked for now, because it fails: 1 or 0.',
+    },
+    () => ownerNames.map((owner) => [{ owner }, owners[owner].isBreakerOpen ? 1 : 0]),
+  );
+}
+
+/** How far each projection can be relied on, as the database knows it: the same for all replicas. */
+function measureReliance(metrics: Metrics, database: Database): void {
+  const states = metrics.source('projections', () => sourceStates(database));
+  const gauge = (name: string, help: string, read: (state: SourceState) => number | null): void =>
+    metrics.gauge({ name, help }, () =>
+      [...(states() ?? [])].flatMap(([owner, state]) => {
+        const value = read(state);
+        return value === null ? [] : [[{ owner }, value] as const];
+      }),
+    );
+  gauge(
+    'promopulse_projection_watermark_age_seconds',
+    'Age of the last moment up to which the projection of this owner is complete, in seconds.',
+    ({ behind_seconds }) => behind_seconds,
+  );
+  gauge(
+    'promopulse_projection_reconciled',
+    'Whether the projection is relied on: 1, or 0 from an invalidation until its owner was read.',
+    ({ reconciled }) => (reconciled ? 1 : 0),
+  );
+  gauge(
+    'promopulse_projection_compared_age_seconds',
+    'Time since every row was last compared with the owner, in seconds.',
+    ({ compared_seconds_ago }) => compared_seconds_ago,
+  );
+}

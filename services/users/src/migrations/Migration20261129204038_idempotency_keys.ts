@@ -1,0 +1,16 @@
+import { Migration } from '@mikro-orm/migrations';
+
+export class Migration20261129204038_idempotency_keys extends Migration {
+
+  override name = 'Migration20261129204038_idempotency_keys';
+
+  override up(): void | Promise<void> {
+    this.addSql(`create table "users"."idempotency_keys" ("scope" varchar(150) not null, "key" bytea not null, "fingerprint" bytea not null, "status" smallint not null, "answer" text not null, "headers" jsonb not null, "created_at" timestamptz not null default now(), primary key ("scope", "key"));`);
+    this.addSql(`create index "idempotency_keys_created_at_index" on "users"."idempotency_keys" ("created_at");`);
+  }
+
+  override down(): void | Promise<void> {
+    this.addSql(`drop table if exists "users"."idempotency_keys" cascade;`);
+  }
+
+}

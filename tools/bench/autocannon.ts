@@ -3,7 +3,7 @@
 import autocannon from 'autocannon';
 import { fillIn } from './wrk.ts';
 
-const { url, method, path, body, a, b, connections, seconds } = JSON.parse(process.argv[2] ?? '{}');
+const { url, method, path, body, a, b, credential, connections, seconds } = JSON.parse(process.argv[2] ?? '{}');
 
 const result = await autocannon({
   url,
@@ -15,7 +15,11 @@ const result = await autocannon({
       setupRequest: (request) => ({
         ...request,
         path: fillIn(path, { a, b }),
-        ...(body && { headers: { 'content-type': 'application/json' }, body: fillIn(body, { a, b }) }),
+        headers: {
+          ...(body && { 'content-type': 'application/json' }),
+          ...(credential && { authorization: `Bearer ${credential}` }),
+        },
+        ...(body && { body: fillIn(body, { a, b }) }),
       }),
     },
   ],

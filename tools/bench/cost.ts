@@ -1,5 +1,7 @@
-// Measures what the outbox and the log cost POST /subscriptions. Three variants of the service run, each on a database
-// of its own: unchanged, with an insert that writes no event, and without a log.
+// Measures what the outbox, the log and traces cost POST /subscriptions. Variants of the service run, each on a database of
+// its own: unchanged, with an insert that writes no event, without a log, and with traces.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { resetData, type Sizes } from './data.ts';
 import { targetOf } from './endpoints.ts';
 import type { Row, Section } from './report.ts';
@@ -8,16 +10,26 @@ import { type Case, interleave, type Plan, ratio } from './rounds.ts';
 import { createBenchDatabase, type Servers, startParts } from './stack.ts';
 import { loadHttp } from './wrk.ts';
 
-const variants = [
+const variantsOf = (collectorUrl: string) => [
   { name: 'unchanged', options: {} },
   { name: 'without outbox', options: { script: () => ['tools/bench/variant-main.ts'] } },
   { name: 'without log', options: { env: { LOG_LEVEL: 'silent' } } },
+  { name: 'with traces', options: { env: { OTEL_EXPORTER_OTLP_ENDPOINT: collectorUrl } } },
 ];
+
+/** Takes every export and forgets it. Its CPU time counts as that of the load. */
+async function startCollector(): Promise<{ url: string; stop(): Promise<unknown> }> {
+  const server = createServer((request, response) => request.resume().once('end', () => response.end('{}')));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, stop: async () => server.close() };
+}
 
 export async function measureCost(servers: Servers, sizes: Sizes, plan: Plan): Promise<Section> {
   const cases: Case[] = [];
   const stops: (() => Promise<unknown>)[] = [];
-  for (const [index, { name, options }] of variants.entries()) {
+  const collector = await startCollector();
+  for (const [index, { name, options }] of variantsOf(collector.url).entries()) {
     const database = await createBenchDatabase(servers, `variant${index + 1}`, sizes);
     const { subscriptions } = await startParts(servers, database, ['subscriptions'], options);
     if (!subscriptions) throw new Error('the service did not start');
@@ -31,7 +43,7 @@ export async function measureCost(servers: Servers, sizes: Sizes, plan: Plan): P
     });
   }
   const rounds = await interleave(cases, plan);
-  const [unchanged, withoutOutbox, withoutLog] = cases.map(({ name }) => rounds[name]);
+  const [unchanged, withoutOutbox, withoutLog, withTraces] = cases.map(({ name }) => rounds[name]);
   const rows: Row[] = [
     {
       measure: 'cost of outbox and log',
@@ -45,7 +57,13 @@ export async function measureCost(servers: Servers, sizes: Sizes, plan: Plan): P
       value: ratio(unchanged, withoutLog, ({ cpu }) => cpu.service ?? 0),
       goal: { atMost: 1.2 },
     },
+    {
+      measure: 'cost of outbox and log',
+      what: 'POST /subscriptions: service CPU with traces / without',
+      value: ratio(withTraces, unchanged, ({ cpu }) => cpu.service ?? 0),
+      goal: { atMost: 1.3 },
+    },
   ];
-  for (const stop of stops) await stop();
+  for (const stop of [...stops, collector.stop]) await stop();
   return { name: 'cost', rows, cases: rounds, skipped: [] };
 }

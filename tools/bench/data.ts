@@ -85,13 +85,13 @@ const resets: Partial<Record<ServiceName, (sizes: Sizes) => string[]>> = {
   users: ({ users }) => [
     `delete from users.users where id > ${users}`,
     `delete from subscriptions.known_users where user_id > ${users}`,
-    'truncate users.outbox',
+    'truncate users.outbox, users.user_history',
     'vacuum users.users, subscriptions.known_users',
   ],
   promotions: ({ promotions }) => [
     `delete from promotions.promotions where id > ${promotions}`,
     `delete from subscriptions.cached_promotions where promotion_id > ${promotions}`,
-    'truncate promotions.outbox',
+    'truncate promotions.outbox, promotions.promotion_history',
     'vacuum promotions.promotions, promotions.promotion_counts, subscriptions.cached_promotions',
   ],
   subscriptions: ({ subscriptions }) => [

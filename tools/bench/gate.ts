@@ -42,6 +42,10 @@ function besideExpress(section: string, service: string): GatedRatio {
   return { section, ours: [`${section} direct`, service], reference: [`${section} Express`, 'peer'] };
 }
 
+/** What the gate compares: `--gate` measures nothing else. */
+export const gatedSections = new Set(Object.values(gatedRatios).map(({ section }) => section));
+export const gatedCases = new Set(Object.values(gatedRatios).flatMap(({ ours, reference }) => [ours[0], reference[0]]));
+
 /** @returns the ratios that were measured; of each side the cheapest round, because disturbance only adds CPU time */
 export function measuredRatios(sections: readonly Section[]): Record<string, number> {
   const rounds = Object.assign({}, ...sections.map(({ cases }) => cases)) as Record<string, Round[]>;

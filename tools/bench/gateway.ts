@@ -59,7 +59,8 @@ export async function measureGateway(servers: Servers, database: BenchDatabase, 
   const rounds = await interleave(cases, plan);
   const rows = Object.entries(goals).flatMap(([method, goal]): Row[] => {
     const gateway = rounds[`proxy ${method} gateway`];
-    return Object.entries(goal).map(([name, atLeast]): Row => {
+    const measured = Object.entries(goal).filter(([name]) => rounds[`proxy ${method} ${name}`]);
+    return measured.map(([name, atLeast]): Row => {
       const other = rounds[`proxy ${method} ${name}`];
       const cpuRatio = ratio(other, gateway, ({ cpu }) => cpu.proxy ?? 0);
       const what = `${method.toUpperCase()}: gateway / ${name}`;

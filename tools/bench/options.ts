@@ -2,13 +2,26 @@
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { endpointNames } from './endpoints.ts';
+import { gatedCases, gatedSections } from './gate.ts';
 
-const partNames = ['gateway', ...endpointNames, 'propagation', 'outbox', 'cost', 'growth', 'start'] as const;
+const partNames = [
+  'gateway',
+  'callers',
+  ...endpointNames,
+  'propagation',
+  'outbox',
+  'cost',
+  'metrics',
+  'growth',
+  'start',
+] as const;
 type PartName = (typeof partNames)[number];
 
 export interface Options {
-  /** Whether a part of the bench is to be measured: all are, unless --only names some. */
+  /** Whether a part of the bench is to be measured: all are, unless --only names some, or --gate compares some. */
   isSelected(name: PartName): boolean;
+  /** Whether a case of a selected part is to be measured. */
+  isMeasured(caseName: string): boolean;
   rounds: number;
   /** Length of a round in seconds. */
   seconds: number;
@@ -41,7 +54,8 @@ export function readOptions(root: string): Options {
     throw new Error(`--only takes ${partNames.join(', ')}`);
   }
   return {
-    isSelected: (name) => only?.includes(name) ?? true,
+    isSelected: (name) => only?.includes(name) ?? (!gate || gatedSections.has(name)),
+    isMeasured: (caseName) => !gate || gatedCases.has(caseName),
     rounds: wholeNumber('--rounds', values.rounds ?? (quick ? '2' : '5')),
     seconds: wholeNumber('--seconds', values.seconds ?? (quick ? '1' : '5')),
     ...{ quick, write, gate, baseline },

@@ -1,5 +1,6 @@
 // Measures how fast the relay empties a full outbox (read, publish, confirm, mark). Two references publish the same
 // messages to the same quorum queue from this process: one by one with a confirm each, and in batches without a database.
+// Then the projection applies what the relay has published (projection.ts).
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { queues } from '@promopulse/shared/contracts/queues';
@@ -8,13 +9,14 @@ import type { Broker, OutgoingMessage } from '@promopulse/shared/messaging/broke
 import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
 import { declareExchanges, declareQueue, topologyOf } from '@promopulse/shared/messaging/rabbitmq/topology';
 import { startRelay } from '@promopulse/shared/outbox/relay';
-import { databaseOptionsOf } from '@promopulse/shared/service';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { brokerOptions } from '@promopulse/shared/service/service-broker';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { connect } from 'amqplib';
 import { promotions } from '../../services/promotions/src/service.ts';
+import { appliedCase } from './projection.ts';
 import type { Row, Section } from './report.ts';
-import { type Case, interleave, type Load, type Plan, ratio } from './rounds.ts';
+import { type Case, interleave, type Load, type Plan, ratio, totalCpu } from './rounds.ts';
 import type { BenchDatabase, Servers } from './stack.ts';
 
 const prefix = 'drain.';
@@ -27,21 +29,29 @@ export async function measureOutbox(servers: Servers, benchDatabase: BenchDataba
   const events = plan.quick ? 4_000 : 20_000;
   const publisher = await openPublisher(servers);
   const { relay, broker } = await startDrain(servers, benchDatabase);
+  const empty = async (): Promise<void> => {
+    await publisher.purge();
+    await benchDatabase.sql('truncate promotions.outbox');
+  };
+  /** @returns the seconds until the last event was confirmed */
+  const drainOutbox = async (): Promise<number> => {
+    const confirmed = broker.whenConfirmed(events);
+    await fillOutbox(benchDatabase, events);
+    const seconds = await confirmed;
+    while ((await relay.backlog()).waiting > 0) await sleep(10);
+    return seconds;
+  };
   const drain: Case = {
     name: 'outbox drained by the relay',
     components: () => ({ postgres: servers.postgresPid, rabbitmq: servers.rabbitPid }),
-    prepare: async () => {
-      await publisher.purge();
-      await benchDatabase.sql('truncate promotions.outbox');
-    },
-    run: async () => {
-      const confirmed = broker.whenConfirmed(events);
-      await fillOutbox(benchDatabase, events);
-      const seconds = await confirmed;
-      while ((await relay.backlog()).waiting > 0) await sleep(10);
-      return { count: events, perSecond: events / seconds, p50: Number.NaN, p99: Number.NaN };
-    },
+    prepare: empty,
+    run: async () => ({ count: events, perSecond: events / (await drainOutbox()), p50: Number.NaN, p99: Number.NaN }),
   };
+  const fillQueue = async (): Promise<void> => {
+    await empty();
+    await drainOutbox();
+  };
+  const applied = await appliedCase(servers, benchDatabase, { prefix, events, fillQueue });
   const one: Case = {
     name: 'published one by one',
     components: () => ({ rabbitmq: servers.rabbitPid }),
@@ -53,14 +63,21 @@ export async function measureOutbox(servers: Servers, benchDatabase: BenchDataba
     prepare: () => publisher.purge(),
     run: () => timed(events, () => publisher.publish(events, batchSize)),
   };
-  const rounds = await interleave([drain, one, batches], { ...plan, warmUp: 400 });
+  const rounds = await interleave([drain, one, batches, applied], { ...plan, warmUp: 400 });
   const row = (what: string, reference: Case, atLeast: number): Row => {
     const value = ratio(rounds[drain.name], rounds[reference.name]);
     return { measure: 'outbox drain', what, value, goal: { atLeast } };
   };
-  const rows = [
+  const rows: Row[] = [
     row('outbox drained / one confirm at a time', one, 15),
     row('outbox drained / batches without a database', batches, 0.75),
+    {
+      measure: 'projection',
+      what: 'events applied by the projection / drained by the relay',
+      value: ratio(rounds[applied.name], rounds[drain.name]),
+      cpuRatio: ratio(rounds[drain.name], rounds[applied.name], totalCpu),
+      goal: { atLeast: 0.8 },
+    },
   ];
   return { name: 'outbox', rows, cases: rounds, skipped: [] };
 }

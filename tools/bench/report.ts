@@ -10,8 +10,11 @@ const measures = [
   'SQL round trips',
   'propagation',
   'outbox drain',
+  'projection',
   'data growth',
   'cost of outbox and log',
+  'cost of callers and limits',
+  'cost of metrics',
   'start',
   'memory',
 ] as const;

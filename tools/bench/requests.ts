@@ -149,7 +149,8 @@ function ratioRows(name: EndpointName, rounds: Record<string, Round[]>): Row[] {
     value: ratio(of(client), of(reference)),
     cpuRatio: ratio(of(reference), of(client), totalCpu),
   });
-  const rows = Object.entries(goals.peers).map(([peer, atLeast]): Row => {
+  const measured = Object.entries(goals.peers).filter(([peer]) => of(peer).length > 0);
+  const rows = measured.map(([peer, atLeast]): Row => {
     const measure = 'requests beside other servers';
     return { measure, ...compared(`direct / ${peer} + pg`, 'direct', peer), goal: { atLeast } };
   });

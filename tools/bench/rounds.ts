@@ -40,6 +40,8 @@ export interface Plan {
   warmUp: number;
   /** Uses less data, and does not repeat noisy rounds. */
   quick: boolean;
+  /** Whether a case is measured; the gate leaves those out that it does not compare. */
+  isMeasured(caseName: string): boolean;
   say(line: string): void;
 }
 
@@ -49,8 +51,9 @@ export function isNoisy({ otherProcesses, steal }: Pick<Round, 'otherProcesses' 
   return otherProcesses > noisyAbove.otherProcesses || steal > noisyAbove.steal;
 }
 
-/** @returns the rounds by the name of their case */
-export async function interleave(cases: readonly Case[], plan: Plan): Promise<Record<string, Round[]>> {
+/** @returns the rounds by the name of their case, of each case that is measured */
+export async function interleave(all: readonly Case[], plan: Plan): Promise<Record<string, Round[]>> {
+  const cases = all.filter(({ name }) => plan.isMeasured(name));
   const results: Record<string, Round[]> = Object.fromEntries(cases.map(({ name }) => [name, []]));
   for (const each of cases) {
     await each.prepare?.();

@@ -7,18 +7,20 @@
 //   --json FILE       where the JSON is written, by default .data/bench.json
 //   --profile FOLDER  writes CPU profiles of the services there (for the requests), and prints a summary
 //   --write           writes the tables and the chart into docs/
-//   --gate            fails when a request costs more CPU time than baseline.json allows (CI)
+//   --gate            measures only the CPU time of requests, and fails when one costs more than baseline.json allows (CI)
 //   --baseline        writes the measured ratios into baseline.json
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
+import { measureCallers } from './callers.ts';
 import { measureCost } from './cost.ts';
 import { endpointNames } from './endpoints.ts';
 import { assess, baselineFile, margin, measuredRatios, readBaseline } from './gate.ts';
 import { measureGateway } from './gateway.ts';
 import { measureGrowth } from './growth.ts';
+import { measureMetricsCost } from './metrics-cost.ts';
 import { readOptions } from './options.ts';
 import { measureOutbox } from './outbox.ts';
 import { writePage } from './page.ts';
@@ -34,7 +36,7 @@ import { measureStart } from './start.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const options = readOptions(root);
-const { isSelected, rounds, seconds, quick, profile } = options;
+const { isSelected, isMeasured, rounds, seconds, quick, profile } = options;
 
 async function measureAll(lifecycle: Lifecycle, plan: Plan): Promise<Section[]> {
   const { say, keep, folder } = lifecycle;
@@ -55,9 +57,11 @@ async function measureSections(servers: Servers, sections: Sections, plan: Plan)
   const bare = await createBenchDatabase(servers, 'bare', sizes);
   plan.say(`generated data: ${JSON.stringify(sizes)}`);
   if (isSelected('gateway')) await sections.add('gateway', () => measureGateway(servers, served, plan));
+  if (isSelected('callers')) await sections.add('callers', () => measureCallers(servers, sizes, plan));
   if (isSelected('start')) await sections.add('start', () => measureStart(servers, served, plan));
   if (isSelected('outbox')) await sections.add('outbox', () => measureOutbox(servers, bare, plan));
   if (isSelected('cost')) await sections.add('cost', () => measureCost(servers, sizes, plan));
+  if (isSelected('metrics')) await sections.add('metrics', () => measureMetricsCost(servers, sizes, plan));
   if (isSelected('growth')) await sections.add('growth', () => measureGrowth(servers, plan));
   const names = endpointNames.filter(isSelected);
   if (names.length === 0 && !isSelected('propagation')) return;
@@ -96,7 +100,7 @@ await runLifecycle(async (lifecycle) => {
   const startedAt = performance.now();
   // Registered first, so called last: a service writes its profile when it ends.
   if (profile) keep(async () => print(describeProfiles(profile).join('\n')));
-  const plan: Plan = { rounds, seconds, warmUp: quick ? 2_000 : 20_000, quick, say };
+  const plan: Plan = { rounds, seconds, warmUp: quick ? 8_000 : 20_000, quick, isMeasured, say };
   const sections = await measureAll(lifecycle, plan);
   const report = reportOf(sections);
   print(`\n${plainTable(caseTable(sections))}`);

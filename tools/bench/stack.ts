@@ -3,13 +3,13 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { internalServiceUrls, services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { internalServiceUrls, schemaOwners, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { migrate } from '@promopulse/shared/database/migrations';
 import { type Provisioned, provision, withClient } from '@promopulse/shared/database/provision';
-import { databaseOptionsOf } from '@promopulse/shared/service';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { developmentKeys } from '../../local/development-keys.ts';
-import { freePort } from '../../local/ports.ts';
+import { portAllocator } from '../../local/ports.ts';
 import type { LocalRabbit } from '../../local/rabbitmq.ts';
 import { type Exit, Replica } from '../../local/replica.ts';
 import { type Keep, type Postgres, startPostgres, startRabbit } from '../../local/servers.ts';
@@ -84,7 +84,7 @@ export interface BenchDatabase extends Provisioned {
 
 /** Creates a database, migrates it and fills it, except the users' own table: see `fillUsers`. */
 export async function createBenchDatabase(servers: Servers, name: string, sizes: Sizes): Promise<BenchDatabase> {
-  const provisioned = await provision(servers.postgres.url(), { database: name, services });
+  const provisioned = await provision(servers.postgres.url(), { database: name, services: schemaOwners });
   for (const definition of [users, promotions, subscriptions]) {
     await migrate(
       databaseOptionsOf(definition, provisioned.urls[definition.name] ?? ''),
@@ -133,8 +133,8 @@ export function environmentOf(
     ...serviceUrls((service) => url(portsOf(service)?.port)),
     ...internalServiceUrls((service) => url(portsOf(service)?.internalPort)),
     ...(part === 'users' && personalDataKeys(servers)),
+    DATABASE_URL: database.urls[part] ?? '',
     ...(part !== 'gateway' && {
-      DATABASE_URL: database.urls[part] ?? '',
       AMQP_URL: servers.rabbit.url,
       AMQP_PREFIX: `${database.name}.`,
     }),
@@ -182,12 +182,7 @@ export async function startParts(
 }
 
 async function choosePorts(): Promise<Record<string, PartPorts>> {
-  const taken: number[] = [];
-  const next = async (): Promise<number> => {
-    const port = await freePort(undefined, taken);
-    taken.push(port);
-    return port;
-  };
+  const next = portAllocator();
   const ports: Record<string, PartPorts> = {};
   for (const part of allParts) {
     ports[part] = { port: await next(), internalPort: part === 'gateway' ? undefined : await next() };

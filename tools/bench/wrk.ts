@@ -14,6 +14,8 @@ export interface Target {
   body?: string;
   a?: number;
   b?: number;
+  /** Sent as a bearer token: an API key or an access token. */
+  credential?: string;
 }
 
 export interface LoadOptions {
@@ -56,10 +58,11 @@ async function runWrk(wrk: string, folder: string, target: Target, { connections
 }
 
 /** The script builds each request as one text, because wrk.format would format all headers again for each request. */
-function luaOf({ url, method, path, body, a = 1, b = 1 }: Target): string {
+function luaOf({ url, method, path, body, a = 1, b = 1, credential }: Target): string {
   const quoted = (text: string): string =>
     `"${text.replaceAll('"', '\\"').replaceAll('{a}', '"..a.."').replaceAll('{b}', '"..b.."')}"`;
-  const head = `"${method} "..${quoted(path)}.." HTTP/1.1\\r\\nHost: ${new URL(url).host}\\r\\n`;
+  const authorization = credential ? `Authorization: Bearer ${credential}\\r\\n` : '';
+  const head = `"${method} "..${quoted(path)}.." HTTP/1.1\\r\\nHost: ${new URL(url).host}\\r\\n${authorization}`;
   const request = body
     ? `${head}Content-Type: application/json\\r\\nContent-Length: "..#body.."\\r\\n\\r\\n"..body`
     : `${head}\\r\\n"`;

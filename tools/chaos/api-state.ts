@@ -1,6 +1,7 @@
 // The state that only the API shows: decrypted contact data, and the totals of lists.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseState } from './database-state.ts';
+import type { Stack } from './stack.ts';
 
 export interface ApiUser {
   id: number;
@@ -21,11 +22,16 @@ const retryTimeoutMs = 30_000;
  * Call it once the services are quiet. A response other than 200 is requested again, for up to 30 s.
  * @throws Error when a request still fails then
  */
-export async function readApiState(url: string, { users, promotions }: DatabaseState): Promise<ApiState> {
+export async function readApiState(
+  { url, credential }: Pick<Stack, 'url' | 'credential'>,
+  { users, promotions }: DatabaseState,
+): Promise<ApiState> {
+  const headers: Record<string, string> = credential ? { authorization: `Bearer ${credential}` } : {};
+  const get = <Body>(path: string): Promise<Body> => getUntilAnswered(`${url}${path}`, headers);
   const totalOf = async (query: string): Promise<number> =>
-    (await get<{ total: number }>(`${url}/subscriptions?limit=1&${query}`)).total;
+    (await get<{ total: number }>(`/subscriptions?limit=1&${query}`)).total;
   return {
-    users: await mapInParallel(users, ({ id }) => get<ApiUser>(`${url}/users/${id}`)),
+    users: await mapInParallel(users, ({ id }) => get<ApiUser>(`/users/${id}`)),
     totals: await mapInParallel(promotions, async ({ id }) => ({
       promotion_id: id,
       all: await totalOf(`promotion_id=${id}`),
@@ -47,9 +53,9 @@ async function mapInParallel<Item, Result>(
   return results;
 }
 
-async function get<Body>(url: string): Promise<Body> {
+async function getUntilAnswered<Body>(url: string, headers: Record<string, string>): Promise<Body> {
   for (const deadline = Date.now() + retryTimeoutMs; ; ) {
-    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+    const response = await fetch(url, { headers, signal: AbortSignal.timeout(10_000) });
     const body = (await response.json()) as Body;
     if (response.status === 200) return body;
     if (Date.now() > deadline) throw new Error(`${response.status} from ${url} although the services are quiet`);

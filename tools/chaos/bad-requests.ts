@@ -18,7 +18,8 @@ interface Contact {
 export function badRequests({ email, phone, userId }: Contact): BadRequest[] {
   const user = { first_name: 'Bad', last_name: 'Request', email, phone };
   const [emailText, phoneText] = [encodeURIComponent(email), encodeURIComponent(phone)];
-  const nested = { [email]: { [phone]: 2 ** 60 } };
+  /** A number that a double would change. */
+  const rounded = `{"user_id":${userId},"promotion_id":1,"metadata":{"${email}":{"${phone}":9007199254740993}}}`;
   return [
     { method: 'POST', path: '/users', body: { ...user, email: `${email}@example.com` } },
     { method: 'POST', path: '/users', body: { ...user, phone: `${phone} or so` } },
@@ -33,7 +34,7 @@ export function badRequests({ email, phone, userId }: Contact): BadRequest[] {
     { method: 'GET', path: `/users/${emailText}` },
     { method: 'GET', path: `/nowhere/${email}?phone=${phoneText}` },
     { method: 'POST', path: '/subscriptions', body: { user_id: email, promotion_id: phone } },
-    { method: 'POST', path: '/subscriptions', body: { user_id: userId, promotion_id: 1, metadata: nested } },
+    { method: 'POST', path: '/subscriptions', rawBody: rounded },
     { method: 'GET', path: `/promotions?status=${email}` },
   ];
 }

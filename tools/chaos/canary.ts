@@ -1,5 +1,6 @@
 // Personal data that can be recognised: every email and every phone of a run contains a mark of that run. The promise:
-// after the run the mark is only in the requests themselves and in the responses to their own callers.
+// after the run the mark is only in the requests themselves and in the responses to their own callers. The same holds for
+// the API keys of the run.
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { withClient } from '@promopulse/shared/database/provision';
@@ -14,6 +15,8 @@ export interface Canary {
   mark: string;
   /** The first eleven digits of every phone: too many to occur by chance in a time or an id. */
   digits: string;
+  /** The API keys of the run. */
+  secrets: readonly string[];
 }
 
 /** A piece of text to search, and where it was found. */
@@ -27,7 +30,7 @@ export interface SearchedText {
 export function makeCanary(random: Random): Canary {
   const letters = Array.from({ length: 12 }, () => String.fromCharCode(97 + random.between(0, 25)));
   const digits = Array.from({ length: 10 }, () => random.between(0, 9));
-  return { mark: `canary${letters.join('')}`, digits: `9${digits.join('')}` };
+  return { mark: `canary${letters.join('')}`, digits: `9${digits.join('')}`, secrets: [] };
 }
 
 export function emailOf({ mark }: Canary, number: number): string {
@@ -41,16 +44,17 @@ export function phoneOf({ digits }: Canary, number: number): string {
 
 /** @param requiredSources a source without any text is a breach, because then the search itself does not work */
 export async function checkCanary(
-  { mark, digits }: Canary,
+  { mark, digits, secrets }: Canary,
   texts: AsyncIterable<SearchedText> | Iterable<SearchedText>,
   requiredSources: readonly SearchedText['source'][] = ['file', 'row', 'error response'],
 ): Promise<Check> {
   const counts = new Map<SearchedText['source'], number>();
   const breaches: string[] = [];
+  const marks = [mark, digits, ...secrets.map((secret) => secret.toLowerCase())];
   for await (const { source, location, text } of texts) {
     counts.set(source, (counts.get(source) ?? 0) + 1);
     const lower = text.toLowerCase();
-    for (const secret of [mark, digits]) {
+    for (const secret of marks) {
       const at = lower.indexOf(secret);
       if (at < 0) continue;
       const excerpt = text.slice(Math.max(0, at - 80), at + 80).replace(/[^\x20-\x7e]+/g, ' ');
@@ -59,7 +63,8 @@ export async function checkCanary(
   }
   for (const source of requiredSources) if (!counts.has(source)) breaches.push(`no text was searched: ${source}`);
   const examined = [...counts].map(([source, count]) => `${count} × ${source}`).join(', ');
-  return { promise: 'no email and no phone unencrypted anywhere', examined, breaches };
+  const promise = 'no email, no phone and no API key unencrypted anywhere';
+  return { promise, examined: `${examined}; ${secrets.length} keys`, breaches };
 }
 
 /** Everything that a run leaves behind. */

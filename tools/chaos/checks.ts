@@ -4,15 +4,24 @@ import type { ApiState } from './api-state.ts';
 import type { Check } from './check.ts';
 import { type DatabaseState, projectionDifferences } from './database-state.ts';
 import { type Attempt, isWrite } from './history.ts';
-import { checkRejectionReasons, checkResponses } from './response-checks.ts';
-import { checkAcknowledged, checkEventHistory, checkRejected, checkSubscribedOnce } from './write-checks.ts';
+import { checkRejectionReasons, checkResponses, checkSubscriptionReasons } from './response-checks.ts';
+import { checkRetries, mergeRetries } from './retries.ts';
+import {
+  checkAcknowledged,
+  checkEventHistory,
+  checkKeptHistory,
+  checkRejected,
+  checkSubscribedOnce,
+} from './write-checks.ts';
 
 /** For a run without faults, whose outboxes prune published events: their history is not complete. */
 export function checkSteadyRun(history: readonly Attempt[], state: DatabaseState): Check[] {
+  const merged = mergeRetries(history, state.events);
   return [
     checkResponses(history),
-    checkSubscribedOnce(history.filter(isWrite)),
-    checkRejectionReasons(history),
+    checkSubscribedOnce(merged.filter(isWrite)),
+    checkRejectionReasons(merged),
+    checkSubscriptionReasons(merged),
     checkProjections(state),
     checkPublished(state),
   ];
@@ -20,14 +29,18 @@ export function checkSteadyRun(history: readonly Attempt[], state: DatabaseState
 
 /** For a run whose outboxes keep every event. */
 export function checkHistory(history: readonly Attempt[], state: DatabaseState): Check[] {
-  const writes = history.filter(isWrite);
+  const merged = mergeRetries(history, state.events);
+  const writes = merged.filter(isWrite);
   return [
     checkResponses(history),
+    checkRetries(history, state.events),
     checkAcknowledged(writes, state),
     checkRejected(writes, state),
     checkEventHistory(writes, state),
+    checkKeptHistory(state),
     checkSubscribedOnce(writes),
-    checkRejectionReasons(history),
+    checkRejectionReasons(merged),
+    checkSubscriptionReasons(merged),
     checkProjections(state),
     checkPublished(state),
     checkMigratedOnce(state),

@@ -18,26 +18,56 @@ interface Work {
 
 type CurrentWork = AsyncLocalStorage<Work>;
 
+interface Known {
+  currentWork: CurrentWork;
+  events: ConsumedEvents;
+}
+
+/** The requests that caused the events which the consumer has received, by the row and the version of the event. */
+class ConsumedEvents {
+  readonly #requestIds = new Map<string, string | undefined>();
+
+  add(body: string): void {
+    const { source, data, requestid } = JSON.parse(body) as ParsedEvent;
+    this.#requestIds.set(`${source} ${data.id} ${data.version}`, requestid);
+  }
+
+  /** @returns the requests of the events that the statement applies; undefined for another statement */
+  requestIdsOf({ name = '' }: Statement, [ids, , versions]: readonly unknown[]): (string | undefined)[] | undefined {
+    const [, owner] = /^projection_(\w+)_events?$/.exec(name) ?? [];
+    if (!owner) return undefined;
+    const rows = (ids as number[]).map((id, index) => `${id} ${(versions as number[])[index]}`);
+    return rows.map((row) => this.#requestIds.get(`/promopulse/${owner} ${row}`));
+  }
+}
+
+interface ParsedEvent {
+  source: string;
+  data: { id?: number; version?: number };
+  requestid?: string;
+}
+
 export function crashDecoration(trigger: CrashTrigger): Required<Decoration> {
   const currentWork: CurrentWork = new AsyncLocalStorage();
+  const events = new ConsumedEvents();
   return {
-    database: (database) => decorateDatabase(database, trigger, currentWork),
-    broker: (broker) => decorateBroker(broker, trigger, currentWork),
+    database: (database) => decorateDatabase(database, trigger, { currentWork, events }),
+    broker: (broker) => decorateBroker(broker, trigger, { currentWork, events }),
     route: (route) => ({
       ...route,
       handle: (input) =>
-        currentWork.run({ cause: 'request', requestId: input.requestId }, async () => {
-          await trigger.failAt('request-read', [input.requestId]);
+        currentWork.run({ cause: 'request', requestId: input.cause.requestId }, async () => {
+          await trigger.failAt('request-read', [input.cause.requestId]);
           const result = await route.handle(input);
           const isInternal = route.path.startsWith('/internal/');
-          await trigger.failAt(isInternal ? 'owner-answering' : 'before-response', [input.requestId]);
+          await trigger.failAt(isInternal ? 'owner-answering' : 'before-response', [input.cause.requestId]);
           return result;
         }),
     }),
   };
 }
 
-function decorateDatabase(database: Database, trigger: CrashTrigger, currentWork: CurrentWork): Database {
+function decorateDatabase(database: Database, trigger: CrashTrigger, { currentWork, events }: Known): Database {
   const requestIdOf = (cause: Work['cause']): string | undefined => {
     const work = currentWork.getStore();
     return work?.cause === cause ? work.requestId : undefined;
@@ -73,10 +103,15 @@ function decorateDatabase(database: Database, trigger: CrashTrigger, currentWork
       if (statement.name?.startsWith('projection_')) {
         await trigger.failAt('owner-answered', [requestIdOf('request')]);
       }
-      const id = requestIdOf('event');
-      await trigger.failAt('before-apply', [id]);
+      const batch = events.requestIdsOf(statement, values);
+      const ids = batch ?? [requestIdOf('event')];
+      await trigger.failAt('before-apply', ids);
       const run = (): Promise<Row[]> => database.run<Row>(statement, values);
-      return await trigger.failDuring('apply-sent', [id], run, throwConnectionLost);
+      const runAlone = async (): Promise<Row[]> => {
+        if (ids.length > 1 && ids.some((id) => id && trigger.isPlannedFor('divided', id))) throw new Error('a batch');
+        return await trigger.failDuring('divided', batch ?? [], run, throwConnectionLost);
+      };
+      return await trigger.failDuring('apply-sent', ids, runAlone, throwConnectionLost);
     },
     onCommit: (listener) =>
       database.onCommit(() => {
@@ -105,7 +140,7 @@ function decorateRelayConnection(connection: Connection, trigger: CrashTrigger):
   };
 }
 
-function decorateBroker(broker: Broker, trigger: CrashTrigger, currentWork: CurrentWork): Broker {
+function decorateBroker(broker: Broker, trigger: CrashTrigger, { currentWork, events }: Known): Broker {
   const requestIdByMessage = new Map<string, string | undefined>();
   return {
     ...broker,
@@ -126,6 +161,8 @@ function decorateBroker(broker: Broker, trigger: CrashTrigger, currentWork: Curr
         handle: async (message) => {
           const requestId = requestIdIn(message.body);
           await trigger.failAt('delivered', [requestId]);
+          events.add(message.body);
+          if (requestId !== undefined) await trigger.beforeBatch(requestId);
           const handled = await currentWork.run({ cause: 'event', requestId }, () => consumer.handle(message));
           await trigger.failAt('applied', [requestId]);
           return handled;

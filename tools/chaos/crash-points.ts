@@ -21,8 +21,9 @@ export const crashPoints = [
   { name: 'publish-confirmed', description: 'the broker has confirmed the events; none is marked as published' },
   { name: 'marked', description: 'the events are marked as published' },
   { name: 'delivered', description: 'the consumer has received the events; none is being applied' },
-  { name: 'before-apply', description: 'before the statement that applies an event' },
+  { name: 'before-apply', description: 'before the statement that applies a batch of events' },
   { name: 'apply-sent', description: 'that statement is on its way to the database' },
+  { name: 'divided', description: 'that statement has failed; smaller ones are on their way, each with one event' },
   { name: 'applied', description: 'the events are applied; none is acknowledged' },
   { name: 'reply-received', description: 'the writer knows that its event is applied; it has not sent its response' },
 ] as const;

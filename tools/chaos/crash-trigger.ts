@@ -11,6 +11,9 @@ const relayPoints: readonly CrashPoint[] = [
   'marked',
 ];
 
+/** At these, one statement has the events of all planned requests. */
+const batchPoints: readonly CrashPoint[] = ['before-apply', 'apply-sent', 'divided'];
+
 /**
  * States: idle (no plan), armed (some of the planned requests have not reached the point), complete (all have). A plan
  * to die kills the process once it is complete; a plan to throw makes the trigger idle again.
@@ -22,6 +25,8 @@ export class CrashTrigger {
   #complete = Promise.withResolvers<void>();
   readonly #committed = new Set<string>();
   #allCommitted = Promise.withResolvers<void>();
+  readonly #delivered = new Set<string>();
+  #allDelivered = Promise.withResolvers<void>();
 
   /** @param onReached called for each planned request at the point, before the failure */
   constructor(onReached: (point: CrashPoint, requestId: string) => void) {
@@ -35,6 +40,8 @@ export class CrashTrigger {
     this.#complete = Promise.withResolvers();
     this.#committed.clear();
     this.#allCommitted = Promise.withResolvers();
+    this.#delivered.clear();
+    this.#allDelivered = Promise.withResolvers();
   }
 
   isPlannedFor(point: CrashPoint, requestId: string): boolean {
@@ -53,6 +60,15 @@ export class CrashTrigger {
     if (!plan || !relayPoints.includes(plan.point)) return;
     await this.#allCommitted.promise;
     await this.failAt('relay-woken', plan.requests ?? [...this.#committed]);
+  }
+
+  /** Holds the planned events back until the consumer has received all of them, so that one batch takes them. */
+  async beforeBatch(requestId: string): Promise<void> {
+    const plan = this.#plan;
+    if (!plan || !batchPoints.includes(plan.point) || !this.isPlannedFor(plan.point, requestId)) return;
+    this.#delivered.add(requestId);
+    if (plan.requests?.every((each) => this.#delivered.has(each)) ?? true) this.#allDelivered.resolve();
+    await this.#allDelivered.promise;
   }
 
   /** A point between two steps. */

@@ -36,6 +36,9 @@ interface SubscriptionRow {
   created_at: Date;
 }
 
+/** A row of a history: of which change of which promotion or user it is. */
+export type HistoryRow = Pick<RecordedEvent, 'service' | 'subject' | 'request_id'>;
+
 /** Why a row of a projection is not relied on. */
 interface Reliance {
   /** The owner no longer has it. */
@@ -53,6 +56,7 @@ export interface DatabaseState {
   /** Owners that were not read again since their projection was invalidated. */
   unreconciled: string[];
   events: RecordedEvent[];
+  histories: HistoryRow[];
   migrations: { service: ServiceName; names: string[] }[];
   /** Routing key and reason of each dead letter. */
   deadLetters: string[];
@@ -65,6 +69,10 @@ export interface StateSource {
   prefix: string;
   databaseUrl(): string;
 }
+
+const historyRows = `
+  select 'users' as service, user_id::text as subject, request_id from users.user_history
+  union all select 'promotions', promotion_id::text, request_id from promotions.promotion_history`;
 
 const reliance = 'lost_at is not null as lost, doubted_at is not null as doubted';
 
@@ -100,6 +108,7 @@ async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): 
       ),
       unreconciled: unreconciled.map(({ service }) => service),
       events,
+      histories: await all(historyRows),
       migrations,
       deadLetters,
     };
@@ -129,20 +138,31 @@ export function projectionDifferences(state: DatabaseState): string[] {
   ];
 }
 
+/** The state without what the projections mark as lost: after a restore these rows are expected, and the caller checks them. */
+export function withoutLostRows(state: DatabaseState): DatabaseState {
+  const isKept = ({ lost }: Reliance): boolean => !lost;
+  const { knownUsers, cachedPromotions } = state;
+  return { ...state, knownUsers: knownUsers.filter(isKept), cachedPromotions: cachedPromotions.filter(isKept) };
+}
+
 /** Every outbox is published and the projections equal their owners. */
 function isQuiet(state: DatabaseState): boolean {
   return state.events.every(({ published }) => published) && projectionDifferences(state).length === 0;
 }
 
-/** Call it after the last write. `quietAfterMs` is undefined when the services are not quiet within `timeoutMs`. */
+/**
+ * Call it after the last write. `quietAfterMs` is undefined when the services are not quiet within `timeoutMs`.
+ * `isRestored`: owners have lost rows for good, so that rows which are marked as lost are no difference.
+ */
 export async function waitForQuiet(
   source: StateSource,
-  { everyMs = 500, timeoutMs = 60_000 } = {},
+  { everyMs = 500, timeoutMs = 60_000, isRestored = false } = {},
 ): Promise<{ databaseState: DatabaseState; quietAfterMs: number | undefined }> {
   const startedAt = Date.now();
   for (;;) {
     const databaseState = await readDatabaseState(source);
-    if (isQuiet(databaseState)) return { databaseState, quietAfterMs: Date.now() - startedAt };
+    if (isQuiet(isRestored ? withoutLostRows(databaseState) : databaseState))
+      return { databaseState, quietAfterMs: Date.now() - startedAt };
     if (Date.now() - startedAt > timeoutMs) return { databaseState, quietAfterMs: undefined };
     await sleep(everyMs);
   }

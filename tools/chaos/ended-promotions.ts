@@ -22,13 +22,10 @@ export interface Interval {
 /** @param undone when a fault has undone what the running consumer had applied: "applied" then lasts for the lease only */
 export function checkEndedPromotions(
   history: readonly Attempt[],
-  { events, subscriptions }: DatabaseState,
+  state: DatabaseState,
   undone: readonly Interval[] = [],
 ): Check {
   const attempts = new Map(history.map((attempt) => [attempt.requestId, attempt]));
-  const requestIds = new Map(
-    events.filter(({ name }) => name === 'subscription.created').map(({ data, request_id }) => [data.id, request_id]),
-  );
   const ends = new Map(
     history
       .filter((attempt) => attempt.kind === 'end' && isSuccess(attempt))
@@ -38,13 +35,13 @@ export function checkEndedPromotions(
     projection === 'applied' && !undone.some(({ from, to }) => from <= endedAt && endedAt <= to);
   const breaches: string[] = [];
   let latestMs = Number.NEGATIVE_INFINITY;
-  for (const row of subscriptions) {
-    const end = ends.get(row.promotion_id);
-    const request = attempts.get(requestIds.get(row.id) ?? '');
+  for (const { id, promotionId, requestId, at } of acceptancesOf(state)) {
+    const end = ends.get(promotionId);
+    const request = attempts.get(requestId);
     if (!end || !request) continue;
-    const afterEndMs = row.created_at.getTime() - end.endedAt;
+    const afterEndMs = at.getTime() - end.endedAt;
     latestMs = Math.max(latestMs, afterEndMs);
-    const text = `subscription ${row.id} ${afterEndMs} ms after the end: ${describeAttempt(end)}; ${describeAttempt(request)}`;
+    const text = `subscription ${id} ${afterEndMs} ms after the end: ${describeAttempt(end)}; ${describeAttempt(request)}`;
     if (staysApplied(end) && request.startedAt > end.endedAt) breaches.push(`after "applied": ${text}`);
     else if (afterEndMs > maxAcceptanceMs) breaches.push(`beyond the lease: ${text}`);
   }
@@ -56,6 +53,22 @@ export function checkEndedPromotions(
     examined: `${ends.size} ends, ${pending} pending; ${latest}`,
     breaches,
   };
+}
+
+/** When a promotion accepted a subscription: by its row, and by the event of each reactivation. */
+function acceptancesOf({ events, subscriptions }: DatabaseState) {
+  const requestIds = new Map(
+    events.filter(({ name }) => name === 'subscription.created').map(({ data, request_id }) => [data.id, request_id]),
+  );
+  const created = subscriptions.map(({ id, promotion_id: promotionId, created_at: at }) => {
+    return { id, promotionId, requestId: requestIds.get(id) ?? '', at };
+  });
+  const reactivated = events
+    .filter(({ name }) => name === 'subscription.reactivated')
+    .map(({ data, request_id: requestId, created_at: at }) => {
+      return { id: data.id, promotionId: data.promotion_id as number, requestId, at };
+    });
+  return [...created, ...reactivated];
 }
 
 /** A draft has no subscription: no request had asked to activate the promotion when the row was written. */

@@ -1,6 +1,6 @@
 // The table of faults: what can fail, on which targets, and for how long. Every fault is removed again by itself.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { services } from '@promopulse/shared/contracts/services';
+import { schemaOwners, services } from '@promopulse/shared/contracts/services';
 import type { Inject, Injection, InjectionResult } from './injection.ts';
 import type { Load } from './load.ts';
 import { forgeEvents, lockRows, loseQueue, restartInHand, sendHeartbeatsAhead } from './loss-faults.ts';
@@ -27,9 +27,9 @@ const httpTargets = [
   'subscriptions→users',
   'subscriptions→promotions',
 ];
-/** Connections of one replica, of both replicas of a service, and of all services. */
-const connectionsTo = (server: string): string[] => [
-  ...services.flatMap((service) => [`${service}-1→${server}`, `${service}-2→${server}`, `${service}-*→${server}`]),
+/** Connections of one replica, of both replicas of a part, and of all parts. */
+const connectionsTo = (server: string, parts: readonly string[]): string[] => [
+  ...parts.flatMap((part) => [`${part}-1→${server}`, `${part}-2→${server}`, `${part}-*→${server}`]),
   `*→${server}`,
 ];
 
@@ -116,8 +116,8 @@ function networkFaults(
 ): Fault[] {
   return [
     { name: `${name}-http`, targets: httpTargets, always: [], hold, inject },
-    { name: `${name}-postgres`, targets: connectionsTo('postgres'), always: [], hold, inject },
-    { name: `${name}-rabbit`, targets: connectionsTo('rabbit'), ...rabbit, inject },
+    { name: `${name}-postgres`, targets: connectionsTo('postgres', schemaOwners), always: [], hold, inject },
+    { name: `${name}-rabbit`, targets: connectionsTo('rabbit', services), ...rabbit, inject },
   ];
 }
 

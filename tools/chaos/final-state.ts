@@ -15,7 +15,7 @@ export interface FinalState {
 export async function finishRun(stack: Stack, load: Load): Promise<FinalState> {
   await load.stop();
   const { databaseState, quietAfterMs } = await waitForQuiet(stack);
-  const apiState = await readApiState(stack.url, databaseState);
+  const apiState = await readApiState(stack, databaseState);
   await Promise.all(stack.replicas.map((replica) => replica.stop()));
   return { databaseState, apiState, quietAfterMs };
 }

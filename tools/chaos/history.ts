@@ -9,6 +9,7 @@ export const writeKinds = [
   'end',
   'subscribe',
   'deactivate',
+  'reactivate',
 ] as const;
 export type WriteKind = (typeof writeKinds)[number];
 export type RequestKind =
@@ -42,6 +43,10 @@ export interface Attempt {
   code: string | undefined;
   /** The header `Promopulse-Projection`. */
   projection: string | null;
+  /** Sent as `Idempotency-Key`. A request without an answer is sent again with the same key. */
+  key: string | undefined;
+  /** Whether the answer is that of an earlier request with the same `Idempotency-Key`. */
+  isReplayed: boolean;
   /** The header `Retry-After`. */
   retryAfter: string | null;
   /** Why there was no response. */
@@ -67,7 +72,12 @@ export function isOutcomeUnknown(attempt: Attempt): boolean {
   return mayWrite && (status === 0 || status === 504 || (status === 503 && code === 'outcome_unknown'));
 }
 
-export function isWrite({ kind }: Attempt): boolean {
+/** An earlier request with the same key has no answer yet. */
+export function isInProgress({ code }: Attempt): boolean {
+  return code === 'idempotency_in_progress';
+}
+
+export function isWrite({ kind }: Pick<Attempt, 'kind'>): boolean {
   return (writeKinds as readonly string[]).includes(kind);
 }
 

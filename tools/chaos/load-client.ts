@@ -1,8 +1,26 @@
-// The client of the load: sends numbered requests, records each one, and knows which are still in flight.
-import type { Attempt } from './history.ts';
+// The client of the load: sends numbered requests, records each one, and knows which are still in flight. Half of the writes
+// carry an `Idempotency-Key`. Such a write is sent again, with the same key, while it has no answer.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Attempt, isInProgress, isUnanswered, isWrite } from './history.ts';
+import type { Random } from './random.ts';
 import { type ClientRequest, send } from './send.ts';
 
-interface LoadRequest extends Omit<ClientRequest, 'requestId' | 'body'> {
+const shareWithKey = 0.5;
+const maxRetries = 4;
+const retryAfterMs = 500;
+
+interface LoadClientOptions {
+  url: string;
+  random: Random;
+  /** An API key. */
+  credential?: string | undefined;
+  /** Whether half of the writes carry a key. Default true. */
+  retries?: boolean;
+  /** Milliseconds of each request. Default: those of `send`. */
+  timeoutMs?: number;
+}
+
+interface LoadRequest extends Omit<ClientRequest, 'requestId' | 'body' | 'key'> {
   body?: Attempt['body'];
   /** Sent in place of the body's JSON. */
   rawBody?: string | undefined;
@@ -10,14 +28,14 @@ interface LoadRequest extends Omit<ClientRequest, 'requestId' | 'body'> {
 
 /** Open until `stop`; then stopping while requests are in flight, and stopped. */
 export class LoadClient {
-  readonly #url: string;
+  readonly #options: LoadClientOptions;
   readonly #history: Attempt[] = [];
   readonly #inFlight = new Set<Promise<unknown>>();
   #count = 0;
   #isStopped = false;
 
-  constructor(url: string) {
-    this.#url = url;
+  constructor(options: LoadClientOptions) {
+    this.#options = options;
   }
 
   get history(): readonly Attempt[] {
@@ -38,9 +56,28 @@ export class LoadClient {
     return this.#count + 1;
   }
 
-  async send({ kind, method, path, body, rawBody }: LoadRequest): Promise<Attempt> {
+  /** @returns the last attempt */
+  async send(request: LoadRequest): Promise<Attempt> {
+    const { random, retries: mayRetry = true } = this.#options;
+    const hasKey = mayRetry && isWrite(request) && random.next() < shareWithKey;
+    const key = hasKey ? `chaos-key-${this.nextNumber}` : undefined;
+    let attempt = await this.#sendOnce(request, key);
+    for (
+      let retries = 0;
+      key && retries < maxRetries && (isUnanswered(attempt) || isInProgress(attempt));
+      retries += 1
+    ) {
+      await sleep(retryAfterMs);
+      attempt = await this.#sendOnce(request, key);
+    }
+    return attempt;
+  }
+
+  async #sendOnce({ rawBody, ...request }: LoadRequest, key: string | undefined): Promise<Attempt> {
     this.#count += 1;
-    const attempt = await send(this.#url, { requestId: `chaos-${this.#count}`, kind, method, path, body }, rawBody);
+    const { url, credential, timeoutMs } = this.#options;
+    const numbered = { requestId: `chaos-${this.#count}`, body: undefined, ...request, key };
+    const attempt = await send(url, numbered, { rawBody, credential, timeoutMs });
     this.#history.push(attempt);
     return attempt;
   }

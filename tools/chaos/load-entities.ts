@@ -6,7 +6,7 @@ interface User {
   email: string;
 }
 
-interface Subscription {
+export interface Subscription {
   id: number;
   userId: number;
   promotionId: number;
@@ -18,6 +18,8 @@ export class LoadEntities {
   readonly drafts: number[] = [];
   readonly active: number[] = [];
   readonly subscriptions: Subscription[] = [];
+  /** Subscriptions whose deactivation was acknowledged, and that nobody reactivates at the moment. */
+  readonly left: Subscription[] = [];
   readonly #random: Random;
 
   constructor(random: Random) {
@@ -39,6 +41,21 @@ export class LoadEntities {
 
   anySubscription(): Subscription {
     return this.#random.pick(this.subscriptions);
+  }
+
+  hasLeft(): boolean {
+    return this.#recentlyLeft().length > 0;
+  }
+
+  /** Removes a random subscription from `left` whose promotion is active. */
+  takeLeft(): Subscription {
+    const taken = this.#random.pick(this.#recentlyLeft());
+    this.left.splice(this.left.indexOf(taken), 1);
+    return taken;
+  }
+
+  #recentlyLeft(): Subscription[] {
+    return this.left.slice(-100).filter(({ promotionId }) => this.active.includes(promotionId));
   }
 
   anyRecentSubscription(): Subscription {

@@ -2,9 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { badRequests } from './bad-requests.ts';
 import { type Canary, emailOf, phoneOf } from './canary.ts';
-import type { Attempt, RequestKind } from './history.ts';
+import { type Attempt, isUnanswered, type RequestKind } from './history.ts';
 import type { LoadClient } from './load-client.ts';
-import type { LoadEntities } from './load-entities.ts';
+import type { LoadEntities, Subscription } from './load-entities.ts';
 import type { Random } from './random.ts';
 
 /** Delays after the response to an end, in milliseconds, at which a user tries to subscribe. */
@@ -129,8 +129,17 @@ export class LoadOperations {
     await this.subscribe(userId, promotionId);
   }
 
-  async deactivate(id: number): Promise<void> {
-    await this.#client.send({ kind: 'deactivate', method: 'PATCH', path: `/subscriptions/${id}/deactivate` });
+  async deactivate(subscription: Subscription): Promise<void> {
+    const path = `/subscriptions/${subscription.id}/deactivate`;
+    const { status } = await this.#client.send({ kind: 'deactivate', method: 'PATCH', path });
+    if (status === 200) this.#entities.left.push(subscription);
+  }
+
+  /** One whose reactivation has no answer may be reactivated again. */
+  async reactivate(subscription: Subscription): Promise<void> {
+    const path = `/subscriptions/${subscription.id}/reactivate`;
+    const attempt = await this.#client.send({ kind: 'reactivate', method: 'PATCH', path });
+    if (isUnanswered(attempt)) this.#entities.left.push(subscription);
   }
 
   async get(kind: RequestKind, path: string): Promise<void> {

@@ -16,6 +16,14 @@ interface LoadOptions {
   perSecond: number;
   /** Marks every email and phone. */
   canary: Canary;
+  /** An API key, where callers need one. */
+  credential?: string | undefined;
+  /** Whether half of the writes carry an `Idempotency-Key` and are sent again until they are answered. Default true. */
+  retries?: boolean;
+  /** Kinds that are never sent. Default: none. */
+  without?: readonly RequestKind[];
+  /** Milliseconds until a request is given up. Default 8,000. */
+  timeoutMs?: number;
 }
 
 export interface Load {
@@ -38,11 +46,11 @@ const maxCatchUpMs = 1_000;
 const retryTimeoutMs = 30_000;
 const retryEveryMs = 200;
 
-export function startLoad({ url, random, perSecond, canary }: LoadOptions): Load {
-  const client = new LoadClient(url);
+export function startLoad({ random, perSecond, canary, without = [], ...options }: LoadOptions): Load {
+  const client = new LoadClient({ random, ...options });
   const entities = new LoadEntities(random);
   const operations = new LoadOperations({ client, entities, random, canary });
-  const mix = loadMix(entities, operations);
+  const mix = loadMix(entities, operations).filter(({ kind }) => !without.includes(kind));
   let skipped = 0;
   let isRunning = true;
   let prioritized: readonly RequestKind[] = [];

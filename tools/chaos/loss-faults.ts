@@ -168,12 +168,13 @@ async function forgedEvents(stack: Stack, owner: 'promotions' | 'users', name: s
 
 async function publish(stack: Stack, events: readonly ForgedEvent[], userId?: string): Promise<void> {
   await withChannel(stack, async (channel) => {
-    const exchange = topologyOf(stack.prefix).events;
+    const topology = topologyOf(stack.prefix);
     for (const { name, owner, publication, ...rest } of events) {
       const [id, time] = [randomUUID(), new Date().toISOString()];
       const context = { specversion: '1.0', id, time, datacontenttype: 'application/json' };
       const event = { ...context, source: `/promopulse/${owner}`, type: eventType(name), ...publication, ...rest };
-      channel.publish(exchange, name, Buffer.from(JSON.stringify(event)), { messageId: id, ...(userId && { userId }) });
+      const options = { messageId: id, ...(userId && { userId }) };
+      channel.publish(topology.exchangeFor(name), name, Buffer.from(JSON.stringify(event)), options);
     }
     await channel.waitForConfirms();
   });

@@ -135,7 +135,7 @@ export class NetworkProxy {
   }
 
   #pipe(connection: Connection, from: Socket, to: Socket): void {
-    const delay = this.#inOrderDelay();
+    const delay = delayInOrder(() => this.#latencyMs);
     from.on('data', (chunk) => delay(() => void to.write(chunk)));
     from.on('end', () => {
       const end = (): void => delay(() => void to.end());
@@ -148,17 +148,31 @@ export class NetworkProxy {
       else if (!from.readableEnded) this.#resetUnlessSilent(connection);
     });
   }
+}
 
-  /** Delays actions by the latency, in order: after the latency drops no action overtakes an earlier one. */
-  #inOrderDelay(): (action: () => void) => void {
-    let lastAt = 0;
-    return (action) => {
-      const at = Math.max(lastAt, performance.now() + this.#latencyMs);
-      lastAt = at;
-      if (at > performance.now()) setTimeout(action, at - performance.now());
-      else action();
-    };
-  }
+/**
+ * Delays actions by the latency at the time they come, in order: none overtakes one that waits, also when the latency
+ * drops or a timer is late. A byte that overtakes another would be a fault that TCP does not have.
+ */
+export function delayInOrder(latencyMs: () => number): (action: () => void) => void {
+  const waiting: { at: number; action: () => void }[] = [];
+  const runDue = (): void => {
+    for (let [first] = waiting; first && first.at <= performance.now(); [first] = waiting) {
+      waiting.shift();
+      first.action();
+    }
+    const [next] = waiting;
+    if (next) setTimeout(runDue, next.at - performance.now());
+  };
+  return (action) => {
+    const delayMs = latencyMs();
+    if (delayMs === 0 && waiting.length === 0) {
+      action();
+      return;
+    }
+    waiting.push({ at: Math.max(performance.now() + delayMs, waiting.at(-1)?.at ?? 0), action });
+    if (waiting.length === 1) setTimeout(runDue, delayMs);
+  };
 }
 
 function setFlowing({ client, upstream }: Connection, isFlowing: boolean): void {

@@ -7,6 +7,8 @@ type Print = (line: string) => void;
 
 export interface Report {
   seed: number;
+  /** AUTH=required. */
+  asksCallers: boolean;
   /** The minimum that was requested. */
   minutes: number;
   /** The whole run. */

@@ -4,6 +4,7 @@ import {
   type Attempt,
   describeAttempt,
   idInPath,
+  isInProgress,
   isOutcomeUnknown,
   isSuccess,
   isUnanswered,
@@ -20,6 +21,7 @@ const rejections: Record<RequestKind, readonly number[]> = {
   end: [],
   subscribe: [409, 422],
   deactivate: [422],
+  reactivate: [422],
   'read user': [],
   'find user': [],
   'read promotion': [],
@@ -38,7 +40,9 @@ export function checkResponses(history: readonly Attempt[]): Check {
       );
     }
     const isAccepted = isSuccess(attempt) && attempt.kind !== 'bad request';
-    if (!isAccepted && !isUnanswered(attempt) && !rejections[attempt.kind].includes(attempt.status)) {
+    const isRetriedEarly = attempt.key !== undefined && isInProgress(attempt);
+    const isDeclared = isUnanswered(attempt) || isRetriedEarly || rejections[attempt.kind].includes(attempt.status);
+    if (!isAccepted && !isDeclared) {
       breaches.push(`undeclared response: ${describeAttempt(attempt)}`);
     }
   }
@@ -50,7 +54,7 @@ export function checkResponses(history: readonly Attempt[]): Check {
 }
 
 /**
- * A 422 says that the promotion is not active (subscribe) or already ended (edit). It is false when the activation was
+ * A 422 says that the promotion is not active (subscribe, reactivate) or already ended (edit). It is false when the activation was
  * acknowledged before the request began and no end had been requested before the response.
  */
 export function checkRejectionReasons(history: readonly Attempt[]): Check {
@@ -62,9 +66,19 @@ export function checkRejectionReasons(history: readonly Attempt[]): Check {
     history.filter(({ kind }) => kind === 'end'),
     ({ startedAt }) => startedAt,
   );
+  const promotionIds = new Map(
+    history
+      .filter((attempt) => attempt.kind === 'subscribe' && isSuccess(attempt))
+      .map(({ id, body }) => [id, body?.promotion_id as number]),
+  );
+  const promotionIdOf = (attempt: Attempt): number | undefined => {
+    if (attempt.kind === 'edit') return idInPath(attempt);
+    if (attempt.kind === 'subscribe') return attempt.body?.promotion_id as number;
+    return attempt.code === 'promotion_not_active' ? promotionIds.get(idInPath(attempt)) : undefined;
+  };
   const isFalse = (attempt: Attempt): boolean => {
-    if (attempt.kind !== 'subscribe' && attempt.kind !== 'edit') return false;
-    const id = attempt.kind === 'edit' ? idInPath(attempt) : (attempt.body?.promotion_id as number);
+    const id = promotionIdOf(attempt);
+    if (id === undefined) return false;
     const mayHaveEnded = (endRequestedAt.get(id) ?? Number.POSITIVE_INFINITY) <= attempt.endedAt;
     if (attempt.kind === 'edit') return !mayHaveEnded;
     return (activatedAt.get(id) ?? Number.POSITIVE_INFINITY) <= attempt.startedAt && !mayHaveEnded;
@@ -72,6 +86,54 @@ export function checkRejectionReasons(history: readonly Attempt[]): Check {
   const rejected = history.filter(({ status, kind }) => status === 422 && kind !== 'bad request');
   return {
     promise: 'a rejection is true: no caller gets "not active" after getting "active"',
+    examined: `${rejected.length} rejections`,
+    breaches: rejected.filter(isFalse).map((attempt) => `false reason: ${describeAttempt(attempt)}`),
+  };
+}
+
+/** What a rejection says about a subscription. */
+const claims: Partial<Record<string, 'active' | 'inactive'>> = {
+  already_subscribed: 'active',
+  already_active: 'active',
+  subscription_inactive: 'inactive',
+  already_inactive: 'inactive',
+};
+
+/**
+ * A rejection says "is active" or "is inactive". It is false when an acknowledged request had made it the opposite before,
+ * and no request since then can have made it so.
+ */
+export function checkSubscriptionReasons(history: readonly Attempt[]): Check {
+  const ids = new Map<string, number>();
+  const changes = new Map<number, { attempt: Attempt; to: 'active' | 'inactive' }[]>();
+  const pairOf = ({ body }: Attempt): string => `${body?.user_id} ${body?.promotion_id}`;
+  for (const attempt of history) {
+    if (attempt.kind === 'subscribe' && isSuccess(attempt)) ids.set(pairOf(attempt), attempt.id as number);
+    if (attempt.kind !== 'deactivate' && attempt.kind !== 'reactivate') continue;
+    if (!isSuccess(attempt) && !isOutcomeUnknown(attempt)) continue;
+    const to = attempt.kind === 'reactivate' ? 'active' : 'inactive';
+    changes.set(idInPath(attempt), [...(changes.get(idInPath(attempt)) ?? []), { attempt, to }]);
+  }
+  const isFalse = (claim: Attempt): boolean => {
+    const id = claim.kind === 'subscribe' ? ids.get(pairOf(claim)) : idInPath(claim);
+    if (id === undefined) return false; // its creation has an unknown outcome
+    const state = claims[claim.code ?? ''];
+    const ofRow = changes.get(id) ?? [];
+    const opposites = ofRow.filter(
+      ({ attempt, to }) => to !== state && isSuccess(attempt) && attempt.endedAt <= claim.startedAt,
+    );
+    if (opposites.length === 0 && state === 'active') return false; // a subscription begins active
+    const oppositeAt = Math.max(Number.NEGATIVE_INFINITY, ...opposites.map(({ attempt }) => attempt.startedAt));
+    return !ofRow.some(
+      ({ attempt, to }) =>
+        to === state &&
+        attempt.startedAt <= claim.endedAt &&
+        (isOutcomeUnknown(attempt) || attempt.endedAt >= oppositeAt),
+    );
+  };
+  const rejected = history.filter(({ code }) => claims[code ?? '']);
+  return {
+    promise: 'a rejection tells whether a subscription is active',
     examined: `${rejected.length} rejections`,
     breaches: rejected.filter(isFalse).map((attempt) => `false reason: ${describeAttempt(attempt)}`),
   };

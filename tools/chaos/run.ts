@@ -2,6 +2,7 @@
 // every promise. The exit code is 0 only when every promise was kept.
 //   --seed N      repeats the faults and requests of a run  --minutes M   minimum duration (default 3)
 //   --only FAULT  injects this fault only                   --json FILE   where the report is written as JSON
+//   --auth on|off whether callers need API keys (default: the seed decides)
 //   --short       every fault once, on one target, for its shortest duration: four to six minutes in all
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -14,12 +15,14 @@ import { checkContactData } from './contact-data.ts';
 import { checkActivatedPromotions, checkEndedPromotions } from './ended-promotions.ts';
 import { type FinalState, finishRun } from './final-state.ts';
 import { checkRecoveries, injectAll } from './inject-plan.ts';
+import { checkRevocations, mayDisturbKeys, type Revocations, startRevocations } from './key-revocations.ts';
 import { type Load, startLoad } from './load.ts';
 import { makePlan, type Plan } from './plan.ts';
 import { checkProcesses } from './process-checks.ts';
 import { seededRandom } from './random.ts';
 import { type CompletedInjection, type Recovery, recoveryOf } from './recovery.ts';
 import { countBreaches, countResponses, printReport, progressLine, type Report } from './report.ts';
+import { mergeRetries } from './retries.ts';
 import { type Stack, startStack } from './stack.ts';
 
 const perSecond = 30;
@@ -32,6 +35,7 @@ const { values } = parseArgs({
     short: { type: 'boolean', default: false },
     only: { type: 'string' },
     json: { type: 'string' },
+    auth: { type: 'string' },
   },
 });
 const seed = Number(values.seed);
@@ -39,6 +43,8 @@ const minutes = Number(values.minutes ?? (values.short ? 0 : 3));
 if (!Number.isInteger(seed) || !(minutes >= 0)) {
   throw new Error('--seed takes an integer, --minutes a number that is not negative');
 }
+if (values.auth !== undefined && values.auth !== 'on' && values.auth !== 'off') throw new Error('--auth is on or off');
+const asksCallers = values.auth ? values.auth === 'on' : seededRandom(seed + 3).next() < 0.5;
 const jsonFile = resolve(values.json ?? join(import.meta.dirname, '../..', '.data', `chaos-${seed}.json`));
 
 await runLifecycle(async (lifecycle) => {
@@ -46,20 +52,29 @@ await runLifecycle(async (lifecycle) => {
   const plan = makePlan(seededRandom(seed), values);
   printPlan(plan, print);
   const startedAt = performance.now();
-  const stack = await startStack(lifecycle);
+  const stack = await startStack(lifecycle, { asksCallers });
   say(`two replicas of every part are ready; logs in ${folder}`);
   const canary = makeCanary(seededRandom(seed + 2));
-  const load = startLoad({ url: stack.url, random: seededRandom(seed + 1), perSecond, canary });
+  const load = startLoad({
+    url: stack.url,
+    random: seededRandom(seed + 1),
+    perSecond,
+    canary,
+    credential: stack.credential,
+  });
   keep(() => load.stop());
+  const revocations = stack.credential ? startRevocations({ ...stack, credential: stack.credential }) : undefined;
+  keep(async () => revocations?.stop());
   const injections = await injectWithProgress(stack, plan, load, lifecycle);
   if (lifecycle.isStopping()) return 130;
   say('no more faults; the load ends');
+  await revocations?.stop();
   const finalState = await finishRun(stack, load);
 
   const recoveries = injections.map((injection) => recoveryOf(injection, load.history));
-  const checks = await checkEverything(stack, load, { canary, finalState, recoveries });
+  const checks = await checkEverything(stack, load, { canary, finalState, recoveries, revocations });
   const report: Report = {
-    ...{ seed, minutes, seconds: (performance.now() - startedAt) / 1_000 },
+    ...{ seed, asksCallers, minutes, seconds: (performance.now() - startedAt) / 1_000 },
     requests: load.history.length,
     responses: countResponses(load.history),
     quietAfterMs: finalState.quietAfterMs,
@@ -74,7 +89,8 @@ await runLifecycle(async (lifecycle) => {
 });
 
 function printPlan(plan: Plan, print: Lifecycle['print']): void {
-  print(`Chaos with seed ${seed}: at least ${minutes} min, and every fault of this plan`);
+  const callers = asksCallers ? 'AUTH=required' : 'AUTH=off';
+  print(`Chaos with seed ${seed}, ${callers}: at least ${minutes} min, and every fault of this plan`);
   for (const [index, { fault, target, holdMs }] of plan.required.entries()) {
     const number = String(index + 1).padStart(2);
     print(`  ${number}. ${fault.padEnd(19)} ${target.padEnd(26)} ${(holdMs / 1_000).toFixed(1)} s`);
@@ -99,27 +115,31 @@ interface RunResult {
   canary: Canary;
   finalState: FinalState;
   recoveries: readonly Recovery[];
+  revocations: Revocations | undefined;
 }
 
 async function checkEverything(
   stack: Stack,
   { history }: Load,
-  { canary, finalState, recoveries }: RunResult,
+  { canary, finalState, recoveries, revocations }: RunResult,
 ): Promise<Check[]> {
   const { databaseState, apiState } = finalState;
+  const merged = mergeRetries(history, databaseState.events);
+  const secrets = [...(stack.credential ? [stack.credential] : []), ...(revocations?.secrets ?? [])];
   return [
     ...checkHistory(history, databaseState),
     checkEndedPromotions(
-      history,
+      merged,
       databaseState,
       recoveries.flatMap(({ undone }) => undone ?? []),
     ),
-    checkActivatedPromotions(history, databaseState),
-    ...checkContactData(history, apiState.users),
+    checkActivatedPromotions(merged, databaseState),
+    ...checkContactData(merged, apiState.users),
     checkTotals(databaseState, apiState),
-    await checkCanary(canary, allTexts(stack, history)),
+    await checkCanary({ ...canary, secrets }, allTexts(stack, history)),
     checkProcesses(stack),
     checkRecoveries(recoveries),
+    ...(revocations ? [checkRevocations(revocations.list, recoveries.filter(mayDisturbKeys))] : []),
   ];
 }
 

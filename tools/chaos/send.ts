@@ -3,23 +3,41 @@ import type { Attempt } from './history.ts';
 
 const responseTimeoutMs = 8_000;
 
-export type ClientRequest = Pick<Attempt, 'requestId' | 'kind' | 'method' | 'path' | 'body'>;
+export interface ClientRequest extends Pick<Attempt, 'requestId' | 'kind' | 'method' | 'path' | 'body'> {
+  key?: Attempt['key'];
+}
 
-/**
- * Never rejects: no response is recorded too.
- * @param rawBody sent in place of the body's JSON
- */
-export async function send(url: string, request: ClientRequest, rawBody?: string): Promise<Attempt> {
-  const { requestId, method, path, body } = request;
+interface SendOptions {
+  /** Sent in place of the body's JSON. */
+  rawBody?: string | undefined;
+  /** An API key, sent as a bearer token. */
+  credential?: string | undefined;
+  /** Milliseconds until the request is given up. */
+  timeoutMs?: number | undefined;
+}
+
+/** Never rejects: no response is recorded too. */
+export async function send(
+  url: string,
+  request: ClientRequest,
+  { rawBody, credential, timeoutMs = responseTimeoutMs }: SendOptions = {},
+): Promise<Attempt> {
+  const { requestId, method, path, body, key } = request;
   const attempt: Attempt = {
-    ...{ ...request, startedAt: Date.now(), endedAt: 0, status: 0 },
+    ...{ ...request, key, startedAt: Date.now(), endedAt: 0, status: 0 },
     ...{ id: undefined, total: undefined, errorText: undefined, code: undefined, projection: null, retryAfter: null },
+    isReplayed: false,
     noResponseReason: undefined,
   };
   try {
     const content = rawBody ?? (body && JSON.stringify(body));
-    const headers = { 'x-request-id': requestId, ...(content && { 'content-type': 'application/json' }) };
-    const signal = AbortSignal.timeout(responseTimeoutMs);
+    const headers = {
+      'x-request-id': requestId,
+      ...(content && { 'content-type': 'application/json' }),
+      ...(key !== undefined && { 'idempotency-key': key }),
+      ...(credential !== undefined && { authorization: `Bearer ${credential}` }),
+    };
+    const signal = AbortSignal.timeout(timeoutMs);
     const response = await fetch(`${url}${path}`, { method, headers, signal, ...(content && { body: content }) });
     const text = await response.text();
     attempt.status = response.status;
@@ -28,6 +46,7 @@ export async function send(url: string, request: ClientRequest, rawBody?: string
     Object.assign(attempt, { id, total, code });
     attempt.projection = response.headers.get('promopulse-projection');
     attempt.retryAfter = response.headers.get('retry-after');
+    attempt.isReplayed = response.headers.has('idempotent-replayed');
   } catch (error) {
     const { name, cause } = error as { name: string; cause?: { code?: string; message?: string } };
     attempt.noResponseReason = cause?.code ?? cause?.message ?? name;

@@ -18,6 +18,7 @@ import { type Load, startLoad } from './load.ts';
 import { checkBrokerConnections, checkProcesses } from './process-checks.ts';
 import { seededRandom } from './random.ts';
 import { countBreaches, countResponses, printChecks, printResponses, progressLine } from './report.ts';
+import { mergeRetries } from './retries.ts';
 import { type Sampling, startSampling } from './sampling.ts';
 import { type Stack, startStack } from './stack.ts';
 
@@ -52,10 +53,16 @@ await runLifecycle(async (lifecycle) => {
   print(`Soak: ${minutes} min at ${perSecond} operations/s; the first ${warmUpSeconds} s are not assessed`);
   print(`OUTBOX_RETENTION_SECONDS is ${retentionSeconds}: older published rows are pruned`);
   const settings = { OUTBOX_RETENTION_SECONDS: String(retentionSeconds) };
-  const stack = await startStack(lifecycle, { settings, inspected: true });
+  const stack = await startStack(lifecycle, { settings, inspected: true, asksCallers: true });
   say(`two replicas of every part are ready; logs in ${folder}`);
   const canary = makeCanary(seededRandom(seed + 2));
-  const load = startLoad({ url: stack.url, random: seededRandom(seed + 1), perSecond, canary });
+  const load = startLoad({
+    url: stack.url,
+    random: seededRandom(seed + 1),
+    perSecond,
+    canary,
+    credential: stack.credential,
+  });
   keep(() => load.stop());
   const sampling = await startSampling(stack, sampleEveryMs);
   keep(() => sampling.stop());
@@ -103,11 +110,12 @@ async function checkEverything(
   { canary, finalState, measures }: RunResult,
 ): Promise<Check[]> {
   const { databaseState, apiState, quietAfterMs } = finalState;
+  const secrets = stack.credential ? [stack.credential] : [];
   return [
     ...checkSteadyRun(load.history, databaseState),
-    ...checkContactData(load.history, apiState.users),
+    ...checkContactData(mergeRetries(load.history, databaseState.events), apiState.users),
     checkTotals(databaseState, apiState),
-    await checkCanary(canary, allTexts(stack, load.history)),
+    await checkCanary({ ...canary, secrets }, allTexts(stack, load.history)),
     checkProcesses(stack),
     checkBrokerConnections(stack),
     checkServed(load, quietAfterMs),

@@ -1,6 +1,6 @@
 // A network proxy on every connection between two parts of the stack, so that each connection can be disturbed alone.
 import { hasQueue } from '@promopulse/shared/contracts/queues';
-import { services } from '@promopulse/shared/contracts/services';
+import { schemaOwners, services } from '@promopulse/shared/contracts/services';
 import type { Keep } from '../../local/servers.ts';
 import { type NetworkProxy, openNetworkProxy } from './network-proxy.ts';
 
@@ -37,35 +37,26 @@ export async function openStackProxies(targets: Targets, keep: Keep): Promise<St
   };
 }
 
+type Connection = [name: string, ports: () => readonly number[]];
+
 /** Name and target ports of each connection. Replicas share the proxy of an HTTP connection. */
-function connectionsOf({
-  portsOf,
-  internalPortsOf,
-  postgres,
-  rabbit,
-}: Targets): [name: string, ports: () => readonly number[]][] {
+function connectionsOf({ portsOf, internalPortsOf, postgres, rabbit }: Targets): Connection[] {
   const consumers = services.filter(hasQueue);
   return [
     ['client→gateway', () => portsOf('gateway')],
-    ...services.flatMap(
-      (service): ReturnType<typeof connectionsOf> => [
-        [`gateway→${service}`, () => portsOf(service)],
-        [`gateway→${service}:internal`, () => internalPortsOf(service)],
-        ...[`${service}-1`, `${service}-2`].flatMap(
-          (replica): ReturnType<typeof connectionsOf> => [
-            [`${replica}→postgres`, () => [postgres()]],
-            [`${replica}→rabbit`, () => [rabbit()]],
-          ],
-        ),
-      ],
+    ...schemaOwners.flatMap((part) =>
+      [`${part}-1`, `${part}-2`].map((replica): Connection => [`${replica}→postgres`, () => [postgres()]]),
     ),
+    ...services.flatMap((service): Connection[] => [
+      [`gateway→${service}`, () => portsOf(service)],
+      [`gateway→${service}:internal`, () => internalPortsOf(service)],
+      [`${service}-1→rabbit`, () => [rabbit()]],
+      [`${service}-2→rabbit`, () => [rabbit()]],
+    ]),
     ...consumers.flatMap((consumer) =>
       services
         .filter((owner) => owner !== consumer)
-        .map((owner): ReturnType<typeof connectionsOf>[number] => [
-          `${consumer}→${owner}`,
-          () => internalPortsOf(owner),
-        ]),
+        .map((owner): Connection => [`${consumer}→${owner}`, () => internalPortsOf(owner)]),
     ),
   ];
 }

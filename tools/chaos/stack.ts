@@ -2,14 +2,21 @@
 // RabbitMQ, and a network proxy on every connection between them.
 import { join } from 'node:path';
 import { hasQueue } from '@promopulse/shared/contracts/queues';
-import { internalServiceUrls, type ServiceName, services, serviceUrls } from '@promopulse/shared/contracts/services';
+import {
+  internalServiceUrls,
+  type ServiceName,
+  schemaOwners,
+  services,
+  serviceUrls,
+} from '@promopulse/shared/contracts/services';
 import { provision, withClient } from '@promopulse/shared/database/provision';
 import { developmentKeys } from '../../local/development-keys.ts';
 import type { Lifecycle } from '../../local/lifecycle.ts';
-import { freePort } from '../../local/ports.ts';
+import { portAllocator } from '../../local/ports.ts';
 import type { LocalRabbit } from '../../local/rabbitmq.ts';
 import { type Exit, Replica } from '../../local/replica.ts';
 import { type Postgres, startPostgres, startRabbit } from '../../local/servers.ts';
+import { createLoadKey, gatewayCallerEnvironment } from './callers.ts';
 import type { NetworkProxy } from './network-proxy.ts';
 import { openStackProxies, type StackProxies } from './stack-proxies.ts';
 
@@ -19,6 +26,10 @@ const parts: readonly Part[] = [...services, 'gateway'];
 export interface Stack {
   /** Where a client sends its requests: both gateways in turn. */
   url: string;
+  /** Each gateway alone, past the proxy of the clients. */
+  gatewayUrls: readonly string[];
+  /** An API key for everything that the load does. Undefined: AUTH=off. */
+  credential: string | undefined;
   /** Prefix of the exchange and queue names. */
   prefix: string;
   /** The administrator's URL of the services' database; it bypasses every proxy. */
@@ -47,16 +58,18 @@ interface StackOptions {
   settings?: Environment;
   /** Every replica has Node's inspector on a port of its own. */
   inspected?: boolean;
+  /** Whether callers need a key: AUTH=required. */
+  asksCallers?: boolean;
 }
 
 /** All replicas start at the same moment, on an empty database. Resolves when all of them are ready. */
 export async function startStack(
   { folder, say, keep }: Pick<Lifecycle, 'folder' | 'say' | 'keep'>,
-  { settings = {}, inspected = false }: StackOptions = {},
+  { settings = {}, inspected = false, asksCallers = false }: StackOptions = {},
 ): Promise<Stack> {
   const [postgres, rabbit] = await Promise.all([startPostgres(folder, say, keep), startRabbit(folder, say, keep)]);
   say(`PostgreSQL on port ${postgres.port()}, RabbitMQ ${rabbit.version}`);
-  const { urls, adminUrl } = await provision(postgres.url(), { database, services });
+  const { urls, adminUrl } = await provision(postgres.url(), { database, services: schemaOwners });
   await logFailedStatements(adminUrl);
 
   const nextPort = portAllocator();
@@ -67,12 +80,19 @@ export async function startStack(
     keep,
   );
   const keys = developmentKeys(join(folder, 'keys.json'), {}) as Environment;
-  const wiring = { folder, keep, proxies, rabbit, postgres, keys, settings, nextPort, exits: [], logFiles: [] };
+  const credential = asksCallers ? await createLoadKey(urls.gateway ?? '') : undefined;
+  const callers = asksCallers ? { AUTH: 'required', ACTOR_KEYS: keys.ACTOR_KEYS ?? '' } : {};
+  const wiring = {
+    ...{ folder, keep, proxies, rabbit, postgres, keys, settings, callers, nextPort },
+    ...{ exits: [], logFiles: [] },
+  };
   const replicas = await createReplicas(wiring, { portsOf, internalPortsOf, urls, inspected });
   keep(() => stopInOrder(replicas));
   await Promise.all(replicas.map((replica) => replica.start()));
   return {
     url: new URL(proxies.through('client→gateway', localhost)).origin,
+    gatewayUrls: portsOf('gateway').map((port) => `${localhost}:${port}`),
+    credential,
     ...{ prefix, postgres, rabbit, replicas, proxies: proxies.all, exits: wiring.exits, logFiles: wiring.logFiles },
     databaseUrl: () => Object.assign(new URL(postgres.url()), { pathname: `/${database}` }).href,
     paths: () => [folder, ...postgres.paths().filter((path) => !path.startsWith(folder))],
@@ -86,6 +106,8 @@ interface Wiring extends Pick<Stack, 'postgres' | 'rabbit' | 'exits' | 'logFiles
   /** The encryption keys of users. */
   keys: Environment;
   settings: Environment;
+  /** Empty with AUTH=off. */
+  callers: Environment;
   nextPort(): Promise<number>;
 }
 
@@ -105,7 +127,7 @@ async function createReplicas(wiring: Wiring, options: ReplicaOptions): Promise<
       const number = index + 1;
       const inspector = inspected ? await wiring.nextPort() : undefined;
       const isGateway = part === 'gateway';
-      const env = isGateway ? gatewayEnvironment(wiring) : serviceEnvironment(wiring, part, number, urls);
+      const env = isGateway ? gatewayEnvironment(wiring, number, urls) : serviceEnvironment(wiring, part, number, urls);
       const internalPort = isGateway ? undefined : internalPortsOf(part)[index];
       replicas.push(createReplica(wiring, { part, number, port, internalPort, inspector, env }));
     }
@@ -137,16 +159,19 @@ function createReplica({ folder, exits, logFiles }: Wiring, options: NewReplica)
   return new Replica({ ...options, logFile, exits });
 }
 
-function gatewayEnvironment({ proxies }: Wiring): Environment {
+function gatewayEnvironment({ proxies, callers }: Wiring, number: number, databaseUrls: Environment): Environment {
   return {
     HOST: '127.0.0.1',
+    DATABASE_URL: proxies.through(`gateway-${number}→postgres`, databaseUrls.gateway ?? ''),
+    ...callers,
+    ...(callers.AUTH && gatewayCallerEnvironment),
     ...serviceUrls((service) => proxies.through(`gateway→${service}`, localhost)),
     ...internalServiceUrls((service) => proxies.through(`gateway→${service}:internal`, localhost)),
   };
 }
 
 function serviceEnvironment(
-  { proxies, rabbit, keys, settings }: Wiring,
+  { proxies, rabbit, keys, settings, callers }: Wiring,
   service: ServiceName,
   number: number,
   databaseUrls: Environment,
@@ -157,6 +182,7 @@ function serviceEnvironment(
     AMQP_URL: proxies.through(`${service}-${number}→rabbit`, rabbit.url),
     AMQP_PREFIX: prefix,
     ...settings,
+    ...callers,
     ...(service === 'users' && keys),
     ...(hasQueue(service) && ownerUrls(proxies, service)),
   };
@@ -170,7 +196,7 @@ function ownerUrls(proxies: StackProxies, consumer: ServiceName): Environment {
 }
 
 /** The gateway stops first. Consumers stop last, because the other services publish events while they stop. */
-async function stopInOrder(replicas: readonly Replica[]): Promise<void> {
+export async function stopInOrder(replicas: readonly Replica[]): Promise<void> {
   const publishers = services.filter((service) => !hasQueue(service));
   for (const group of [['gateway'], publishers, services.filter(hasQueue)]) {
     const members = replicas.filter(({ part }) => group.some((name) => name === part));
@@ -183,15 +209,6 @@ async function choosePorts(nextPort: () => Promise<number>): Promise<(part: stri
   const ports = new Map<string, number[]>();
   for (const part of parts) ports.set(part, [await nextPort(), await nextPort()]);
   return (part) => ports.get(part) ?? [];
-}
-
-function portAllocator(): () => Promise<number> {
-  const taken: number[] = [];
-  return async () => {
-    const port = await freePort(undefined, taken);
-    taken.push(port);
-    return port;
-  };
 }
 
 /** PostgreSQL's defaults, as an operator has them: a failed statement is logged completely, with its error's details. */

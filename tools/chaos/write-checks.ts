@@ -1,7 +1,10 @@
 // Checks of the writes: each response against the rows and the events that carry its request id.
 import type { Check } from './check.ts';
-import type { DatabaseState, RecordedEvent } from './database-state.ts';
-import { type Attempt, describeAttempt, isOutcomeUnknown, isSuccess } from './history.ts';
+import type { DatabaseState, HistoryRow, RecordedEvent } from './database-state.ts';
+import { type Attempt, describeAttempt, isOutcomeUnknown, isSuccess, type RequestKind } from './history.ts';
+
+/** What these requests make of a subscription. */
+const activeAfter: Partial<Record<RequestKind, boolean>> = { deactivate: false, reactivate: true };
 
 /** Every acknowledged write has its row and exactly one event. */
 export function checkAcknowledged(writes: readonly Attempt[], state: DatabaseState): Check {
@@ -11,12 +14,17 @@ export function checkAcknowledged(writes: readonly Attempt[], state: DatabaseSta
   const findDefect = (attempt: Attempt): string | undefined => {
     const events = eventsByRequest.get(attempt.requestId) ?? [];
     if (events.length === 0 && isRepeatedEdit(attempt, state.events)) return undefined;
+    if (events.length === 0 && mayChangeNothing(attempt, writes)) return findRowDefect(attempt);
     if (events.length !== (recordsEvent(attempt) ? 1 : 0)) return `${events.length} events`;
     const [event] = events;
     if (event && event.data.id !== attempt.id) return `its event is about ${event.data.id}`;
+    if (attempt.kind === 'change user' && !hasChangedNames(attempt, event)) return 'its event names other fields';
     if (attempt.kind === 'edit' && event?.data.description !== attempt.body?.description) {
       return 'its event has another description';
     }
+    // The row may have changed again since. That it equals its last event is another check.
+    const isActive = activeAfter[attempt.kind];
+    if (isActive !== undefined && event?.data.is_active !== isActive) return 'its event has another is_active';
     return findRowDefect(attempt);
   };
   const breaches = acknowledged.flatMap((attempt) => {
@@ -44,7 +52,7 @@ function rowDefectFinder({ users, promotions, subscriptions }: DatabaseState) {
       const isSame = subscription?.user_id === body?.user_id && subscription?.promotion_id === body?.promotion_id;
       return isSame ? undefined : 'no row';
     }
-    if (kind === 'deactivate') return subscription?.is_active === false ? undefined : 'still active';
+    if (kind === 'deactivate' || kind === 'reactivate') return subscription ? undefined : 'no row';
     const status = statuses.get(rowId);
     if (kind === 'end') return status === 'ended' ? undefined : `status ${status}`;
     if (kind === 'activate') return status && status !== 'draft' ? undefined : `status ${status}`;
@@ -53,13 +61,27 @@ function rowDefectFinder({ users, promotions, subscriptions }: DatabaseState) {
   };
 }
 
-/**
- * A change of status to the status that the promotion already has is a success without an event. So is a change of
- * contact data: no other service uses them.
- */
+/** A change of status to the status that the promotion already has is a success without an event. */
 function recordsEvent({ kind, projection }: Attempt): boolean {
-  if (kind === 'change user') return false;
   return (kind !== 'activate' && kind !== 'end') || projection !== null;
+}
+
+/** A change of a user to what it has already records no event: no phone, or what another request has set. */
+function mayChangeNothing(attempt: Attempt, writes: readonly Attempt[]): boolean {
+  const { kind, path, body } = attempt;
+  if (kind !== 'change user') return false;
+  const hasSet = (other: Attempt): boolean => {
+    const isAboutUser = other.path === path || (other.kind === 'create user' && `/users/${other.id}` === path);
+    return (
+      other !== attempt && isAboutUser && Object.keys(body ?? {}).every((key) => other.body?.[key] === body?.[key])
+    );
+  };
+  return body?.phone === null || writes.some(hasSet);
+}
+
+/** The event names the fields that were sent, and has no value of them. */
+function hasChangedNames({ body = {} }: Attempt, event: RecordedEvent | undefined): boolean {
+  return (event?.data.changed as string[] | undefined)?.every((name) => name in body) ?? false;
 }
 
 /** A repeated edit whose first attempt took effect changes nothing, and so records no event. */
@@ -127,6 +149,24 @@ export function checkEventHistory(
   };
 }
 
+/** Every event of a user or a promotion has one row in the history, by the same request, and there is no other row. */
+export function checkKeptHistory({ events, histories }: DatabaseState): Check {
+  const surplus = new Map<string, number>();
+  const count = ({ service, subject, request_id }: HistoryRow, step: number): void => {
+    const change = `${service} ${subject} by ${request_id}`;
+    surplus.set(change, (surplus.get(change) ?? 0) + step);
+  };
+  for (const event of events) if (event.service !== 'subscriptions') count(event, -1);
+  for (const row of histories) count(row, 1);
+  return {
+    promise: 'a change and its row in the history: both or neither',
+    examined: `${histories.length} rows`,
+    breaches: [...surplus]
+      .filter(([, rows]) => rows !== 0)
+      .map(([change, rows]) => `${change}: ${Math.abs(rows)} rows too ${rows > 0 ? 'many' : 'few'}`),
+  };
+}
+
 /** At most one request per user and promotion succeeds, and every 409 has another request that may have succeeded. */
 export function checkSubscribedOnce(writes: readonly Attempt[]): Check {
   const breaches: string[] = [];
@@ -148,6 +188,6 @@ export function checkSubscribedOnce(writes: readonly Attempt[]): Check {
   return { promise: 'one subscription per user and promotion', examined: `${groups.size} pairs`, breaches };
 }
 
-function groupByRequest(events: readonly RecordedEvent[]): Map<string, RecordedEvent[]> {
+export function groupByRequest(events: readonly RecordedEvent[]): Map<string, RecordedEvent[]> {
   return Map.groupBy(events, ({ request_id }) => request_id);
 }

@@ -70,6 +70,8 @@ interface UserRow {
 const presentUser = (user: UserRow) => ({
   id: user.id,
   full_name: `${user.first_name} ${user.last_name}`,
+  first_name: user.first_name,
+  last_name: user.last_name,
   email: personalData.decrypt(user.email_encrypted),
   ...(user.phone_encrypted && { phone: personalData.decrypt(user.phone_encrypted) }),
 });
@@ -83,10 +85,11 @@ app.post('/users', json, async (request: Request, response: Response) => {
   if ('rule' in checked) return reject(response, 422, `email ${checked.rule}`);
   const { email } = checked;
   const encrypted = [personalData.encrypt(email), personalData.indexOf(email), phone && personalData.encrypt(phone)];
-  const values = [first_name, last_name, ...encrypted, randomUUID(), requestIdOf(request)];
+  const values = [first_name, last_name, ...encrypted, randomUUID(), requestIdOf(request), null, null, null];
   try {
     const { rows } = await users.query({ ...createUser, values });
-    const user = { id: rows[0].id, full_name: `${first_name} ${last_name}`, email, ...(phone && { phone }) };
+    const names = { full_name: `${first_name} ${last_name}`, first_name, last_name };
+    const user = { id: rows[0].id, ...names, email, ...(phone && { phone }) };
     response.status(201).location(`/users/${user.id}`).json(user);
   } catch (error) {
     if ((error as pg.DatabaseError).code !== uniqueViolation) throw error;
@@ -120,7 +123,8 @@ app.post('/promotions', json, async (request: Request, response: Response) => {
   if (Number.isNaN(start.getTime())) return reject(response, 422, 'start_at must be a time');
   if (Number.isNaN(end.getTime())) return reject(response, 422, 'end_at must be a time');
   if (end <= start) return reject(response, 422, 'end_at must be after start_at');
-  const values = [name, description, start.toISOString(), end.toISOString(), randomUUID(), requestIdOf(request)];
+  const cause = [randomUUID(), requestIdOf(request), null, null, null];
+  const values = [name, description, start.toISOString(), end.toISOString(), ...cause];
   const { rows } = await promotions.query({ ...createPromotion, values });
   const { version: _internal, ...promotion } = rows[0];
   response.status(201).location(`/promotions/${promotion.id}`).json(promotion);
@@ -154,7 +158,7 @@ app.post('/subscriptions', json, async (request: Request, response: Response) =>
   if (!isId(promotion_id)) return reject(response, 422, 'promotion_id must be an integer');
   if (metadata !== null && !isObject(metadata)) return reject(response, 422, 'metadata must be an object');
   const metadataText = metadata && JSON.stringify(metadata);
-  const values = [user_id, promotion_id, 5, metadataText, randomUUID(), requestIdOf(request)];
+  const values = [user_id, promotion_id, 5, metadataText, randomUUID(), requestIdOf(request), null, null];
   const { rows } = await subscriptions.query({ ...createSubscription, values });
   if (!rows[0]) return reject(response, 409, 'The subscription is not possible');
   const { version: _internal, ...subscription } = rows[0];

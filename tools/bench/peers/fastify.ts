@@ -96,7 +96,7 @@ app.post<{ Body: { user_id: number; promotion_id: number; metadata?: object | nu
   { schema: { body: newSubscription, response: { 201: subscription } } },
   async ({ body: { user_id, promotion_id, metadata }, headers }, reply) => {
     const json = metadata ? JSON.stringify(metadata) : null;
-    const values = [user_id, promotion_id, 5, json, randomUUID(), headers['x-request-id'] ?? randomUUID()];
+    const values = [user_id, promotion_id, 5, json, randomUUID(), headers['x-request-id'] ?? randomUUID(), null, null];
     const { rows } = await subscriptions.query({ ...createSubscription, values });
     if (rows[0]) return reply.code(201).send(rows[0]);
     return reply.code(409).type('application/problem+json').send(problem(409, 'The subscription is not possible'));

@@ -6,7 +6,7 @@ import { statementOf } from '../pgbench.ts';
 
 const event = { eventId: '', requestId: '' };
 
-/** Values: user, promotion, lease in seconds, metadata as JSON, event id, request id. */
+/** Values: user, promotion, lease in seconds, metadata as JSON, event id, request id, actor. */
 export const createSubscription = await statementOf((database) =>
   insertIfAllowed(database, { user_id: 1, promotion_id: 1 }, 5, event),
 );
@@ -24,13 +24,13 @@ export const cursorAfter = ({ created_at, id }: { created_at: Date; id: number }
 /** Values: id. */
 export const getPromotion = await statementOf((database) => findPromotion(database, 1));
 
-/** Values: name, description, start, end, event id, request id. */
+/** Values: name, description, start, end, event id, request id, actor, reason. */
 export const createPromotion = await statementOf((database) => {
   const [start_at, end_at] = [new Date(0), new Date(1)];
   return insertPromotion(database, { name: '', description: null, start_at, end_at }, event);
 });
 
-/** Values: first name, last name, email encrypted, email index, phone encrypted, event id, request id. */
+/** Values: first name, last name, email encrypted, email index, phone encrypted, event id, request id, actor, reason. */
 export const createUser = await statementOf((database) => {
   const personalData = { email_encrypted: '', email_index: '', phone_encrypted: null };
   return insertUser(database, { first_name: '', last_name: '', ...personalData }, event);

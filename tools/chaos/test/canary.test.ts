@@ -87,7 +87,7 @@ describe('the search for personal data', () => {
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const load = startLoad({ url, random: seededRandom(1), perSecond: 50, canary });
+    const load = startLoad({ url, random: seededRandom(1), perSecond: 50, canary, credential: undefined });
     while (load.history.length < 2) await sleep(20);
     await load.stop();
     server.close();

@@ -15,7 +15,14 @@ function correctRun() {
   const at = (second: number, { kind, path, ...rest }: Pick<Attempt, 'kind' | 'path'> & Partial<Attempt>): Attempt => ({
     ...{ requestId: `r${second}`, kind, path, method: 'POST', body: {}, status: 200, id: 1 },
     ...{ startedAt: epoch + second * 1_000, endedAt: epoch + second * 1_000 + 100 },
-    ...{ code: undefined, projection: null, retryAfter: null, noResponseReason: undefined },
+    ...{
+      code: undefined,
+      projection: null,
+      retryAfter: null,
+      key: undefined,
+      isReplayed: false,
+      noResponseReason: undefined,
+    },
     ...{ total: undefined, errorText: undefined },
     ...rest,
   });
@@ -46,6 +53,10 @@ function correctRun() {
       event(4, 'subscriptions', 'subscription.created', subscription),
       event(5, 'promotions', 'promotion.status_changed', { ...promotion, version: 3, status: 'ended' }),
     ],
+    /** A row for each event, unless a test says otherwise. */
+    get histories() {
+      return this.events.filter(({ service }) => service !== 'subscriptions');
+    },
     migrations: [{ service: 'users', names: ['first'] }],
     deadLetters: [],
   };
@@ -53,12 +64,18 @@ function correctRun() {
     users: [{ id: 1, email: 'a@example.com' }],
     totals: [{ promotion_id: 1, all: 1, active: 1 }],
   };
-  return { history, databaseState, apiState, at };
+  /** The event of a change of the user by the request of this second. */
+  const recordChange = (second: number, changed: string[]): void => {
+    const version = databaseState.events.filter(({ service }) => service === 'users').length + 1;
+    databaseState.events.push(event(second, 'users', 'user.updated', { id: 1, version, changed }));
+    for (const row of [databaseState.users[0], databaseState.knownUsers[0]]) Object.assign(row ?? {}, { version });
+  };
+  return { history, databaseState, apiState, at, recordChange };
 }
 
 type Run = ReturnType<typeof correctRun>;
 /** @returns the promises that were broken */
-const brokenPromises = ({ history, databaseState, apiState }: Omit<Run, 'at'>): string[] =>
+const brokenPromises = ({ history, databaseState, apiState }: Omit<Run, 'at' | 'recordChange'>): string[] =>
   [
     ...checkHistory(history, databaseState),
     checkEndedPromotions(history, databaseState),
@@ -75,8 +92,9 @@ test('a history that agrees with the final state has no breach', () => {
 
 test('another user may take an email after a change, and a request without a response may have taken effect or not', () => {
   const run = correctRun();
-  const { history, apiState, at } = run;
+  const { history, apiState, at, recordChange } = run;
   history.push(at(6, { ...changing, body: { email: 'b@example.com' } }));
+  recordChange(6, ['email']);
   history.push(
     at(6.5, { kind: 'change user', path: '/users/1', id: 1, body: { email: 'a@example.com' }, status: 409 }),
   );
@@ -89,8 +107,50 @@ test('another user may take an email after a change, and a request without a res
   expect(brokenPromises(run)).toEqual([]);
 });
 
+/** The user leaves the promotion, and returns to it while it is active. */
+function leaveAndReturn({ history, databaseState, at }: Run): void {
+  history.push(at(4.2, { ...leaving, path: '/subscriptions/1/deactivate' }));
+  history.push(at(4.4, { ...leaving, kind: 'reactivate', path: '/subscriptions/1/reactivate' }));
+  const [row] = databaseState.subscriptions;
+  if (row) row.version = 3;
+  for (const [second, name, version] of [
+    [4.2, 'subscription.deactivated', 2],
+    [4.4, 'subscription.reactivated', 3],
+  ] as const) {
+    databaseState.events.push({
+      ...{ service: 'subscriptions', name, subject: '1', request_id: `r${second}`, published: true },
+      ...{ created_at: new Date(epoch + second * 1_000 + 50) },
+      data: { id: 1, version, user_id: 1, promotion_id: 1, is_active: version === 3 },
+    });
+  }
+}
+
+test('a user may leave, return, and be told at each time what the subscription is', () => {
+  const run = correctRun();
+  leaveAndReturn(run);
+  const again = { ...subscribing, status: 409, body: { user_id: 1, promotion_id: 1 } } as const;
+  run.history.push(run.at(4.15, { ...again, code: 'already_subscribed' }));
+  run.history.push(run.at(4.25, { ...again, code: 'subscription_inactive' })); // during the leaving
+  run.history.push(run.at(4.35, { ...again, code: 'subscription_inactive' }));
+  run.history.push(run.at(4.55, { ...again, code: 'already_subscribed' }));
+  run.history.push(run.at(4.56, { ...leaving, ...returning, status: 422, code: 'already_active' }));
+  expect(brokenPromises(run)).toEqual([]);
+});
+
+const leaving = { kind: 'deactivate', path: '/subscriptions/1/deactivate', method: 'PATCH' } as const;
+const returning = { kind: 'reactivate', path: '/subscriptions/1/reactivate' } as const;
+test('a change of a user to what it has already has no event', () => {
+  const run = correctRun();
+  run.history.push(run.at(6, { ...changing, body: { phone: null } }));
+  run.history.push(run.at(7, { ...changing, body: { email: 'a@example.com' } }));
+  expect(brokenPromises(run)).toEqual([]);
+});
+
 const changing = { kind: 'change user', path: '/users/1', method: 'PATCH' } as const;
 const subscribing = { kind: 'subscribe', path: '/subscriptions' } as const;
+function setHistories(state: DatabaseState, value: DatabaseState['histories']): void {
+  Object.defineProperty(state, 'histories', { value });
+}
 const breaches: [string, RegExp, (run: Run) => void][] = [
   ['a 500', /only declared responses/, ({ history }) => Object.assign(history[0], { status: 500 })],
   ['a 503 without Retry-After', /only declared responses/, ({ history }) => Object.assign(history[0], { status: 503 })],
@@ -119,6 +179,38 @@ const breaches: [string, RegExp, (run: Run) => void][] = [
     'an acknowledged change without its event',
     /acknowledged write/,
     ({ databaseState }) => databaseState.events.splice(2, 1),
+  ],
+  [
+    'a change without its row in the history',
+    /its row in the history/,
+    ({ databaseState }) => setHistories(databaseState, databaseState.histories.slice(1)),
+  ],
+  [
+    'a change with two rows in the history',
+    /its row in the history/,
+    ({ databaseState: state }) => setHistories(state, [...state.histories, ...state.histories.slice(0, 1)]),
+  ],
+  [
+    'a row in the history of another request',
+    /its row in the history/,
+    ({ databaseState: state }) =>
+      setHistories(
+        state,
+        state.histories.map((row, index) => ({ ...row, request_id: index === 0 ? 'other' : row.request_id })),
+      ),
+  ],
+  [
+    'a changed user without its event',
+    /acknowledged write/,
+    ({ history, at }) => history.push(at(6, { ...changing, body: { phone: '+14155550001' } })),
+  ],
+  [
+    'a changed user whose event names another field',
+    /acknowledged write/,
+    ({ history, at, recordChange }) => {
+      history.push(at(6, { ...changing, body: { phone: '+14155550001' } }));
+      recordChange(6, ['email']);
+    },
   ],
   [
     'a rejected request that took effect',
@@ -172,6 +264,61 @@ const breaches: [string, RegExp, (run: Run) => void][] = [
     'a conflict over a subscription that does not exist',
     /one subscription per user/,
     ({ history, at }) => history.push(at(4.5, { ...subscribing, status: 409, body: { user_id: 2, promotion_id: 1 } })),
+  ],
+  [
+    'a subscription called inactive that nobody has left',
+    /whether a subscription is active/,
+    ({ history, at }) => history.push(at(4.5, { ...leaving, status: 422, code: 'already_inactive' })),
+  ],
+  [
+    'a subscription called active after its user has left',
+    /whether a subscription is active/,
+    (run) => {
+      leaveAndReturn(run);
+      const again = { ...subscribing, status: 409, body: { user_id: 1, promotion_id: 1 } };
+      run.history.push(run.at(4.32, { ...again, code: 'already_subscribed', endedAt: epoch + 4_350 }));
+    },
+  ],
+  [
+    'a subscription called inactive after its user has returned',
+    /whether a subscription is active/,
+    (run) => {
+      leaveAndReturn(run);
+      const again = { ...subscribing, status: 409, body: { user_id: 1, promotion_id: 1 } };
+      run.history.push(run.at(4.6, { ...again, code: 'subscription_inactive' }));
+    },
+  ],
+  [
+    'an acknowledged return whose event says inactive',
+    /acknowledged write/,
+    (run) => {
+      leaveAndReturn(run);
+      Object.assign(run.databaseState.events.at(-1)?.data ?? {}, { is_active: false });
+    },
+  ],
+  [
+    'an acknowledged return without its event',
+    /acknowledged write/,
+    (run) => {
+      leaveAndReturn(run);
+      run.databaseState.events.pop();
+    },
+  ],
+  [
+    'a return called impossible while the promotion is active',
+    /a rejection is true/,
+    ({ history, at }) => history.push(at(4.6, { ...leaving, ...returning, status: 422, code: 'promotion_not_active' })),
+  ],
+  [
+    'a return to a promotion 8 s after its end',
+    /beyond the lease/,
+    (run) => {
+      leaveAndReturn(run);
+      const [returned] = run.history.splice(-1);
+      const event = run.databaseState.events.at(-1);
+      run.history.push({ ...(returned as Attempt), startedAt: epoch + 13_000, endedAt: epoch + 13_100 });
+      Object.assign(event ?? {}, { created_at: new Date(epoch + 13_050) });
+    },
   ],
   [
     'an acknowledged email that the user does not have',

@@ -81,7 +81,7 @@ export function writePrivateFile(path: string, content: string, account: Account
   changeOwner(account, path);
 }
 
-function changeOwner({ uid, gid }: Account, path: string): void {
+export function changeOwner({ uid, gid }: Account, path: string): void {
   if (uid !== undefined && gid !== undefined) chownSync(path, uid, gid);
 }
 

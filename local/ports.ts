@@ -20,6 +20,16 @@ export async function freePort(preferred?: number, except: readonly number[] = [
   throw new Error(`No free TCP port was found from ${minPort} to ${maxPort}`);
 }
 
+/** @returns a function that finds a free port with each call, and none twice */
+export function portAllocator(): () => Promise<number> {
+  const taken: number[] = [];
+  return async () => {
+    const port = await freePort(undefined, taken);
+    taken.push(port);
+    return port;
+  };
+}
+
 /**
  * Whether a server can listen on the port. It binds the port and also connects to it: macOS allows to bind 127.0.0.1
  * while another process listens on 0.0.0.0.

@@ -16,6 +16,8 @@ export interface Cluster {
 }
 
 const passwordFile = 'promopulse.password';
+/** Beside the data, for personal data: without them the data cannot be read. */
+export const keysFileName = 'promopulse.keys.json';
 
 export function postgresVersion(cluster: Cluster): string {
   return runProgram(cluster, 'postgres', ['--version']).match(/\d+(\.\d+)*/)?.[0] ?? '';

@@ -32,6 +32,8 @@ interface Options {
   print: Print;
   /** Called when the server ends without `stop`. Default: prints that it has ended and where its log is. */
   onUnexpectedExit?: () => void;
+  /** Further settings of the server. */
+  settings?: Readonly<Record<string, string>>;
 }
 
 export interface LocalPostgres {
@@ -51,8 +53,8 @@ const maxLogBytes = 10_000_000;
 /** @throws Error when the folder cannot be used, or the server does not start; the message names the way out */
 export async function startLocalPostgres(options: Options): Promise<LocalPostgres> {
   const { durable, print } = options;
-  const { account, bin, dataDir } = prepareLocation(options.dataDir, print);
-  const cluster: Cluster = { bin, account, dataDir, logFile: `${dataDir}.log` };
+  const cluster = findCluster(options.dataDir, print);
+  const { dataDir } = cluster;
   const version = postgresVersion(cluster);
   const exists = hasCluster(cluster, version);
   if (exists) stopOrphan(cluster, print);
@@ -61,7 +63,20 @@ export async function startLocalPostgres(options: Options): Promise<LocalPostgre
     createCluster(cluster, durable);
   }
   markLocation(options.dataDir, dataDir);
-  const { server, port } = await startServer(cluster, options.port, durable);
+  return await startCluster(cluster, options);
+}
+
+/** Where the data of this folder are or would be, and the programs for them. @throws Error without PostgreSQL from npm */
+export function findCluster(wantedDataDir: string, print: Print): Cluster {
+  const { account, bin, dataDir } = prepareLocation(wantedDataDir, print);
+  return { bin, account, dataDir, logFile: `${dataDir}.log` };
+}
+
+/** Starts the server of a cluster that exists and has no server. @throws Error with the end of its log */
+export async function startCluster(cluster: Cluster, options: Omit<Options, 'dataDir'>): Promise<LocalPostgres> {
+  const { dataDir } = cluster;
+  const { print } = options;
+  const { server, port } = await startServer(cluster, options);
   const stopAtExit = () => server.kill('SIGINT');
   process.once('exit', stopAtExit);
   let stopping: Promise<void> | undefined;
@@ -90,12 +105,12 @@ export function findLocalPostgres(wantedDataDir: string, print: Print): string |
   return superuserUrl(dataDir, Number(lines[3]));
 }
 
-async function startServer(cluster: Cluster, preferred: number, durable: boolean) {
+async function startServer(cluster: Cluster, options: Omit<Options, 'dataDir'>) {
   const tried: number[] = [];
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort(preferred, tried);
+    const port = await freePort(options.port, tried);
     tried.push(port);
-    const { server, output } = await startOnPort(cluster, port, durable);
+    const { server, output } = await startOnPort(cluster, settings(port, options));
     if (server) return { server, port };
     const portWasTaken = output.includes('could not bind');
     // Child processes of a server that was ended by SIGKILL need a moment to end as well.
@@ -110,10 +125,10 @@ async function startServer(cluster: Cluster, preferred: number, durable: boolean
 }
 
 /** @returns the server once it accepts connections, or what it wrote to its log when it did not start */
-async function startOnPort({ bin, account, dataDir, logFile }: Cluster, port: number, durable: boolean) {
+async function startOnPort({ bin, account, dataDir, logFile }: Cluster, settings: string[]) {
   const logStart = existsSync(logFile) ? trimmedSize(logFile) : 0;
   const log = openSync(logFile, 'a', 0o600);
-  const server = await spawnServer(join(bin, 'postgres'), ['-D', dataDir, ...settings(port, durable)], {
+  const server = await spawnServer(join(bin, 'postgres'), ['-D', dataDir, ...settings], {
     ...asAccount(account),
     cwd: dataDir,
     env: programEnvironment(),
@@ -128,7 +143,7 @@ function trimmedSize(logFile: string): number {
   return statSync(logFile).size;
 }
 
-function settings(port: number, durable: boolean): string[] {
+function settings(port: number, { durable, settings: further }: Omit<Options, 'dataDir'>): string[] {
   const options = {
     listen_addresses: '127.0.0.1',
     port,
@@ -139,6 +154,7 @@ function settings(port: number, durable: boolean): string[] {
     log_min_error_statement: 'panic',
     log_error_verbosity: 'terse',
     ...(!durable && { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+    ...further,
   };
   return Object.entries(options).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }

@@ -2,8 +2,8 @@
 // port mapper (epmd) are its own, so no other node is affected. It listens on 127.0.0.1 only, and `stop` leaves no process
 // behind.
 import { type ChildProcess, execFile } from 'node:child_process';
-import { chmodSync, closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { chmodSync, closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { brokerVersion } from '@promopulse/testing/servers';
@@ -18,6 +18,7 @@ import {
 } from './accounts.ts';
 import { freePort } from './ports.ts';
 import { type NodePorts, nodeEnvironment, type TlsFiles, writeConfiguration } from './rabbitmq-configuration.ts';
+import { findRabbit, type RabbitPrograms } from './rabbitmq-programs.ts';
 
 interface Options {
   /** Folder of this node alone; its content is deleted at the start. */
@@ -47,14 +48,6 @@ const endTimeoutMs = 15_000;
 /** Another process may take a port between the check that it is free and the start of the server. */
 const maxAttempts = 3;
 
-/** The folder of rabbitmq-server. The scripts come before the wrappers in PATH, which Debian allows to root only. */
-export function findRabbit(): string | undefined {
-  const folders = ['/usr/lib/rabbitmq/bin', '/opt/homebrew/sbin', '/usr/local/sbin'];
-  return [...folders, ...(process.env.PATH ?? '').split(delimiter)].find((folder) =>
-    existsSync(join(folder, 'rabbitmq-server')),
-  );
-}
-
 /** @throws Error when no rabbitmq-server is installed, or with the end of its log when it does not start */
 export async function startLocalRabbit(options: Options): Promise<LocalRabbit> {
   for (let attempt = 1; ; attempt += 1) {
@@ -68,8 +61,8 @@ export async function startLocalRabbit(options: Options): Promise<LocalRabbit> {
 }
 
 async function startOnFreePorts({ dir, print, tls }: Options): Promise<LocalRabbit> {
-  const bin = findRabbit();
-  if (bin === undefined) throw new Error('No rabbitmq-server is installed on this machine');
+  const programs = findRabbit();
+  if (programs === undefined) throw new Error('No rabbitmq-server is installed on this machine');
   const account = unprivilegedAccount(['rabbitmq', 'nobody']);
   makePrivateFolder(dir, account);
   if (!canEnter(account, dir))
@@ -77,7 +70,7 @@ async function startOnFreePorts({ dir, print, tls }: Options): Promise<LocalRabb
   const ports = await choosePorts();
   writeConfiguration({ dir, account, ports, tls });
   print('RabbitMQ: starting a private node of the installed server');
-  const node = new RabbitNode({ bin, dir, account, ports });
+  const node = new RabbitNode({ programs, dir, account, ports });
   try {
     await node.start();
     return tls ? Object.assign(node, { tlsUrl: `amqps://guest:guest@localhost:${ports.tlsPort}` }) : node;
@@ -96,6 +89,13 @@ async function choosePorts(): Promise<NodePorts> {
   return { amqpPort, tlsPort, distPort, ctlPort, epmdPort };
 }
 
+interface NodeOptions {
+  programs: RabbitPrograms;
+  dir: string;
+  account: Account;
+  ports: NodePorts;
+}
+
 /**
  * Created: no process runs. Started by `start`: epmd and the server run, and the server answers at `url`. Killed by
  * `kill`: only epmd runs, and `start` works again. Stopped by `stop`: no process runs, and none is started any more.
@@ -112,8 +112,9 @@ class RabbitNode implements LocalRabbit {
   #server: ChildProcess | undefined;
   readonly #killAtExit = (): void => this.#signal('SIGKILL');
 
-  constructor({ bin, dir, account, ports }: { bin: string; dir: string; account: Account; ports: NodePorts }) {
-    const variables = nodeEnvironment(dir, ports);
+  constructor({ programs, dir, account, ports }: NodeOptions) {
+    const { bin } = programs;
+    const variables = { ...programs.env, ...nodeEnvironment(dir, ports) };
     this.url = `amqp://guest:guest@127.0.0.1:${ports.amqpPort}`;
     this.ctlPath = writeCtl(dir, account, join(bin, 'rabbitmqctl'), variables);
     this.#serverPath = join(bin, 'rabbitmq-server');

@@ -4,7 +4,7 @@ import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const root = resolve(import.meta.dirname, '..');
+const ownRoot = resolve(import.meta.dirname, '..');
 const readyTimeoutMs = 90_000;
 /** A service ends within SHUTDOWN_TIMEOUT_MS (10 s) after SIGTERM. The rest is a margin for a busy machine. */
 const exitTimeoutMs = 15_000;
@@ -27,6 +27,8 @@ interface Options {
   port: number;
   /** Port of the internal listener, which has the health of a service. Undefined for the gateway. */
   internalPort?: number | undefined;
+  /** Of the release that it runs. Default: this checkout. */
+  root?: string | undefined;
   /** Port for Node's inspector. Undefined: no inspector. */
   inspector?: number | undefined;
   env: Record<string, string>;
@@ -119,7 +121,7 @@ export class Replica {
   }
 
   #spawn(script: readonly string[]): ChildProcess {
-    const { inspector, env, logFile, port, internalPort } = this.#options;
+    const { inspector, env, logFile, port, internalPort, root = ownRoot } = this.#options;
     const log = openSync(logFile, 'a', 0o600);
     const inspectorFlags = inspector ? [`--inspect=127.0.0.1:${inspector}`, '--inspect-publish-uid=http'] : [];
     const child = spawn(process.execPath, [...inspectorFlags, ...script], {
@@ -173,7 +175,8 @@ export class Replica {
 
 /** The caller's environment must not configure the services. */
 function inheritedEnvironment(): Record<string, string> {
-  return { PATH: process.env.PATH ?? '', NODE_ENV: 'production', TZ: 'UTC' };
+  const { PATH = '', NODE_COMPILE_CACHE } = process.env;
+  return { PATH, NODE_ENV: 'production', TZ: 'UTC', ...(NODE_COMPILE_CACHE && { NODE_COMPILE_CACHE }) };
 }
 
 async function isReady(port: number): Promise<boolean> {

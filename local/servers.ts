@@ -3,11 +3,11 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { aptInstall, canAptInstall } from './apt.ts';
 import { freePort } from './ports.ts';
 import { type LocalPostgres, startLocalPostgres } from './postgres.ts';
 import { commandOf } from './processes.ts';
-import { findRabbit, type LocalRabbit, startLocalRabbit } from './rabbitmq.ts';
+import { type LocalRabbit, startLocalRabbit } from './rabbitmq.ts';
+import { ensureRabbit } from './rabbitmq-programs.ts';
 
 type Say = (line: string) => void;
 /** Registers a function that stops what was just started. At the end all of them run, in reverse order. */
@@ -70,14 +70,9 @@ async function signalPostmaster(dataDir: string, signal: 'SIGQUIT' | 'SIGKILL'):
   while (commandOf(pid) !== '') await sleep(20);
 }
 
-/** @throws Error when RabbitMQ is not installed and cannot be installed */
+/** @throws Error when there is no RabbitMQ, and none can be installed or unpacked */
 export async function startRabbit(folder: string, say: Say, keep: Keep): Promise<LocalRabbit> {
-  if (!findRabbit()) {
-    if (!canAptInstall()) {
-      throw new Error('rabbitmq-server is not installed (on Debian and Ubuntu, as root, the command installs it)');
-    }
-    await aptInstall(['rabbitmq-server'], say);
-  }
+  await ensureRabbit(say);
   const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), print: say });
   keep(() => node.stop());
   return node;

@@ -2,19 +2,21 @@
 // gateway. They are stopped in the reverse order of their start. So requests in flight finish first, and the outboxes are
 // published before their consumer and the database stop.
 import { join } from 'node:path';
-import { ConfigError } from '@promopulse/shared/config';
 import { hasQueue } from '@promopulse/shared/contracts/queues';
-import { internalPortOffset, internalServiceUrls, services, serviceUrls } from '@promopulse/shared/contracts/services';
-import { readDatabaseUrl } from '@promopulse/shared/database/connection-settings';
-import { provision } from '@promopulse/shared/database/provision';
+import { internalPortOffset, internalServiceUrls, serviceUrls } from '@promopulse/shared/contracts/services';
+import { asksCallers } from '@promopulse/shared/http/caller/authentication';
+import { scopes } from '@promopulse/shared/http/caller/scopes';
 import { createMemoryHub } from '@promopulse/shared/messaging/in-memory/broker';
 import { type ServiceDefinition, startService } from '@promopulse/shared/service';
-import type { DestinationStream } from '@promopulse/shared/telemetry/logger';
+import { createLogger, type DestinationStream } from '@promopulse/shared/telemetry/logger';
 import { startGateway } from '../services/gateway/src/app.ts';
+import { loadGatewayConfig } from '../services/gateway/src/config.ts';
+import { checkEnvironment } from './check-environment.ts';
 import { developmentKeys } from './development-keys.ts';
+import { type KeptPorts, openKeptPorts } from './kept-ports.ts';
 import { freePort } from './ports.ts';
-import { startLocalPostgres } from './postgres.ts';
 import { loadServices } from './services.ts';
+import { externalKeysFile, type StackDatabase, startStackDatabase } from './stack-database.ts';
 
 interface StackOptions {
   env: NodeJS.ProcessEnv;
@@ -28,6 +30,8 @@ interface StackOptions {
 
 interface Stack {
   port: number;
+  /** The secret of the API key that was made, because callers are asked for one and there was none. */
+  firstKey: string | undefined;
   close(): Promise<void>;
 }
 
@@ -41,17 +45,30 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const { host, port, logDestination, print } = options;
   const stops: Stop[] = [];
   try {
-    checkServerUrls(options.env);
-    await loadServices(); // a source that cannot be loaded ends the start here, before a server is started
-    const database = await prepareDatabase(options, stops);
+    // A source that cannot be loaded, or a wrong variable, ends the start here, before a server is started.
+    checkEnvironment(await loadServices(), options.env);
+    const database = await startStackDatabase(options);
+    stops.push(() => database.stop());
     const env = await startServices(options, database, stops);
-    const gateway = await startGateway({ ...env, HOST: host, PORT: String(port) }, { logDestination });
+    const address = { HOST: host, PORT: String(port), ...metricsAddressOf(options.env, 0) };
+    const own = { ...env, ...databaseOf(database.urls.gateway), ...address };
+    const gateway = await startGateway(own, { logDestination });
     stops.push(() => gateway.close());
-    return { port: gateway.port, close: () => stopInReverse(stops, print) };
+    const firstKey = await makeFirstKey(own, logDestination);
+    return { port: gateway.port, firstKey, close: () => stopInReverse(stops, print) };
   } catch (error) {
     await stopInReverse(stops, print);
     throw error;
   }
+}
+
+/** @returns undefined when there is a key that may manage keys, or when callers are asked for none */
+async function makeFirstKey(env: NodeJS.ProcessEnv, destination: DestinationStream): Promise<string | undefined> {
+  if (!asksCallers(loadGatewayConfig(env))) return undefined;
+  const { makeKey } = await import('../services/gateway/src/callers/first-key.ts');
+  const log = createLogger({ service: 'gateway', level: 'warn', destination });
+  const key = { name: 'first', scopes, expires_at: null };
+  return (await makeKey(env, log, key, { onlyFirst: true }))?.secret;
 }
 
 async function stopInReverse(stops: Stop[], print: (line: string) => void): Promise<void> {
@@ -63,21 +80,23 @@ async function stopInReverse(stops: Stop[], print: (line: string) => void): Prom
 /** @returns the environment of the services, with their URLs */
 async function startServices(
   options: StackOptions,
-  { urls, keysFile }: PreparedDatabase,
+  { urls, keysFile }: StackDatabase,
   stops: Stop[],
 ): Promise<NodeJS.ProcessEnv> {
   const { dataDir, port, logDestination, print } = options;
   const definitions = await loadServices();
   const connectBroker = prepareBroker(options);
   const keys = developmentKeys(keysFile, options.env, externalKeysFile(dataDir));
+  const keptPorts = openKeptPorts(dataDir);
   for (let attempt = 1; ; attempt += 1) {
-    const ports = await choosePorts(definitions, port);
+    const ports = await choosePorts(definitions, port, keptPorts);
     const urlOf = (name: string) => `http://127.0.0.1:${ports[name]?.port}`;
     const internalUrlOf = (name: string) => `http://127.0.0.1:${ports[name]?.internalPort}`;
     const env = { ...options.env, ...keys, ...serviceUrls(urlOf), ...internalServiceUrls(internalUrlOf) };
-    const starting = definitions.map(async (definition) => {
+    const starting = definitions.map(async (definition, index) => {
       const { name } = definition;
-      const own = { ...env, ...addressOf(ports[name]), ...databaseOf(urls[name]) };
+      const address = { ...addressOf(ports[name]), ...metricsAddressOf(options.env, index + 1) };
+      const own = { ...env, ...address, ...databaseOf(urls[name]) };
       const service = await startService(definition, own, { logDestination, ...(connectBroker && { connectBroker }) });
       print(`${name.padEnd(13)} ${urlOf(name)}`);
       return { name, close: () => service.close() };
@@ -86,10 +105,12 @@ async function startServices(
     try {
       await keepStarted(starting, serviceStops);
       stops.push(...serviceStops);
+      keepPorts(definitions, ports, keptPorts);
       return env;
     } catch (error) {
       await stopInReverse(serviceStops, print);
-      if (attempt === maxAttempts || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      const { code, variable } = error as NodeJS.ErrnoException & { variable?: string };
+      if (attempt === maxAttempts || code !== 'EADDRINUSE' || variable === 'METRICS_PORT') throw error;
       print('Another process took the port of a service: starting the services again on other ports');
     }
   }
@@ -107,47 +128,6 @@ async function keepStarted(starting: Promise<{ name: string; close: Stop }>[], s
   const others = running.filter(({ name }) => !hasQueue(name));
   for (const group of [consumers, others]) stops.push(() => Promise.all(group.map(({ close }) => close())));
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-}
-
-/** Before anything is started. The services themselves get other URLs, and would name none of these. */
-function checkServerUrls({ DATABASE_URL, AMQP_URL }: NodeJS.ProcessEnv): void {
-  if (DATABASE_URL && !/^postgres(ql)?:\/\/./.test(DATABASE_URL)) {
-    throw new ConfigError(
-      'DATABASE_URL must be a postgres:// URL. Correct it, or unset it to use the PostgreSQL of npm.',
-    );
-  }
-  if (AMQP_URL && !(/^amqps?:\/\/./.test(AMQP_URL) && URL.canParse(AMQP_URL))) {
-    throw new ConfigError('AMQP_URL must be an amqp:// URL. Correct it, or unset it to use no broker.');
-  }
-}
-
-interface PreparedDatabase {
-  /** One per service. */
-  urls: Record<string, string>;
-  /** Where the keys of its personal data are. */
-  keysFile: string;
-}
-
-/** For the data in a database of DATABASE_URL. Former releases kept the keys of every database there. */
-function externalKeysFile(dataDir: string): string {
-  return join(dataDir, 'keys.json');
-}
-
-async function prepareDatabase({ env, dataDir, print }: StackOptions, stops: Stop[]): Promise<PreparedDatabase> {
-  if (env.DATABASE_URL) {
-    const { database: named = 'postgres', host, port } = readDatabaseUrl(env.DATABASE_URL);
-    const database = named === 'postgres' ? 'promopulse' : named;
-    const { urls, ownRoles } = await provision(env.DATABASE_URL, { database, services, isShared: true });
-    print(`PostgreSQL    ${host}:${port}, database ${database} (DATABASE_URL)`);
-    if (!ownRoles)
-      print('              This user cannot create roles: all services use it, each with a schema of its own');
-    return { urls, keysFile: externalKeysFile(dataDir) };
-  }
-  const server = await startLocalPostgres({ dataDir: join(dataDir, 'postgres'), port: 5432, durable: true, print });
-  stops.push(() => server.stop());
-  const { urls } = await provision(server.url, { database: 'promopulse', services });
-  print(`PostgreSQL    127.0.0.1:${server.port}, data in ${server.dataDir}`);
-  return { urls, keysFile: join(server.dataDir, 'promopulse.keys.json') };
 }
 
 /** @returns how the services connect to the in-memory broker, or undefined when they connect to AMQP_URL */
@@ -168,23 +148,48 @@ interface Ports {
 async function choosePorts(
   definitions: readonly ServiceDefinition[],
   gatewayPort: number,
+  keptPorts: KeptPorts,
 ): Promise<Record<string, Ports>> {
   const taken = [gatewayPort];
-  const next = async (preferred: number): Promise<number> => {
-    const port = await freePort(preferred, taken);
+  const next = async (listener: string, usual: number): Promise<number> => {
+    const port = await freePort(keptPorts.preferred(listener, usual), taken);
     taken.push(port);
     return port;
   };
   const ports: Record<string, Ports> = {};
   for (const { name, defaultPort } of definitions) {
-    ports[name] = { port: await next(defaultPort), internalPort: await next(defaultPort + internalPortOffset) };
+    const port = await next(name, defaultPort);
+    ports[name] = { port, internalPort: await next(internalOf(name), defaultPort + internalPortOffset) };
   }
   return ports;
+}
+
+function keepPorts(definitions: readonly ServiceDefinition[], ports: Record<string, Ports>, kept: KeptPorts): void {
+  for (const { name, defaultPort } of definitions) {
+    const { port = defaultPort, internalPort = defaultPort + internalPortOffset } = ports[name] ?? {};
+    kept.keep(name, port, defaultPort);
+    kept.keep(internalOf(name), internalPort, defaultPort + internalPortOffset);
+  }
+}
+
+/** The name of a service's internal listener in the file of ports. */
+function internalOf(service: string): string {
+  return `${service} internal`;
 }
 
 /** The database of the stack only. The environment may name a direct way to another one, where migrations would run. */
 function databaseOf(url: string | undefined): NodeJS.ProcessEnv {
   return { DATABASE_URL: url, DIRECT_DATABASE_URL: undefined, DIRECT_DATABASE_URL_FILE: undefined };
+}
+
+/**
+ * With METRICS_PORT, the gateway (position 0) has its metrics on that port and each service on one of the next, on this
+ * machine only.
+ */
+function metricsAddressOf({ METRICS_PORT = '' }: NodeJS.ProcessEnv, position: number): Record<string, string> {
+  const first = Number(METRICS_PORT);
+  if (METRICS_PORT.trim() === '') return {};
+  return { METRICS_HOST: '127.0.0.1', METRICS_PORT: String(first === 0 ? 0 : first + position) };
 }
 
 /** Both listeners on this machine's own address, whatever the environment of `npm start` says. */

@@ -1,5 +1,5 @@
-// One `npm start` per data folder: a lock file holds the number of the process that uses the folder. The lock of a
-// process that no longer runs (after kill -9 or a reboot) is replaced.
+// One `npm start`, or one backup or restore without it, per data folder: a lock file holds the number of the process that
+// uses the folder. The lock of a process that no longer runs (after kill -9 or a reboot) is replaced.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { commandOf } from './processes.ts';
 
@@ -13,7 +13,7 @@ export function acquireLock(path: string): { release(): void } | { heldBy: numbe
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
     const holder = holderOf(path);
-    if (holder !== process.pid && isStack(commandOf(holder))) return { heldBy: holder };
+    if (holder !== process.pid && isHolder(commandOf(holder))) return { heldBy: holder };
     rmSync(path, { force: true });
   }
 }
@@ -27,6 +27,6 @@ function holderOf(path: string): number {
 }
 
 /** On Windows only the name of the program is known. */
-function isStack(command: string): boolean {
-  return command.includes(process.platform === 'win32' ? 'node' : 'start.ts');
+function isHolder(command: string): boolean {
+  return process.platform === 'win32' ? command.includes('node') : /\b(start|backup|restore)\.ts\b/.test(command);
 }

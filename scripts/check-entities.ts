@@ -1,11 +1,11 @@
-// `npm run check:entities`: fails when the entities of a service differ from the snapshot of its migrations, so that no
+// `npm run check:entities`: fails when the entities of a service or of the gateway differ from the snapshot of its migrations, so that no
 // changed entity goes without its migration. Needs no database.
 import { offlineUrl } from '@promopulse/shared/commands/migrate';
 import { areMigrationsComplete } from '@promopulse/shared/database/migrations';
-import { databaseOptionsOf } from '@promopulse/shared/service';
-import { loadServices } from '../local/services.ts';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
+import { loadSchemas } from '../local/services.ts';
 
-for (const definition of await loadServices()) {
+for (const definition of await loadSchemas()) {
   if (await areMigrationsComplete(databaseOptionsOf(definition, offlineUrl))) continue;
   process.stderr.write(
     `${definition.name}: the entities have changed, and no migration contains the change. ` +

@@ -67,6 +67,7 @@ async function main(): Promise<void> {
   });
   if (stopping) await stopping;
   printAddresses(stack.port, logFile, performance.now() - startedAt);
+  if (stack.firstKey !== undefined) printFirstKey(stack.firstKey);
 }
 
 function printAddresses(port: number, logFile: string, startMs: number): void {
@@ -81,6 +82,14 @@ PromoPulse is up after ${(startMs / 1_000).toFixed(1)} s
 Press Ctrl-C to stop it. The data is kept for the next start.`);
 }
 
+/** On the terminal only: the log file keeps its lines. */
+function printFirstKey(key: string): void {
+  print(`
+The first API key, with all scopes. It is shown only now, so keep it:
+  ${key}
+Send it as: Authorization: Bearer <key>`);
+}
+
 async function gatewayPort(text: string): Promise<number> {
   const port = Number(text);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
@@ -89,6 +98,11 @@ async function gatewayPort(text: string): Promise<number> {
   if (port === 0) return freePort();
   const problem = await checkPort(port, host);
   if (!problem) return port;
+  if (problem === 'ENOTFOUND' || problem === 'EADDRNOTAVAIL') {
+    fail(
+      `HOST=${host} is no address of this machine: ${problem}. Leave HOST out, or set it to 0.0.0.0 for all of them.`,
+    );
+  }
   const reason =
     problem === 'taken' ? `Port ${port} is taken by another program` : `Listening on ${host}:${port} fails: ${problem}`;
   fail(`${reason}. Choose another: PORT=${await freePort(8080)} npm start`);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Creates a role and a schema for every service of the list (packages/shared/src/contracts/services.ts) by the rules of
-# packages/shared/src/database/provision.sql. The password of a role is <SERVICE>_DB_PASSWORD. PostgreSQL's entrypoint
+# Creates a role and a schema for the gateway and for every service of the list (packages/shared/src/contracts/services.ts)
+# by the rules of packages/shared/src/database/provision.sql. The password of a role is <SERVICE>_DB_PASSWORD. PostgreSQL's entrypoint
 # runs this script once, when the data volume is new. Another run changes only the passwords. To change them, set them
 # in .env, then:
 #   docker compose up -d --wait postgres
@@ -16,7 +16,7 @@ services=$(sed -n "s/^export const services = \[\(.*\)\] as const;$/\1/p" /servi
   echo 'set client_min_messages = warning;'
   echo '\i /provision.sql'
   echo '\o /dev/null'
-  for service in $services; do
+  for service in gateway $services; do
     variable="${service^^}_DB_PASSWORD"
     export "$variable=${!variable:-development-only}"
     echo "\\getenv password $variable"

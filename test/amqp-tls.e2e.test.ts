@@ -16,7 +16,8 @@ import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, uniquePrefix } from '@promopulse/testing/servers';
 import { startTestService } from '@promopulse/testing/service';
 import { startTlsProxy, type TlsProxy } from '@promopulse/testing/tls-proxy';
-import { findRabbit, startLocalRabbit } from '../local/rabbitmq.ts';
+import { startLocalRabbit } from '../local/rabbitmq.ts';
+import { findRabbit } from '../local/rabbitmq-programs.ts';
 import { promotions } from '../services/promotions/src/service.ts';
 
 const authority = createCertificateAuthority();

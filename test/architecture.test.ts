@@ -102,7 +102,7 @@ const rules: Rule[] = [
     says: 'services/notes: file-0.ts is services/notes/src/a/file-0.ts and services/notes/src/b/file-0.ts',
   },
   {
-    title: 'SQL is in queries.ts, a store, outbox/, database/ and migrations',
+    title: 'SQL is in queries.ts, a store, outbox/, history/, database/ and migrations',
     check: strayedSql,
     broken: new Map([
       ['services/notes/src/queries.ts', 'export const ours = `select id from notes`;'],
@@ -202,6 +202,7 @@ describe('the walls that lint draws', () => {
     ['database/ from messaging/', 'packages/shared/src/database/database.ts', '../messaging/broker.ts'],
     ['messaging/rabbitmq/ from http/', 'packages/shared/src/messaging/rabbitmq/broker.ts', '../../http/problem.ts'],
     ['contracts/ from outbox/', 'packages/shared/src/contracts/queues.ts', '../outbox/outbox.ts'],
+    ['http/ from history/', 'packages/shared/src/http/routes.ts', '../history/history-table.ts'],
     ['rules from a query', 'services/promotions/src/rules.ts', './queries.ts'],
     ['rules from the database', 'services/promotions/src/rules.ts', '@promopulse/shared/database/database'],
     ['local/ from tools/', 'local/stack.ts', '../tools/chaos/random.ts'],

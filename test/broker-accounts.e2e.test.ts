@@ -1,4 +1,5 @@
 // Each service has an account of its own in RabbitMQ, with the rights that it needs and no others.
+
 import { execFile } from 'node:child_process';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,6 +9,7 @@ import { eventData } from '@promopulse/shared/contracts/index';
 import { eventPrefix, services } from '@promopulse/shared/contracts/services';
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
 import { brokerPermissions } from '@promopulse/shared/messaging/rabbitmq/permissions';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, deleteTopology, rabbitmqctl, uniquePrefix } from '@promopulse/testing/servers';
 import { startTestService, type TestService, testKeys } from '@promopulse/testing/service';
@@ -136,6 +138,19 @@ describe('on RabbitMQ', () => {
       },
     );
 
+    test('publishes heartbeats to their own exchange, in its own name, and receives none unless it consumes', async () => {
+      const heartbeats = `${prefix}promopulse.heartbeats`;
+      const receive = async (channel: ConfirmChannel) => {
+        const replies = await channel.assertQueue('', { exclusive: true });
+        await channel.bindQueue(replies.queue, heartbeats, 'relay.heartbeat');
+      };
+      for (const service of services) {
+        expect(await refusal(service, publish('relay.heartbeat', { userId: service }, heartbeats))).toBeUndefined();
+      }
+      expect(await refusal('users', publish('relay.heartbeat', { userId: 'promotions' }, heartbeats))).toBe(406);
+      expect(await refusal('users', receive)).toBe(forbidden);
+    });
+
     test.each(['promotion.status_changed', 'promotion.created', 'subscription.created', 'users', 'user.a.b', ''])(
       'cannot publish "%s", the event of another service or of none',
       async (key) => {
@@ -208,7 +223,7 @@ describe('the command for the accounts', () => {
     return { received, port: (server.address() as AddressInfo).port, close: () => server.close() };
   }
   const runCommand = (args: string[], env: Record<string, string> = {}) =>
-    promisify(execFile)(process.execPath, [command, ...args], { env: { PATH: process.env.PATH, ...env } }).then(
+    promisify(execFile)(process.execPath, [command, ...args], { env: { ...childEnvironment, ...env } }).then(
       ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
       ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
     );

@@ -1,5 +1,6 @@
 // Every service fails at every crash point, once by dying and once by an error, during every kind of request that
-// reaches the point. Then the clients retry what has an unknown outcome, and the checks of `npm run chaos` run.
+// reaches the point. Then the clients retry what has an unknown outcome, and the checks of `npm run chaos` run. All of that
+// happens twice: without an idempotency key, and with one, with which every retry succeeds and nothing is made twice.
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -9,13 +10,13 @@ import { fullScale } from '@promopulse/testing/scale';
 import { checkHistory } from '../tools/chaos/checks.ts';
 import { type CrashPoint, crashPoints, type Failure } from '../tools/chaos/crash-points.ts';
 import { type Attempt, describeAttempt, isSuccess, type WriteKind } from '../tools/chaos/history.ts';
-import { send } from '../tools/chaos/send.ts';
+import { type ClientRequest, send } from '../tools/chaos/send.ts';
 import { type CrashStack, startCrashStack } from './support/crash-stack.ts';
 
 type Request = Pick<Attempt, 'kind' | 'method' | 'path' | 'body'>;
 
 /** Everything that records an event. */
-type Operation = Exclude<WriteKind, 'change user'> | 'subscribe an unknown user' | 'subscribe to an unknown promotion';
+type Operation = WriteKind | 'subscribe an unknown user' | 'subscribe to an unknown promotion';
 
 const history: Attempt[] = [];
 let stack: CrashStack;
@@ -64,6 +65,10 @@ const subscribe = async (): Promise<Request> => {
 /** Creates what the operation needs, and returns its request. */
 const prepare: Record<Operation, () => Promise<Request>> = {
   'create user': async () => createUser(),
+  'change user': async () => {
+    const id = await create(createUser());
+    return request('change user', `/users/${id}`, { last_name: `Crash ${count}` }, 'PATCH');
+  },
   'create promotion': async () => createPromotion(),
   edit: async () => edit(await create(createPromotion())),
   activate: async () => activate(await create(createPromotion())),
@@ -71,6 +76,11 @@ const prepare: Record<Operation, () => Promise<Request>> = {
   subscribe,
   deactivate: async () =>
     request('deactivate', `/subscriptions/${await create(await subscribe())}/deactivate`, undefined, 'PATCH'),
+  reactivate: async () => {
+    const id = await create(await subscribe());
+    await create(request('deactivate', `/subscriptions/${id}/deactivate`, undefined, 'PATCH'));
+    return request('reactivate', `/subscriptions/${id}/reactivate`, undefined, 'PATCH');
+  },
   'subscribe an unknown user': subscribe,
   'subscribe to an unknown promotion': subscribe,
 };
@@ -103,12 +113,15 @@ interface Scenario {
 
 const promotionWrites: readonly Operation[] = ['create promotion', 'edit', 'activate', 'end'];
 const writers: readonly Scenario[] = [
-  { service: 'users', operations: ['create user'] },
+  { service: 'users', operations: ['create user', 'change user'] },
   { service: 'promotions', operations: promotionWrites },
-  { service: 'subscriptions', operations: ['subscribe', 'deactivate'] },
+  { service: 'subscriptions', operations: ['subscribe', 'deactivate', 'reactivate'] },
 ];
-/** The write that consists of more than one statement. */
-const transactions: readonly Scenario[] = [{ service: 'promotions', operations: ['edit'] }];
+/** The writes that consist of more than one statement. */
+const transactions: readonly Scenario[] = [
+  { service: 'users', operations: ['change user'] },
+  { service: 'promotions', operations: ['edit'] },
+];
 const consumers: readonly Scenario[] = [{ service: 'subscriptions', operations: ['create user', ...promotionWrites] }];
 const success = [200, 201];
 const failed = { die: [503], throw: [500] };
@@ -122,11 +135,18 @@ const relayed = {
 };
 const consumed = { expected: { statuses: { die: success, throw: success }, tookEffect: true }, scenarios: consumers };
 
-const scenariosOf: Record<CrashPoint, { expected: Expected; scenarios: readonly Scenario[] }> = {
+interface ScenariosOfPoint {
+  expected: Expected;
+  scenarios: readonly Scenario[];
+  /** With an idempotency key every write is a transaction. Default: as without. */
+  scenariosWithKey?: readonly Scenario[];
+}
+
+const scenariosOf: Record<CrashPoint, ScenariosOfPoint> = {
   'request-read': { expected: undone, scenarios: writers },
   'before-write': { expected: undone, scenarios: writers },
   'row-written': { expected: undone, scenarios: transactions },
-  'before-commit': { expected: undone, scenarios: transactions },
+  'before-commit': { expected: undone, scenarios: transactions, scenariosWithKey: writers },
   'commit-sent': { expected: { statuses: unavailable, tookEffect: 'unknown' }, scenarios: writers },
   committed: { expected: done, scenarios: writers },
   'before-response': { expected: done, scenarios: writers },
@@ -151,6 +171,7 @@ const scenariosOf: Record<CrashPoint, { expected: Expected; scenarios: readonly 
   delivered: consumed,
   'before-apply': consumed,
   'apply-sent': consumed,
+  divided: consumed,
   applied: consumed,
   'reply-received': {
     expected: { statuses: { die: [503], throw: success }, tookEffect: true },
@@ -173,49 +194,84 @@ async function retry(request: Request): Promise<Attempt> {
   }
 }
 
-const failures: ('die' | 'throw')[] = fullScale ? ['die', 'throw'] : ['die'];
+/** Retries with the same key, also what has answered with an error of its own. */
+async function retryWithKey(request: ClientRequest): Promise<Attempt> {
+  const deadline = Date.now() + 15_000;
+  for (;;) {
+    const attempt = await send(stack.url, request);
+    const isOver = attempt.status !== 0 && attempt.status < 500 && attempt.code !== 'idempotency_in_progress';
+    if (isOver || Date.now() > deadline) return attempt;
+    await sleep(50);
+  }
+}
 
-const cases = crashPoints.flatMap(({ name: point }, index) =>
-  scenariosOf[point].scenarios.flatMap((scenario) =>
-    failures.map((failure) => {
-      const verb = failure === 'die' ? 'dies' : 'throws';
-      const title = `${index + 1} ${point}: ${scenario.service} ${verb} there during ${scenario.operations.join(', ')}`;
-      return { title, point, failure, ...scenario, ...scenariosOf[point].expected };
-    }),
-  ),
-);
+/** Sends the requests, and lets the service fail while all of them are at the point. */
+async function failDuring(
+  requests: readonly ClientRequest[],
+  { service, point, failure, statuses }: Pick<Case, 'service' | 'point' | 'failure' | 'statuses'>,
+): Promise<Attempt[]> {
+  const ids = requests.map(({ requestId }) => requestId);
+  const reached = await stack.arm(service, { point, failure, requests: ids });
+  const responses = Promise.all(requests.map((each) => send(stack.url, each)));
+  if (failure === 'die') {
+    expect(await stack.exitOf(service)).toBe('SIGKILL');
+    await stack.restart(service);
+  }
+  const attempts = await responses;
+  await eventually(() => expect([...reached].sort()).toEqual([...ids].sort()));
+  for (const { status, code } of attempts) {
+    expect(statuses[failure]).toContain(status);
+    if (status === 500) expect(code).toBe('internal_error');
+  }
+  return attempts;
+}
+
+const failures: Failure[] = fullScale ? ['die', 'throw'] : ['die'];
+
+interface Case extends Scenario, Expected {
+  title: string;
+  point: CrashPoint;
+  failure: Failure;
+}
+
+function casesOf(select: (ofPoint: ScenariosOfPoint) => readonly Scenario[]): Case[] {
+  return crashPoints.flatMap(({ name: point }, index) =>
+    select(scenariosOf[point]).flatMap((scenario) =>
+      failures.map((failure) => {
+        const verb = failure === 'die' ? 'dies' : 'throws';
+        const title = `${index + 1} ${point}: ${scenario.service} ${verb} there during ${scenario.operations.join(', ')}`;
+        return { title, point, failure, ...scenario, ...scenariosOf[point].expected };
+      }),
+    ),
+  );
+}
+
+const cases = casesOf(({ scenarios }) => scenarios);
+const casesWithKey = casesOf(({ scenarios, scenariosWithKey = scenarios }) => scenariosWithKey);
+
+/** The requests of operations whose preparation is done, each with an id of its own. */
+async function prepareAll(operations: readonly Operation[]): Promise<(Request & { requestId: string })[]> {
+  const requests: Request[] = [];
+  for (const operation of operations) requests.push(await prepare[operation]());
+  await deleteProjections(operations, requests);
+  return requests.map((each) => {
+    count += 1;
+    return { ...each, requestId: `crash-${count}` };
+  });
+}
 
 test.each(cases)(
   '$title; nothing is lost, doubled or half done',
-  async ({ point, failure, service, operations, statuses, tookEffect }) => {
-    const requests: Request[] = [];
-    for (const operation of operations) requests.push(await prepare[operation]());
-    await deleteProjections(operations, requests);
-    const numbered = requests.map((each) => {
-      count += 1;
-      return { ...each, requestId: `crash-${count}` };
-    });
-    const ids = numbered.map(({ requestId }) => requestId);
-
-    const reached = await stack.arm(service, { point, failure, requests: ids });
-    const responses = Promise.all(numbered.map((each) => send(stack.url, each)));
-    if (failure === 'die') {
-      expect(await stack.exitOf(service)).toBe('SIGKILL');
-      await stack.restart(service);
-    }
-    const attempts = await responses;
-    await eventually(() => expect([...reached].sort()).toEqual([...ids].sort()));
-
-    for (const attempt of attempts) {
-      expect(statuses[failure]).toContain(attempt.status);
-      if (attempt.status === 500) expect(attempt.code).toBe('internal_error');
-      // A 500 at a crash point says nothing about the outcome. The checks take any other 500 for a breach.
-      history.push(attempt.status === 500 ? { ...attempt, status: 0 } : attempt);
-    }
+  async ({ operations, tookEffect, ...failing }) => {
+    const requests = await prepareAll(operations);
+    const attempts = await failDuring(requests, failing);
+    // A 500 at a crash point says nothing about the outcome. The checks take any other 500 for a breach.
+    for (const attempt of attempts) history.push(attempt.status === 500 ? { ...attempt, status: 0 } : attempt);
     for (const [index, attempt] of attempts.entries()) {
       if (!isSuccess(attempt)) {
         const retried = await retry(requests[index] as Request);
-        const isDone = ['email_taken', 'already_subscribed', 'already_inactive'].includes(retried.code ?? '');
+        const doneCodes = ['email_taken', 'already_subscribed', 'already_inactive', 'already_active'];
+        const isDone = doneCodes.includes(retried.code ?? '');
         expect([retried.status, isSuccess(retried) || (isDone && tookEffect !== false)]).toEqual([
           retried.status,
           true,
@@ -224,7 +280,31 @@ test.each(cases)(
     }
     const state = await stack.waitForQuiet();
     const effects = new Set(state.events.map(({ request_id }) => request_id));
-    if (tookEffect !== 'unknown') expect(ids.map((id) => effects.has(id))).toEqual(ids.map(() => tookEffect));
+    const took = requests.map(({ requestId }) => effects.has(requestId));
+    if (tookEffect !== 'unknown') expect(took).toEqual(requests.map(() => tookEffect));
+    expect(checkHistory(history, state).flatMap(({ breaches }) => breaches)).toEqual([]);
+  },
+  120_000,
+);
+
+test.each(casesWithKey)(
+  '$title, with keys; every retry succeeds, and makes nothing twice',
+  async ({ operations, tookEffect, ...failing }) => {
+    const requests = (await prepareAll(operations)).map((each) => ({ ...each, key: `key-of-${each.requestId}` }));
+    const attempts = await failDuring(requests, failing);
+    for (const [index, first] of attempts.entries()) {
+      const request = requests[index] as ClientRequest;
+      const last = isSuccess(first) ? first : await retryWithKey(request);
+      const again = await retryWithKey(request);
+      const { status, id } = last;
+      expect([describeAttempt(last), isSuccess(last)]).toEqual([describeAttempt(last), true]);
+      if (!isSuccess(first) && tookEffect !== 'unknown')
+        expect([status, last.isReplayed]).toEqual([status, tookEffect]);
+      expect(again).toMatchObject({ status, id, isReplayed: true });
+      // All of them have one request id, and so the checks expect exactly one event of them.
+      history.push({ ...last, startedAt: first.startedAt });
+    }
+    const state = await stack.waitForQuiet();
     expect(checkHistory(history, state).flatMap(({ breaches }) => breaches)).toEqual([]);
   },
   120_000,

@@ -1,4 +1,5 @@
 // A PostgreSQL that takes connections by TLS only, and everything that connects to it.
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,8 +13,10 @@ import { type Provisioned, provision, withClient } from '@promopulse/shared/data
 import { isDatabaseUnavailable } from '@promopulse/shared/database/sqlstate';
 import { createMemoryHub } from '@promopulse/shared/messaging/in-memory/broker';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
-import { databaseOptionsOf, startService } from '@promopulse/shared/service';
+import { startService } from '@promopulse/shared/service';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { testKeys } from '@promopulse/testing/service';
@@ -61,7 +64,7 @@ const many = <Result>(count: number, one: (n: number) => Promise<Result>) =>
 
 async function run(script: string, args: string[], env: Record<string, string>) {
   const child = spawn(process.execPath, [join(root, script), ...args], {
-    env: { PATH: process.env.PATH, ...env },
+    env: { ...childEnvironment, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
@@ -157,7 +160,7 @@ describe('with TLS, the connections', () => {
     const stack = spawnStart(dataDir, await freePort(), { DATABASE_URL: server.url() });
     try {
       await eventually(() => expect(stack.output()).toContain('PromoPulse is up'), { timeoutMs: 60_000 });
-      expect((await client(stack.url).get('/health')).status).toBe(200);
+      await eventually(async () => expect((await client(stack.url).get('/health')).status).toBe(200));
       const sessions = await server.sessions('promopulse');
       expect(new Set(sessions.map(({ role }) => role)).size).toBeGreaterThanOrEqual(3);
       expect(sessions.filter(({ ssl }) => !ssl)).toEqual([]);

@@ -14,11 +14,12 @@ let api: Client;
 const users: number[] = [];
 const promotions: number[] = [];
 
+const dates = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
+
 beforeAll(async () => {
   stack = await startServiceProcesses();
   api = client(stack.url);
   // The largest ones have the ids 1 to 100: they are in no page at the beginning.
-  const dates = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
   for (let count = 0; count < 100; count += 1) {
     await api.post('/promotions', { name: 'Large', description: '😀'.repeat(4_000), ...dates });
   }
@@ -34,9 +35,7 @@ beforeAll(async () => {
 afterAll(() => stack?.close(), 60_000);
 
 /** Runs in a process of its own, so that this process does not slow down what it measures. */
-async function load(
-  plan: Pick<LoadPlan, 'connections' | 'forMs' | 'perSecond' | 'silentReaders'>,
-): Promise<LoadReport> {
+async function load(plan: Omit<LoadPlan, 'port' | 'users' | 'promotions'> & Partial<LoadPlan>): Promise<LoadReport> {
   const script = new URL('support/flood-load.ts', import.meta.url).pathname;
   const text = JSON.stringify({ port: stack.port, users, promotions, ...plan } satisfies LoadPlan);
   const { stdout } = await promisify(execFile)(process.execPath, [script, text], { maxBuffer: 10_000_000 });
@@ -143,7 +142,6 @@ test('a flood of 30 s is shed with 503 and Retry-After, memory stays bounded, an
  */
 async function timeUntilAllServed(): Promise<number> {
   const started = performance.now();
-  const dates = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
   const requests: [expected: number, send: () => Promise<{ status: number }>][] = [
     [200, () => api.get(`/users/${users[0]}`)],
     [200, () => api.get(`/promotions/${promotions[0]}`)],
@@ -163,3 +161,58 @@ async function timeUntilAllServed(): Promise<number> {
   );
   return Math.round(performance.now() - started);
 }
+
+/** Of each caller: units at once, and units per second. A read costs one, a change two. */
+const share = { quota: 30, perSecond: 30 };
+
+test('a flood by one caller is refused with 429 beyond its share, and leaves the others their service', async () => {
+  const limited = await startServiceProcesses({
+    RATE_LIMITS: `burst=${share.quota}/1s`,
+    TRUSTED_PROXIES: '127.0.0.1',
+  });
+  try {
+    const there = client(limited.url);
+    const { id: user } = (await there.post('/users', { first_name: 'Ada', last_name: 'L', email: 'a@example.com' }))
+      .body;
+    const { id: promotion } = (await there.post('/promotions', { name: 'Sale', ...dates })).body;
+    await there.post(`/promotions/${promotion}/status`, { status: 'active' });
+    const target = { port: limited.port, users: [user], promotions: [promotion] };
+    // 20 callers, each with a fifth of its share.
+    const others = {
+      connections: 40,
+      perSecond: 100,
+      addresses: Array.from({ length: 20 }, (_, index) => `203.0.113.${100 + index}`),
+    };
+    // Fifty times its share, and more than the services can answer.
+    const flood = { connections: 300, perSecond: 1_500, addresses: ['203.0.113.1'] };
+
+    const calm = await load({ ...target, ...others, forMs: 5_000 });
+    const flooding = load({ ...target, ...flood, forMs: 15_000 });
+    const [during, flooder] = [await load({ ...target, ...others, forMs: 12_000 }), await flooding];
+    // The same flood without shares, for comparison.
+    const unlimited = load({ ...flood, forMs: 8_000 });
+    const [unprotected] = [await load({ ...others, forMs: 6_000 }), await unlimited];
+
+    const units = count(flooder, 200) + 2 * count(flooder, 201, 409);
+    const figures = (report: LoadReport) =>
+      `${count(report, ...served)} served, p50 ${report.served.p50} ms, p99 ${report.served.p99} ms, ` +
+      `${count(report, 0, 429, 503, 504)} not served, ${report.unsent} not sent`;
+    process.stderr.write(
+      `one caller floods: ${perSecond(flooder, 429)}/s refused in p50 ${flooder.rejected.p50} ms, ` +
+        `${(units / flooder.seconds).toFixed(1)} units/s admitted; others before it ${figures(calm)}; ` +
+        `during it ${figures(during)}; during it without shares ${figures(unprotected)}\n`,
+    );
+    expect(units).toBeLessThanOrEqual(share.quota + share.perSecond * flooder.seconds);
+    expect(units).toBeGreaterThan(0.5 * share.perSecond * flooder.seconds);
+    expect(count(flooder, 429)).toBeGreaterThan(5 * count(flooder, ...served));
+    expect(flooder.unexpected).toEqual([]);
+    // On a machine that is busy with other tests the services may be slow for everybody.
+    expect(count(during, 429)).toBe(0);
+    expect(count(during, 0, 503, 504)).toBeLessThan(0.03 * count(during, ...served));
+    const leastServed = Math.min(0.5 * perSecond(calm, ...served), 1.5 * perSecond(unprotected, ...served));
+    expect(perSecond(during, ...served)).toBeGreaterThanOrEqual(leastServed);
+    expect(limited.ended()).toEqual([]);
+  } finally {
+    await limited.close();
+  }
+}, 120_000);

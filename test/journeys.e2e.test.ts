@@ -1,6 +1,7 @@
 // Journeys of a caller through the gateway and all services: over RabbitMQ, with the in-memory broker, or at BASE_URL.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createPromoPulse, type PromoPulse, type Schemas } from '@promopulse/client';
 import { type Client, client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { fillIn, readHttpFile } from './support/examples.ts';
@@ -21,12 +22,22 @@ async function callForEach<Item, Result>(items: Item[], call: (item: Item) => Pr
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
+/** @throws with the problem document when nothing was created */
+function created<Body>({ data, error }: { data?: Body; error?: unknown }): Body {
+  if (data === undefined) throw new Error(JSON.stringify(error));
+  return data;
+}
+
 describe.each(testStacks)('$name', ({ start }) => {
   let stack: RunningStack;
+  /** The typed client, as another program uses it. It repeats what the gateway asks to repeat. */
+  let promopulse: PromoPulse;
+  /** Sends anything, once. */
   let api: Client;
   let count = 0;
   beforeAll(async () => {
     stack = await start();
+    promopulse = createPromoPulse(stack.url);
     api = client(stack.url);
   }, 60_000);
   afterAll(() => stack?.close());
@@ -35,19 +46,22 @@ describe.each(testStacks)('$name', ({ start }) => {
     count += 1;
     return `${Date.now()}.${process.pid}.${count}`;
   };
-  const createUser = async (): Promise<number> =>
-    (await api.post('/users', { first_name: 'Ada', last_name: 'Lovelace', email: `ada.${unique()}@example.com` })).body
-      .id;
+  const newUser = (email = `ada.${unique()}@example.com`): Schemas['CreateUser'] => ({
+    first_name: 'Ada',
+    last_name: 'Lovelace',
+    email,
+  });
+  const createUser = async (): Promise<number> => created(await promopulse.POST('/users', { body: newUser() })).id;
   const createPromotion = async (): Promise<number> =>
-    (
-      await api.post('/promotions', {
-        name: 'Summer Sale',
-        start_at: '2026-06-01T00:00:00Z',
-        end_at: '2026-06-30T23:59:59Z',
-      })
-    ).body.id;
-  const setStatus = (id: number, status: string) => api.post(`/promotions/${id}/status`, { status });
-  const subscribe = (user_id: number, promotion_id: number) => api.post('/subscriptions', { user_id, promotion_id });
+    created(
+      await promopulse.POST('/promotions', {
+        body: { name: 'Summer Sale', start_at: '2026-06-01T00:00:00Z', end_at: '2026-06-30T23:59:59Z' },
+      }),
+    ).id;
+  const setStatus = async (id: number, status: Schemas['PromotionStatus']) =>
+    (await promopulse.POST('/promotions/{id}/status', { params: { path: { id } }, body: { status } })).response;
+  const subscribe = async (user_id: number, promotion_id: number) =>
+    (await promopulse.POST('/subscriptions', { body: { user_id, promotion_id } })).response;
   const activePromotion = async (): Promise<number> => {
     const id = await createPromotion();
     expect((await setStatus(id, 'active')).status).toBe(200);
@@ -83,6 +97,27 @@ describe.each(testStacks)('$name', ({ start }) => {
     }
   });
 
+  test('a change that is sent again and again with one key is made once, whether the key has quotes or not', async () => {
+    const body = { user_id: await createUser(), promotion_id: await activePromotion() };
+    const key = `journey:${unique()}`;
+    const send = (index: number) =>
+      api.post('/subscriptions', body, { 'idempotency-key': index % 2 === 0 ? key : `"${key}"` });
+    const answers = await callForEach(numbers(20), (index) =>
+      eventually(async () => {
+        const answer = await send(index);
+        if (answer.status === 503 || answer.body.code === 'idempotency_in_progress') throw new Error(answer.body.code);
+        return answer;
+      }),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(201));
+    expect(new Set(answers.map((answer) => JSON.stringify(answer.body))).size).toBe(1);
+    expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(19);
+    const reused = await api.post('/subscriptions', { ...body, promotion_id: 1 }, { 'idempotency-key': key });
+    expect([reused.status, reused.body.code]).toEqual([422, 'idempotency_key_reused']);
+    const malformed = await api.post('/subscriptions', body, { 'idempotency-key': 'a b' });
+    expect([malformed.status, malformed.body.code]).toEqual([400, 'malformed_idempotency_key']);
+  });
+
   test('a promotion rejects subscriptions as soon as its end is answered, 20 times of 20', async () => {
     const first = await createUser();
     const second = await createUser();
@@ -105,7 +140,8 @@ describe.each(testStacks)('$name', ({ start }) => {
     const [user, promotion] = [await createUser(), await activePromotion()];
     const answers = await callForEach(numbers(50), () => subscribe(user, promotion));
     expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(49).fill(409)]);
-    expect((await api.get(`/subscriptions?promotion_id=${promotion}`)).body.total).toBe(1);
+    const { data } = await promopulse.GET('/subscriptions', { params: { query: { promotion_id: promotion } } });
+    expect(data?.total).toBe(1);
   });
 
   test('of 200 subscribe requests that race an end, none that begins after the answer of the end is accepted', async () => {
@@ -134,16 +170,44 @@ describe.each(testStacks)('$name', ({ start }) => {
 
   test('of 30 users created at once with one email in two letter cases, one is accepted and 29 get 409', async () => {
     const localPart = `Grace.${unique()}`;
-    const answers = await callForEach(numbers(30), (index) =>
-      api.post('/users', {
-        first_name: 'Grace',
-        last_name: 'Hopper',
-        email: index % 2 ? `${localPart}@example.com` : `${localPart.toUpperCase()}@EXAMPLE.com`,
-      }),
-    );
-    expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(29).fill(409)]);
-    const found = await api.get(`/users?email=${encodeURIComponent(`${localPart.toLowerCase()}@example.com`)}`);
-    expect(found.body.total).toBe(1);
+    const answers = await callForEach(numbers(30), (index) => {
+      const email = index % 2 ? `${localPart}@example.com` : `${localPart.toUpperCase()}@EXAMPLE.com`;
+      return promopulse.POST('/users', { body: newUser(email) });
+    });
+    expect(answers.map(({ response }) => response.status).sort()).toEqual([201, ...Array(29).fill(409)]);
+    const email = `${localPart.toLowerCase()}@example.com`;
+    const { data } = await promopulse.GET('/users', { params: { query: { email } } });
+    expect(data?.total).toBe(1);
+  });
+
+  test('a refused subscription tells programs what the promotion is, and whether the user is or was subscribed', async () => {
+    const [user, promotion] = [await createUser(), await createPromotion()];
+    const subscribeTo = (promotion_id: number) => api.post('/subscriptions', { user_id: user, promotion_id });
+    const refused = async (id: number) => {
+      const { body } = await subscribeTo(id);
+      return [body.code, body.promotion_status];
+    };
+    expect(await refused(promotion)).toEqual(['promotion_not_active', 'draft']);
+    expect(await refused(2_147_483_647)).toEqual(['promotion_not_active', 'not_found']);
+    await setStatus(promotion, 'active');
+    const made = await subscribeTo(promotion);
+    const path = made.headers.get('location') as string;
+    expect((await api.get(path)).body).toEqual(made.body);
+    const again = async () => {
+      const { status, body } = await subscribeTo(promotion);
+      return [status, body.code, body.subscription_id];
+    };
+    expect(await again()).toEqual([409, 'already_subscribed', made.body.id]);
+    await api.patch(`${path}/deactivate`);
+    expect(await again()).toEqual([409, 'subscription_inactive', made.body.id]);
+    expect((await api.patch(`${path}/reactivate`)).body).toEqual(made.body);
+    await api.patch(`${path}/deactivate`);
+    await setStatus(promotion, 'ended');
+    expect(await refused(promotion)).toEqual(['promotion_not_active', 'ended']);
+    expect((await api.patch(`${path}/reactivate`)).body).toMatchObject({
+      code: 'promotion_not_active',
+      promotion_status: 'ended',
+    });
   });
 
   test('the request id of a caller is in its answer, also in an error', async () => {

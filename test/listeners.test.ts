@@ -1,5 +1,6 @@
 // A service has two listeners: whoever reaches its public port past the gateway finds the public routes, and nothing
 // else. Which routes there are is read from the definitions.
+
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -8,6 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { services } from '@promopulse/shared/contracts/services';
 import type { Route } from '@promopulse/shared/http/routes';
 import type { ServiceDefinition } from '@promopulse/shared/service';
+import { childEnvironment } from '@promopulse/testing/child-environment';
+import { answersIn, exchangeRaw } from '@promopulse/testing/raw-connection';
 import { startTestService, type TestService, testKeys } from '@promopulse/testing/service';
 import { freePort } from '../local/ports.ts';
 import { loadServices } from '../local/services.ts';
@@ -49,6 +52,40 @@ const serviceNamed = (name: string): TestService => started.get(name) as TestSer
 const tableOf = (name: string) => tables.get(name) ?? { routes: [], internalRoutes: [] };
 /** The path of a route with ids that no row has. */
 const pathOf = ({ path }: Route): string => path.replaceAll(/\{\w+\}/g, '2147483647');
+
+describe.each(services.flatMap((name) => [[name, 'public'] as const, [name, 'internal'] as const]))(
+  '%s, %s port',
+  (name, listener) => {
+    const url = () => (listener === 'public' ? serviceNamed(name).url : serviceNamed(name).internalUrl);
+    const end = '\r\n\r\n';
+    const host = 'Host: service';
+
+    test.each([
+      ['headers beyond 32 KiB', `GET /users HTTP/1.1\r\n${host}\r\nX-A: ${'a'.repeat(40_000)}${end}`, 431, /32 KiB/],
+      ['a control character', `GET /users/\x01 HTTP/1.1\r\n${host}${end}`, 400, /control character/],
+      ['a method that is unknown', `BREW /pot HTTP/1.1\r\n${host}${end}`, 405, /supports only GET/],
+      ['HTTP/2 without a negotiation', `PRI * HTTP/2.0${end}SM${end}`, 400, /does not speak HTTP\/2/],
+      ['HTTP/2 by its name alone', `GET /users HTTP/2.0\r\n${host}\r\nConnection: close${end}`, 400, /HTTP\/1\.1/],
+      ['HTTP/0.9', `GET /users HTTP/0.9\r\n${host}\r\nConnection: close${end}`, 400, /HTTP\/1\.1/],
+      ['RTSP/1.0', `GET /users RTSP/1.0\r\n${host}\r\nConnection: close${end}`, 400, /HTTP\/1\.1/],
+      ['RTSP/1.1', `GET /users RTSP/1.1\r\n${host}\r\nConnection: close${end}`, 400, /HTTP\/1\.1/],
+      ['CONNECT', `CONNECT users:1 HTTP/1.1\r\n${host}${end}`, 405, /supports only GET/],
+    ])('answers %s with one problem document, and closes the connection', async (_title, bytes, status, sentence) => {
+      const [answer, ...more] = answersIn(await exchangeRaw(url(), bytes));
+      expect([answer?.status, more]).toEqual([status, []]);
+      expect(answer?.head).toMatch(/^content-type: application\/problem\+json/im);
+      const { detail, request_id } = JSON.parse(String(answer?.body));
+      expect(detail).toMatch(sentence);
+      expect(/^x-request-id: (.*)$/im.exec(String(answer?.head))?.[1]).toBe(request_id);
+    });
+
+    test('a chunk that is malformed after the answer gets no second answer', async () => {
+      const head = `POST /nowhere HTTP/1.1\r\n${host}\r\nTransfer-Encoding: chunked${end}`;
+      const answers = answersIn(await exchangeRaw(url(), head, 'ZZ\r\n'));
+      expect(answers.map(({ status }) => status)).toEqual([404]);
+    });
+  },
+);
 
 describe.each([...services])('%s', (name) => {
   test('its public port has no internal route and no page', async () => {
@@ -115,7 +152,7 @@ describe('the HEALTHCHECK of an image', () => {
 
   /** Runs the command in the folder of a service. @returns its exit code */
   async function check(name: string, env: Record<string, string>): Promise<unknown> {
-    const options = { cwd: join(root, 'services', name), env: { PATH: process.env.PATH, ...env } };
+    const options = { cwd: join(root, 'services', name), env: { ...childEnvironment, ...env } };
     return await promisify(execFile)(process.execPath, command, options).then(
       () => 0,
       (error: { code: unknown }) => error.code,

@@ -1,14 +1,16 @@
 // A marked email and phone are sent through every operation of the API, accepted and rejected: normally, without a
 // database, and with an open breaker. One event becomes a dead letter. Afterwards only the successful answers to their
-// caller contain them: no log line, column, event or error, and no file of PostgreSQL or RabbitMQ.
+// caller contain them: no log line, span, column, event or error, and no file of PostgreSQL or RabbitMQ.
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
 import { type Client, type ClientResponse, client, type Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
+import { type OtlpReceiver, startOtlpReceiver } from '@promopulse/testing/otlp-receiver';
 import { amqpUrl } from '@promopulse/testing/servers';
 import { startTcpProxy, type TcpProxy } from '@promopulse/testing/tcp-proxy';
+import { resolveRef } from './support/openapi-document.ts';
 import { type RunningStack, startFreshStack } from './support/stack.ts';
 
 const canary = 'marked.7f3a9c';
@@ -20,13 +22,21 @@ const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 let databaseProxy: TcpProxy;
 let stack: RunningStack;
+let collector: OtlpReceiver;
 let api: Client;
 let document: Wire;
 /** Every error answer, headers and body. */
 const errorAnswers: { request: string; status: number; text: string }[] = [];
 
 beforeAll(async () => {
-  stack = await startFreshStack('rabbit', { LOG_LEVEL: 'trace', BREAKER_RESET_MS: '500' }, async (url) => {
+  collector = await startOtlpReceiver();
+  const env = {
+    LOG_LEVEL: 'trace',
+    BREAKER_RESET_MS: '500',
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_BSP_SCHEDULE_DELAY: '100',
+  };
+  stack = await startFreshStack('rabbit', env, async (url) => {
     databaseProxy = await startTcpProxy(url);
     return databaseProxy.through(url);
   });
@@ -46,6 +56,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await stack?.close();
   await databaseProxy?.close();
+  await collector?.close();
 });
 
 async function send(
@@ -67,8 +78,8 @@ function* invalidBodies(schema: Wire, example: Wire): Generator<unknown> {
   yield { ...example, [email]: 1 };
   yield `{"email":"${email}",`;
   yield JSON.stringify(email);
-  const properties = schema.properties ?? document.components.schemas[schema.$ref?.split('/').at(-1)]?.properties;
-  for (const name of Object.keys(properties ?? {})) {
+  const { properties = {} } = resolveRef(document, schema);
+  for (const name of Object.keys(properties)) {
     for (const value of [email, phone, `${email}\0`, [email], { [phone]: email }]) {
       yield { ...example, [name]: value, unknown: email }; // a text may contain an email; the unknown field makes it invalid
     }
@@ -86,15 +97,29 @@ async function sendEveryOperation(): Promise<number> {
       const marked = path.replaceAll(/\{\w+\}/g, encodeURIComponent(email));
       const plain = path.replaceAll(/\{\w+\}/g, '2147483647');
       const operation = item[method.toLowerCase()];
-      const parameters = (operation?.parameters ?? []).filter((each: Wire) => each.in === 'query');
+      const parameters = (operation?.parameters ?? [])
+        .map((each: Wire) => resolveRef(document, each))
+        .filter((each: Wire) => each.in === 'query');
       for (const name of ['unknown', encodeURIComponent(email), ...parameters.map((each: Wire) => each.name)]) {
         await send(method, `${plain}?${name}=${encodeURIComponent(`${email}\0`)}`);
         await send(method, `${plain}?${name}=${encodeURIComponent(phone)}`);
       }
-      await send(method, `${marked}?email=${email}`, { headers: { 'x-request-id': email, referer: email } });
+      await send(method, `${marked}?email=${email}`, {
+        headers: {
+          'x-request-id': email,
+          referer: email,
+          'idempotency-key': `"${email}"`,
+          traceparent: email,
+          tracestate: `vendor=${email}`,
+          baggage: `email=${encodeURIComponent(email)}`,
+        },
+      });
       if (method === 'GET') continue;
       const { schema = {}, example = {} } = operation?.requestBody?.content['application/json'] ?? {};
       for (const body of invalidBodies(schema, example)) await send(method, plain, { body });
+      for (const reason of [email, `call ${phone}`]) {
+        await send(method, plain, { body: example, headers: { 'x-reason': reason } });
+      }
       await send(method, plain, {
         body: JSON.stringify(user),
         headers: { 'content-type': `text/plain; a="${email}"` },
@@ -104,6 +129,18 @@ async function sendEveryOperation(): Promise<number> {
   await send('GET', `/nowhere/${email}?email=${email}`);
   await send('GET', `/users/%2e%2e/${email}`);
   return errorAnswers.length - before;
+}
+
+/** Every span that was made until now: a span that begins and ends last is exported after them. */
+async function textOfAllSpans(): Promise<string> {
+  const [traceId, spanId] = ['f'.repeat(32), '1'.repeat(16)];
+  await send('GET', '/users/1', { headers: { traceparent: `00-${traceId}-${spanId}-01` } });
+  await eventually(() => {
+    const last = collector.spans.find(({ links }) => links.some((link) => link.traceId === traceId));
+    const services = collector.spans.filter((span) => span.traceId === last?.traceId).map(({ service }) => service);
+    expect(services).toEqual(expect.arrayContaining(['promopulse-gateway', 'promopulse-users']));
+  });
+  return collector.text();
 }
 
 /** The text of a file, or of all files below a folder. */
@@ -145,8 +182,10 @@ async function createDeadLetter(): Promise<void> {
   await stack.sql('alter table subscriptions.known_users_renamed rename to known_users');
 }
 
-test('an email and a phone sent through every operation, accepted and rejected, are in no log line, column, event, error, dead letter or server file', async () => {
-  const { id } = (await send('POST', '/users', { body: user })).body;
+test('an email and a phone sent through every operation, accepted and rejected, are in no log line, span, column, event, error, dead letter or server file', async () => {
+  const headers = { 'idempotency-key': `"${email}"` };
+  const { id } = (await send('POST', '/users', { body: user, headers })).body;
+  expect((await send('POST', '/users', { body: user, headers })).body.id).toBe(id);
   expect((await send('POST', '/users', { body: { ...user, email: email.toUpperCase() } })).status).toBe(409);
   expect((await send('GET', `/users?email=${email}`)).body.total).toBe(1);
   const changed = { email: `new.${email}`, phone };
@@ -186,6 +225,7 @@ test('an email and a phone sent through every operation, accepted and rejected, 
   const texts: [where: string, text: string, expected: string][] = [
     ['log lines', stack.logs(), '"method":"POST"'],
     ['tables', await textOfAllRows(), 'user.created'],
+    ['spans', await textOfAllSpans(), 'process subscriptions.projections'],
     ['dead letters', (await deadLetters()).join('\n'), 'user.created'],
   ];
   const { TEST_DATABASE_LOG, TEST_RABBITMQ_FOLDER } = process.env; // set when the run started its own servers

@@ -8,7 +8,10 @@ import { publishedSecretIn } from '@promopulse/shared/published-secrets';
 const root = resolve(import.meta.dirname, '..');
 const files = [
   '.env.example',
-  ...globSync('**/*.{ts,md,yml,sh,http,json}', { cwd: root, exclude: ['**/node_modules/**', 'package-lock.json'] }),
+  ...globSync('**/*.{ts,md,yml,sh,http,json}', {
+    cwd: root,
+    exclude: ['**/node_modules/**', '**/package-lock.json', 'sbom/**'],
+  }),
 ];
 /** This one uses a key that stands for a secret of its own. */
 const withOwnKey = 'packages/shared/test/published-secrets.test.ts';

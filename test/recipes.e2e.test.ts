@@ -8,7 +8,9 @@ import { services } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
 import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
+import { fullScale } from '@promopulse/testing/scale';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
+import { linkWorkspaces } from '../local/linked-packages.ts';
 import { freePort } from '../local/ports.ts';
 import {
   brokenServiceShapes,
@@ -18,7 +20,7 @@ import {
   repeatedFileNames,
   strayedSql,
 } from './support/architecture.ts';
-import { applyEdits, copyCheckout, type Edit, linkWorkspaces, readRecipe } from './support/recipe.ts';
+import { applyEdits, copyCheckout, type Edit, readRecipe, readSection } from './support/recipe.ts';
 import { spawnStart, temporaryDataDir } from './support/start-process.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -61,6 +63,18 @@ function typecheckServices(folder: string): Outcome {
 const lint = (folder: string, ...paths: string[]) =>
   run(folder, bin('biome'), 'check', '--error-on-warnings', '--vcs-enabled=false', ...paths);
 
+/** Unused exports, files and dependencies. */
+const deadCode = (folder: string) => run(folder, bin('knip'), '--no-progress');
+
+test.each([
+  ['Add a service', ['openapi', 'client', 'check']],
+  ['Change the API', ['openapi', 'client', 'check:api']],
+  ['Add a field', ['openapi', 'client', 'events', 'check']],
+])('"%s" names the commands that generate, and those that check', (title, commands) => {
+  const section = readSection(title);
+  for (const command of commands) expect(section).toContain(`\`npm run ${command}\``);
+});
+
 describe('Add a service', () => {
   const recipe = readRecipe('Add a service');
   let folder: string;
@@ -94,6 +108,10 @@ describe('Add a service', () => {
     for (const rule of [brokenServiceShapes, brokenSharedShape, longFunctions, repeatedFileNames, strayedSql]) {
       expect(rule(tree)).toEqual([]);
     }
+  });
+
+  test('no export, file or dependency is unused', () => {
+    expect(deadCode(folder)).toEqual({ code: 0, output: '' });
   });
 
   test('its image would run: everything that it loads is there', async () => {
@@ -142,10 +160,10 @@ describe('Add a field', () => {
     }
   }
 
-  test('takes at most 8 files', () => {
+  test('takes at most 9 files', () => {
     const files = new Set(recipe.map(({ path }) => path));
-    const generated = ['the migration', 'snapshot.json'];
-    expect(files.size + generated.length).toBeLessThanOrEqual(8);
+    const generated = ['the migration', 'snapshot.json', 'docs/openapi.json'];
+    expect(files.size + generated.length).toBeLessThanOrEqual(9);
   });
 
   test('is complete: the checks and the tests of the service pass', async () => {
@@ -180,7 +198,9 @@ describe('Add a field', () => {
     expect(places.map(([path]) => path)).toEqual([...new Set(recipe.map(({ path }) => path))]);
   });
 
-  test.each(places)(
+  // Each takes a type check or a run of Jest: without TEST_SCALE=full, one of each kind.
+  const tried = fullScale ? places : places.filter(([path]) => /contracts|entities/.test(path));
+  test.each(tried)(
     'without the step for %s a check fails and names the place',
     async (path, check, names) => {
       const others = recipe.filter((edit) => edit.path !== path);

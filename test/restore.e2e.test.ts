@@ -1,10 +1,12 @@
 // A database that is restored while the others go on: the services and the command of docs/operations.md, end to end.
+
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { internalServiceUrls } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
 import { type RunningService, type ServiceDefinition, startService } from '@promopulse/shared/service';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { type Client, client, type Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { fullScale } from '@promopulse/testing/scale';
@@ -16,7 +18,7 @@ import {
   uniquePrefix,
 } from '@promopulse/testing/servers';
 import { testKeys } from '@promopulse/testing/service';
-import { freePort } from '../local/ports.ts';
+import { portAllocator } from '../local/ports.ts';
 import { promotions } from '../services/promotions/src/service.ts';
 import { subscriptions } from '../services/subscriptions/src/service.ts';
 import { users } from '../services/users/src/service.ts';
@@ -58,7 +60,7 @@ const sql = (text: string): Promise<Wire[]> =>
 async function afterRestore(name: Name): Promise<string> {
   const command = promisify(execFile);
   const { stdout } = await command(process.execPath, ['packages/shared/src/commands/after-restore.ts', name], {
-    env: { PATH: process.env.PATH, ...environment(name) },
+    env: { ...childEnvironment, ...environment(name) },
   });
   return stdout;
 }
@@ -66,10 +68,9 @@ async function afterRestore(name: Name): Promise<string> {
 beforeEach(async () => {
   database = await createTestDatabase();
   prefix = uniquePrefix();
-  const taken: number[] = [];
-  for (let count = 0; count < 6; count += 1) taken.push(await freePort(undefined, taken));
-  const pair = () => ({ port: Number(taken.pop()), internalPort: Number(taken.pop()) });
-  ports = { users: pair(), promotions: pair(), subscriptions: pair() };
+  const next = portAllocator();
+  const pair = async () => ({ port: await next(), internalPort: await next() });
+  ports = { users: await pair(), promotions: await pair(), subscriptions: await pair() };
   for (const name of ['users', 'promotions', 'subscriptions'] as const) await start(name);
   await eventually(async () => {
     const { projections } = (await client(internalUrlOf('subscriptions')).get('/health')).body;

@@ -1,5 +1,6 @@
 // Services while somebody else controls the database role of another service, and services whose own role can only read
 // and change rows.
+
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -7,13 +8,10 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, expect, test } from '@jest/globals';
 import { migrate } from '@promopulse/shared/database/migrations';
 import { provision, unprovision, withClient } from '@promopulse/shared/database/provision';
-import {
-  databaseOptionsOf,
-  type RunningService,
-  type ServiceDefinition,
-  startService,
-} from '@promopulse/shared/service';
+import { type RunningService, type ServiceDefinition, startService } from '@promopulse/shared/service';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { type Client, client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
@@ -145,7 +143,7 @@ test('a role that can only read and change rows serves, publishes, reconciles an
   await stack.users.close();
   const command = [join(import.meta.dirname, '../packages/shared/src/commands/after-restore.ts'), 'users'];
   const env = {
-    PATH: process.env.PATH,
+    ...childEnvironment,
     DATABASE_URL: urls.users,
     SUBSCRIPTIONS_INTERNAL_URL: stack.subscriptions.internalUrl,
   };

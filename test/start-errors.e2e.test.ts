@@ -177,3 +177,46 @@ describe('a URL that is none is named', () => {
     expect(lines.length).toBeLessThanOrEqual(2);
   });
 });
+
+describe('wrong variables are named in one message, before a server is started', () => {
+  const auth = 'AUTH is not valid: must be one of off, external, optional, required';
+  const level = 'LOG_LEVEL is not valid: must be one of trace, debug, info, warn, error, fatal, silent';
+  const whole = (name: string) => `${name} is not valid: must be an integer`;
+  const number = (name: string) => `${name} is not valid: must be a number`;
+
+  test.each<[Record<string, string>, string[]]>([
+    [{ LOG_LEVEL: 'x' }, [level]],
+    [
+      { AUTH: 'foo', CORS_ORIGINS: 'http://a/b', LOG_LEVEL: 'x' },
+      [level, 'CORS_ORIGINS is not valid: "http://a/b" is not an origin', auth],
+    ],
+    [
+      // Of one service, of all services, of the gateway, and of npm start itself.
+      { DATABASE_URL: 'foo', MAX_BODY_BYTES: '2.5', FRESHNESS_LEASE_MS: 'soon', OUTBOX_RETENTION_SECONDS: 'x' },
+      [
+        'DATABASE_URL must be a postgres:// URL',
+        whole('MAX_BODY_BYTES'),
+        number('OUTBOX_RETENTION_SECONDS'),
+        number('FRESHNESS_LEASE_MS'),
+      ],
+    ],
+    [
+      { ENVIRONMENT: 'production', MAX_IN_FLIGHT: '0' },
+      ['MAX_IN_FLIGHT is not valid: must be at least 1', 'AUTH=off is refused with ENVIRONMENT=production'],
+    ],
+    [{ ENVIRONMENT: 'production' }, ['AUTH=off is refused with ENVIRONMENT=production']],
+  ])('%j', async (env, problems) => {
+    const { code, lines } = await run(['start'], env);
+    const [one] = problems;
+    const expected =
+      problems.length === 1
+        ? [`PromoPulse cannot start. ${one}`]
+        : ['PromoPulse cannot start. The environment is not valid:', ...problems.map((each) => `  - ${each}`)];
+    const shown = lines.filter((line) => line !== 'PromoPulse is starting …');
+    expect({ code, shown }).toEqual({
+      code: 1,
+      shown: expected.map((line) => expect.stringContaining(line)),
+    });
+    expect(existsSync(join(folder, '.data/postgres'))).toBe(false);
+  });
+});

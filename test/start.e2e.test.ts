@@ -136,6 +136,26 @@ describe('npm start', () => {
     }
   }, 30_000);
 
+  test('ports that had to move are the same at the next start, also when the usual ones are free again', async () => {
+    const addressesOf = (stack: StartProcess) =>
+      Object.fromEntries(
+        [...stack.output().matchAll(/^ {2}(\w+) +http:\/\/127\.0\.0\.1:(\d+)$/gm)].map(([, ...each]) => each),
+      );
+    // Another program on this machine may have the port already, which is as good.
+    const holder = createServer()
+      .on('error', () => undefined)
+      .listen(8001, '127.0.0.1');
+    const first = await startAndWait();
+    const moved = addressesOf(first);
+    first.signal('SIGTERM');
+    await first.exited;
+    await new Promise((resolve) => holder.close(resolve));
+    expect(Object.keys(moved)).toHaveLength(3);
+    expect(moved.users).not.toBe('8001');
+    const again = await startAndWait();
+    expect(addressesOf(again).users).toBe(moved.users);
+  }, 120_000);
+
   test('uses the PostgreSQL and the RabbitMQ that DATABASE_URL and AMQP_URL name', async () => {
     const database = await createTestDatabase();
     const prefix = uniquePrefix();

@@ -141,6 +141,16 @@ const writes: [string, () => Promise<Write>][] = [
       return { lostFrom: '', send: () => api.patch(`/subscriptions/${id}/deactivate`), made };
     },
   ],
+  [
+    'PATCH /subscriptions/{id}/reactivate',
+    async () => {
+      const pair = { user_id: await createUser(), promotion_id: await activePromotion() };
+      const id = await succeed(() => api.post('/subscriptions', pair));
+      await succeed(() => api.patch(`/subscriptions/${id}/deactivate`));
+      const made: Write['made'] = ['select from subscriptions.subscriptions where id = $1 and is_active', [id]];
+      return { lostFrom: '', send: () => api.patch(`/subscriptions/${id}/reactivate`), made };
+    },
+  ],
 ];
 
 test.each(writes)(

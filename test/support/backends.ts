@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { eventually } from '@promopulse/testing/eventually';
 import { brokerVersion, databaseVersion } from '@promopulse/testing/servers';
-import { aptInstall, canAptInstall } from '../../local/apt.ts';
 import { freePort } from '../../local/ports.ts';
 import { startLocalPostgres } from '../../local/postgres.ts';
-import { findRabbit, startLocalRabbit } from '../../local/rabbitmq.ts';
-import { runContainer } from './containers.ts';
+import { startLocalRabbit } from '../../local/rabbitmq.ts';
+import { ensureRabbit } from '../../local/rabbitmq-programs.ts';
+import { imageOf, runContainer } from './containers.ts';
 
 type Print = (line: string) => void;
 
@@ -56,7 +56,7 @@ async function choosePostgres(containers: string, print: Print): Promise<Backend
   const given = process.env.DATABASE_URL;
   if (given) return postgresAt(given, 'at DATABASE_URL');
   if (containers !== 'never') {
-    const container = await tryContainer(containers, print, 'postgres:18', 5432, {
+    const container = await tryContainer(containers, print, imageOf('postgres'), 5432, {
       environment: { POSTGRES_PASSWORD: 'test' },
       command: ['postgres', '-c', 'fsync=off', '-c', 'synchronous_commit=off', '-c', 'full_page_writes=off'],
       tmpFs: { '/var/lib/postgresql': 'rw' },
@@ -85,7 +85,7 @@ async function chooseRabbit(containers: string, print: Print): Promise<Backend> 
   const given = process.env.AMQP_URL;
   if (given) return rabbitAt(given, 'at AMQP_URL', process.env.TEST_RABBITMQCTL);
   if (containers !== 'never') {
-    const container = await tryContainer(containers, print, 'rabbitmq:4-management', 5672, {
+    const container = await tryContainer(containers, print, imageOf('rabbitmq'), 5672, {
       environment: { RABBITMQ_DEFAULT_USER: 'test', RABBITMQ_DEFAULT_PASS: 'test' },
     });
     if (container) {
@@ -93,16 +93,7 @@ async function chooseRabbit(containers: string, print: Print): Promise<Backend> 
       return rabbitAt(`amqp://test:test@${container.address}`, 'in Docker', ctl, container.stop);
     }
   }
-  if (!findRabbit()) {
-    if (!canAptInstall()) {
-      throw new Error(
-        'The tests need a real RabbitMQ: start Docker, set AMQP_URL to a running broker, or install ' +
-          'rabbitmq-server (for root on Debian and Ubuntu the tests install it). ' +
-          'Tests of pure rules run without it: TEST_BACKENDS=none.',
-      );
-    }
-    await aptInstall(['rabbitmq-server'], print);
-  }
+  await ensureRabbit(print);
   const folder = temporaryFolder();
   const node = await startLocalRabbit({ dir: join(folder, 'rabbitmq'), print });
   const backend = await rabbitAt(node.url, 'a private node of the installed server', node.ctlPath, async () => {

@@ -1,4 +1,6 @@
 // Runs a container for the time of a test run, by testcontainers.
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { StartedTestContainer } from 'testcontainers';
 
 interface ContainerOptions {
@@ -12,6 +14,19 @@ interface RunningContainer {
   /** host:port of the published port. */
   address: string;
   stop(): Promise<void>;
+}
+
+/**
+ * The image of a service of docker-compose.yml: that of its variable, such as POSTGRES_IMAGE, else the pinned one.
+ * @throws Error when the file names none for this service
+ */
+export function imageOf(service: 'postgres' | 'rabbitmq'): string {
+  const compose = readFileSync(resolve(import.meta.dirname, '../../docker-compose.yml'), 'utf8');
+  const variable = `${service.toUpperCase()}_IMAGE`;
+  const [, pinned] = new RegExp(`image: \\$\\{${variable}:-([^}]+)\\}`).exec(compose) ?? [];
+  const image = process.env[variable] || pinned;
+  if (image === undefined) throw new Error(`docker-compose.yml has no image for ${service}`);
+  return image;
 }
 
 /** @throws Error when no Docker daemon answers, or the image is neither present nor can be pulled */

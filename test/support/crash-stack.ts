@@ -1,10 +1,12 @@
 // The stack for the tests of crash points: each service is a process with crash points, and is started again on its
 // port after it has died. The gateway runs in the test's own process.
+
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { internalServiceUrls, type ServiceName, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
+import { childEnvironment } from '@promopulse/testing/child-environment';
 import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
@@ -55,7 +57,7 @@ export async function startCrashStack(): Promise<CrashStack> {
 
   async function start(service: ServiceName): Promise<void> {
     const env = {
-      PATH: process.env.PATH,
+      ...childEnvironment,
       HOST: '127.0.0.1',
       PORT: new URL(urlOf(service)).port,
       INTERNAL_PORT: new URL(internalUrlOf(service)).port,

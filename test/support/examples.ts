@@ -12,13 +12,13 @@ export interface Step {
   expect: { status: number; body: object };
 }
 
-function read(file: string): string {
+export function readExample(file: string): string {
   return readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
 }
 
 /** The requests of a .http file, in order. `fillIn` replaces their variables. */
 export function readHttpFile(file: string): Step[] {
-  return read(file)
+  return readExample(file)
     .split(/^### /m)
     .slice(1)
     .map((block) => {
@@ -45,13 +45,12 @@ export function readHttpFile(file: string): Step[] {
     });
 }
 
-/** Replaces `{{base}}`, `{{$randomInt}}` and `{{name.response.body.$.field}}`. */
+/** Replaces `{{base}}`, `{{$timestamp}}`, and `{{user_id}}` by the id in the answer to the request named `user`. */
 export function fillIn(text: string, base: string, answers: ReadonlyMap<string, Record<string, unknown>>): string {
   return text.replaceAll(/\{\{([^}]+)\}\}/g, (_whole, variable: string) => {
     if (variable === 'base') return base;
-    if (variable === '$randomInt') return String(Date.now());
-    const [, name = '', field = ''] = /^(\w+)\.response\.body\.\$\.(\w+)$/.exec(variable) ?? [];
-    const value = answers.get(name)?.[field];
+    if (variable === '$timestamp') return String(Date.now());
+    const value = answers.get(/^(\w+)_id$/.exec(variable)?.[1] ?? '')?.id;
     if (value === undefined) throw new Error(`The variable {{${variable}}} has no value`);
     return String(value);
   });
@@ -68,7 +67,7 @@ export interface Command {
  * `…` in the body stands for further properties.
  */
 export function readCurlCommands(section: string): Command[] {
-  const text = read('README.md');
+  const text = readExample('README.md');
   const start = text.indexOf(`\n## ${section}\n`);
   if (start < 0) throw new Error(`The README has no section "${section}"`);
   const end = text.indexOf('\n## ', start + 1);

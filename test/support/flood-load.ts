@@ -13,6 +13,8 @@ export interface LoadPlan {
   perSecond?: number;
   users: number[];
   promotions: number[];
+  /** The clients that the requests come from, in turn, as a trusted proxy tells them. */
+  addresses?: string[];
   /** Connections that each send some requests for a page of the largest size at once, and read no answer. */
   silentReaders?: SilentReaders[];
 }
@@ -128,7 +130,12 @@ function run(plan: LoadPlan): void {
     connection.sentAt = performance.now();
     const text = requestText(sent);
     connection.isChange = text.startsWith('POST');
-    connection.socket.write(text);
+    connection.socket.write(withAddress(text, sent));
+  }
+
+  function withAddress(text: string, number: number): string {
+    const address = plan.addresses?.[number % plan.addresses.length];
+    return address === undefined ? text : text.replace('\r\n', `\r\nX-Forwarded-For: ${address}\r\n`);
   }
 
   function requestText(number: number): string {
@@ -140,11 +147,11 @@ function run(plan: LoadPlan): void {
       case 1:
         return post('/users', { first_name: 'F', last_name: 'L', email: `${process.pid}-${number}@flood.example` });
       case 2:
-        return 'GET /promotions?limit=10 HTTP/1.1\r\nHost: localhost\r\n\r\n';
+        return get('/promotions?limit=10');
       case 3:
-        return `GET /users/${user} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+        return get(`/users/${user}`);
       default:
-        return `GET /promotions/${promotion} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+        return get(`/promotions/${promotion}`);
     }
   }
 
@@ -168,12 +175,16 @@ function run(plan: LoadPlan): void {
 
 /** Connects again when its connection is closed. The system takes some megabytes of each connection by itself. */
 function openSilentReader(readers: SilentReaders, endsAt: number): void {
-  const request = 'GET /promotions?limit=1000&cursor=cDEuMTAx HTTP/1.1\r\nHost: localhost\r\n\r\n'; // p1.101
+  const request = 'GET /promotions?limit=1000&cursor=cDIuLjEwMQ HTTP/1.1\r\nHost: localhost\r\n\r\n'; // p2..101
   const socket = connect(readers.port, '127.0.0.1', () => socket.write(request.repeat(readers.requests)));
   socket.pause().on('error', () => undefined);
   socket.on('close', () => {
     if (performance.now() < endsAt) setTimeout(openSilentReader, 50, readers, endsAt);
   });
+}
+
+function get(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 }
 
 function post(path: string, body: object): string {

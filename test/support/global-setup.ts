@@ -1,6 +1,7 @@
 // Runs once before all test files: starts PostgreSQL and RabbitMQ, and passes their addresses to the workers in
 // environment variables. TEST_BACKENDS=none starts nothing, for tests of pure rules. TEST_CONTAINERS=auto|never|require
 // selects whether Docker is used.
+import { resolve } from 'node:path';
 import { startBackends } from './backends.ts';
 
 const stops: (() => Promise<void>)[] = [];
@@ -10,7 +11,11 @@ export interface TestRun {
   stopBackends?: () => Promise<void>;
 }
 
+/** Each process that a test starts compiles the same modules. */
+const compileCache = resolve(import.meta.dirname, '../../node_modules/.cache/compiled');
+
 export default async function setup(): Promise<void> {
+  process.env.NODE_COMPILE_CACHE ??= compileCache;
   if (process.env.TEST_BACKENDS === 'none') return;
   let isEnding = false;
   const stopAll = async (): Promise<void> => {

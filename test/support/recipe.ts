@@ -1,8 +1,9 @@
 // The recipes of CONTRIBUTING ("Add a service", "Add a field", "Add an event") as data, and a copy of the checkout to
 // apply them to. A fenced block names its file: ```ts path``` is a new file, ```diff path``` changes an existing one.
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
+import { linkPackages } from '../../local/linked-packages.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -15,26 +16,33 @@ export interface Edit {
   optional: boolean;
 }
 
-/** @throws Error when CONTRIBUTING has no such section */
-export function readRecipe(title: string): Edit[] {
+/** The text of a section. @throws Error when CONTRIBUTING has no such section */
+export function readSection(title: string): string {
   const text = readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8');
   const section = text.split(/^## /m).find((each) => each.startsWith(`${title}\n`));
   if (!section) throw new Error(`CONTRIBUTING.md has no section "${title}"`);
-  return section.split(/^\d+\. /m).flatMap((step) => {
-    const blocks = [...step.matchAll(/^ *```(\w+) (\S+)\n([\s\S]*?)^ *```$/gm)];
-    const optional = step.startsWith('Optional');
-    return blocks.map(([, kind, path = '', indented = '']): Edit => {
-      const body = indented.replaceAll(/^ {3}/gm, '');
-      if (kind !== 'diff') return { path, before: undefined, after: body, optional };
-      const side = (sign: string): string =>
-        body
-          .split('\n')
-          .filter((line) => line.startsWith(sign) || line.startsWith(' '))
-          .map((line) => line.slice(1))
-          .join('\n');
-      return { path, before: side('-'), after: side('+'), optional };
+  return section;
+}
+
+/** @throws Error when CONTRIBUTING has no such section */
+export function readRecipe(title: string): Edit[] {
+  return readSection(title)
+    .split(/^\d+\. /m)
+    .flatMap((step) => {
+      const blocks = [...step.matchAll(/^ *```(\w+) (\S+)\n([\s\S]*?)^ *```$/gm)];
+      const optional = step.startsWith('Optional');
+      return blocks.map(([, kind, path = '', indented = '']): Edit => {
+        const body = indented.replaceAll(/^ {3}/gm, '');
+        if (kind !== 'diff') return { path, before: undefined, after: body, optional };
+        const side = (sign: string): string =>
+          body
+            .split('\n')
+            .filter((line) => line.startsWith(sign) || line.startsWith(' '))
+            .map((line) => line.slice(1))
+            .join('\n');
+        return { path, before: side('-'), after: side('+'), optional };
+      });
     });
-  });
 }
 
 /** @throws Error when the text to change is not in the file exactly once, or a new file is there already */
@@ -58,23 +66,6 @@ const notCopied = new Set(['node_modules', '.git', '.data', 'coverage']);
 export function copyCheckout(): string {
   const folder = mkdtempSync(join(tmpdir(), 'promopulse-copy-'));
   cpSync(root, folder, { recursive: true, filter: (path) => path === root || !notCopied.has(basename(path)) });
-  const modules = join(folder, 'node_modules');
-  mkdirSync(modules);
-  for (const name of readdirSync(join(root, 'node_modules'))) {
-    if (name !== '@promopulse') symlinkSync(join(root, 'node_modules', name), join(modules, name));
-  }
-  mkdirSync(join(modules, '@promopulse'));
-  linkWorkspaces(folder);
+  linkPackages(folder);
   return folder;
-}
-
-/** What `npm install` does for a workspace that is new. */
-export function linkWorkspaces(folder: string): void {
-  const links = join(folder, 'node_modules/@promopulse');
-  const linked = new Set(readdirSync(links));
-  for (const group of ['packages', 'services', 'tools']) {
-    for (const name of readdirSync(join(folder, group))) {
-      if (!linked.has(name)) symlinkSync(relative(links, join(folder, group, name)), join(links, name));
-    }
-  }
 }

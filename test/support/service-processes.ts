@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { internalServiceUrls, services, serviceUrls } from '@promopulse/shared/contracts/services';
+import { withClient } from '@promopulse/shared/database/provision';
 import { client } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
@@ -26,6 +27,8 @@ export interface ServiceProcesses {
   memory(): Record<string, number>;
   /** Their output so far, of both streams, without access logs. */
   output(): string;
+  /** Runs SQL as the administrator. */
+  sql(text: string): Promise<Record<string, unknown>[]>;
   close(): Promise<void>;
 }
 
@@ -99,6 +102,7 @@ export async function startServiceProcesses(env: Record<string, string> = {}): P
     ended: () => ended().map(([name]) => name),
     memory: () => Object.fromEntries(children.map(([name, child]) => [name, residentMiB(Number(child.pid))])),
     output: () => output,
+    sql: (text) => withClient(database.adminUrl, async (admin) => (await admin.query(text)).rows),
     close,
   };
 }

@@ -15,6 +15,8 @@ export interface RunningStack {
   url: string;
   /** Prefix of its queues; without effect with the in-memory broker, empty at BASE_URL. */
   prefix: string;
+  /** The API key that the first start with AUTH=required makes. */
+  firstKey?: string | undefined;
   /** Every log line of every service. @throws at BASE_URL */
   logs(): string;
   /** Runs SQL as the administrator of the database. @throws at BASE_URL */
@@ -90,6 +92,7 @@ export async function startFreshStack(
   return {
     url,
     prefix,
+    firstKey: stack.firstKey,
     logs: () => lines.join(''),
     sql: async (text, values = []) => (await admin.query(text, [...values])).rows,
     close: async () => {

@@ -1,5 +1,5 @@
 // `npm start` as a process of its own, as a user starts it.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -58,4 +58,19 @@ export function processesNaming(folder: string): string[] {
     ? readdirSync('/proc').map((name) => (/^\d+$/.test(name) ? commandOf(Number(name)) : ''))
     : spawnSync('ps', ['-A', '-o', 'args='], { encoding: 'utf8' }).stdout.split('\n');
   return lines.filter((line) => line.includes(folder));
+}
+
+/** Runs a file of scripts/ to its end, on the data of `dataDir`. */
+export function runScript(
+  name: string,
+  args: readonly string[],
+  env: Record<string, string>,
+): Promise<{ code: number | null; output: string }> {
+  const { DATABASE_URL, AMQP_URL, ...inherited } = process.env;
+  return new Promise((resolve) => {
+    const options = { cwd: root, env: { ...inherited, ...env } };
+    execFile(process.execPath, [`scripts/${name}.ts`, ...args], options, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), output: `${stdout}${stderr}` });
+    });
+  });
 }

@@ -9,7 +9,7 @@ import { EventBatches } from './event-batches.ts';
 import { type ProjectedMessage, readMessage } from './events.ts';
 import { InFlight, type InFlightMessage } from './in-flight.ts';
 import { LossDetector } from './loss-detector.ts';
-import type { ProjectionCounts } from './projection-metrics.ts';
+import type { InvalidationReason, ProjectionCounts } from './projection-metrics.ts';
 import { applyHeartbeat, type HeartbeatOutcome, invalidate } from './source-store.ts';
 import { doubt, type OwnerName, ownerNames, ownerOf } from './store.ts';
 
@@ -41,7 +41,7 @@ export function projectionConsumer(options: ProjectionOptions): Consumer {
 interface Received {
   read(): ProjectedMessage;
   /** Why its owner must be invalidated before it is applied; undefined when nothing is missing, or when that is done. */
-  loss: { owner: OwnerName; reason: string; session?: string | undefined } | undefined;
+  loss: { owner: OwnerName; reason: InvalidationReason; session?: string | undefined } | undefined;
   /** The session of heartbeats that it belongs to. */
   session: string | undefined;
   inFlight: InFlightMessage;
@@ -124,7 +124,11 @@ class ProjectionConsumer {
 
   async #invalidate(
     owner: OwnerName,
-    { reason, session, complete = false }: { reason: string; session?: string | undefined; complete?: boolean },
+    {
+      reason,
+      session,
+      complete = false,
+    }: { reason: InvalidationReason; session?: string | undefined; complete?: boolean },
   ): Promise<void> {
     await invalidate(this.#options.database, owner, { complete, session });
     this.#options.counts.invalidated(owner, reason);

@@ -15,20 +15,35 @@ interface ReadingFigures {
   lost: number;
 }
 
+/** Why a projection is invalidated, as in the log. */
+const invalidationReasons = [
+  'session',
+  'lead',
+  'gap',
+  'epoch',
+  'owner set back',
+  'projection set back',
+  'clock ahead',
+  'dead letter',
+] as const;
+export type InvalidationReason = (typeof invalidationReasons)[number];
+
 /** Counts since the start of the process. */
 export class ProjectionCounts {
-  /** Owner and reason → number. The reasons are those of the log. */
-  readonly #invalidations = new Map<string, { labels: Labels; count: number }>();
+  /** Each is there from the start: Prometheus does not see the increase of a series that begins with 1. */
+  readonly #invalidations = new Map<string, { labels: Labels; count: number }>(
+    ownerNames.flatMap((owner) =>
+      invalidationReasons.map((reason) => [`${owner} ${reason}`, { labels: { owner, reason }, count: 0 }]),
+    ),
+  );
   readonly #rows = new Map<OwnerName, { corrected: number; lost: number }>(
     ownerNames.map((owner) => [owner, { corrected: 0, lost: 0 }]),
   );
   #onRead: ((owner: OwnerName, kind: string, seconds: number) => void) | undefined;
 
-  invalidated(owner: OwnerName, reason: string): void {
-    const key = `${owner} ${reason}`;
-    const counted = this.#invalidations.get(key) ?? { labels: { owner, reason }, count: 0 };
-    counted.count += 1;
-    this.#invalidations.set(key, counted);
+  invalidated(owner: OwnerName, reason: InvalidationReason): void {
+    const counted = this.#invalidations.get(`${owner} ${reason}`);
+    if (counted) counted.count += 1;
   }
 
   /** Of a reading that has ended. */

@@ -27,6 +27,8 @@ interface Options {
   port: number;
   /** Port of the internal listener, which has the health of a service. Undefined for the gateway. */
   internalPort?: number | undefined;
+  /** Port of the metrics. Undefined: none. */
+  metricsPort?: number | undefined;
   /** Of the release that it runs. Default: this checkout. */
   root?: string | undefined;
   /** Port for Node's inspector. Undefined: no inspector. */
@@ -47,6 +49,7 @@ export class Replica {
   readonly part: string;
   readonly port: number;
   readonly internalPort: number | undefined;
+  readonly metricsPort: number | undefined;
   readonly inspector: number | undefined;
   readonly #options: Options;
   #child: ChildProcess | undefined;
@@ -58,6 +61,7 @@ export class Replica {
     this.part = options.part;
     this.port = options.port;
     this.internalPort = options.internalPort;
+    this.metricsPort = options.metricsPort;
     this.inspector = options.inspector;
     this.#options = options;
   }
@@ -121,7 +125,7 @@ export class Replica {
   }
 
   #spawn(script: readonly string[]): ChildProcess {
-    const { inspector, env, logFile, port, internalPort, root = ownRoot } = this.#options;
+    const { inspector, env, logFile, port, internalPort, metricsPort, root = ownRoot } = this.#options;
     const log = openSync(logFile, 'a', 0o600);
     const inspectorFlags = inspector ? [`--inspect=127.0.0.1:${inspector}`, '--inspect-publish-uid=http'] : [];
     const child = spawn(process.execPath, [...inspectorFlags, ...script], {
@@ -131,6 +135,7 @@ export class Replica {
         ...env,
         PORT: String(port),
         ...(internalPort && { INTERNAL_PORT: String(internalPort) }),
+        ...(metricsPort && { METRICS_PORT: String(metricsPort) }),
       },
       stdio: ['ignore', log, log],
       // A session of its own: Ctrl-C in the terminal reaches only the parent process, which stops replicas in order.

@@ -21,7 +21,7 @@ export interface Canary {
 
 /** A piece of text to search, and where it was found. */
 export interface SearchedText {
-  source: 'file' | 'row' | 'dead letter' | 'error response';
+  source: 'file' | 'span' | 'metrics' | 'row' | 'dead letter' | 'error response';
   /** A path, a table's name, or an id. */
   location: string;
   text: string;
@@ -42,11 +42,11 @@ export function phoneOf({ digits }: Canary, number: number): string {
   return `+${digits}${String(number % 10_000).padStart(4, '0')}`;
 }
 
-/** @param requiredSources a source without any text is a breach, because then the search itself does not work */
+/** @param required a source without any text is a breach, because then the search itself does not work */
 export async function checkCanary(
   { mark, digits, secrets }: Canary,
   texts: AsyncIterable<SearchedText> | Iterable<SearchedText>,
-  requiredSources: readonly SearchedText['source'][] = ['file', 'row', 'error response'],
+  required: readonly SearchedText['source'][] = ['file', 'row', 'error response'],
 ): Promise<Check> {
   const counts = new Map<SearchedText['source'], number>();
   const breaches: string[] = [];
@@ -61,10 +61,20 @@ export async function checkCanary(
       breaches.push(`${source} ${location}: … ${excerpt} …`);
     }
   }
-  for (const source of requiredSources) if (!counts.has(source)) breaches.push(`no text was searched: ${source}`);
+  for (const source of required) if (!counts.has(source)) breaches.push(`no text was searched: ${source}`);
   const examined = [...counts].map(([source, count]) => `${count} × ${source}`).join(', ');
   const promise = 'no email, no phone and no API key unencrypted anywhere';
   return { promise, examined: `${examined}; ${secrets.length} keys`, breaches };
+}
+
+/** The sources that every run has. */
+export function requiredSources({ spanFile, replicas }: Stack): SearchedText['source'][] {
+  const isMeasured = replicas.some(({ metricsPort }) => metricsPort !== undefined);
+  return [
+    ...(['file', 'row', 'error response'] as const),
+    ...(spanFile === undefined ? [] : (['span'] as const)),
+    ...(isMeasured ? (['metrics'] as const) : []),
+  ];
 }
 
 /** Everything that a run leaves behind. */
@@ -72,7 +82,10 @@ export async function* allTexts(stack: Stack, history: readonly Attempt[]): Asyn
   yield* textsInErrorResponses(history);
   yield* await textsInRows(stack.databaseUrl());
   yield* await textsInDeadLetters(stack.rabbit.url, stack.prefix);
-  yield* textsInFiles(stack.paths());
+  yield* textsInMetrics(stack.replicas);
+  for (const found of textsInFiles(stack.paths())) {
+    yield found.location === stack.spanFile ? { ...found, source: 'span' } : found;
+  }
 }
 
 /** Every file under these paths, byte by byte: logs, and the data of the servers. */
@@ -137,6 +150,14 @@ export async function textsInDeadLetters(amqpUrl: string, prefix: string): Promi
     location: deadLetter.id,
     text: JSON.stringify(deadLetter),
   }));
+}
+
+async function* textsInMetrics(replicas: Stack['replicas']): AsyncGenerator<SearchedText> {
+  for (const { name, metricsPort } of replicas) {
+    if (metricsPort === undefined) continue;
+    const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+    yield { source: 'metrics', location: name, text };
+  }
 }
 
 /** Headers and bodies of the error responses. */

@@ -8,6 +8,7 @@ const quantities = {
   memory: { unit: 'MB', bound: 60, minRise: 30 },
   // After a full garbage collection.
   'live heap': { unit: 'MB', bound: 10, minRise: 3 },
+  'metric series': { unit: 'lines', bound: 400, minRise: 200 },
   handles: { unit: 'open', bound: 40, minRise: 20 },
   'outbox waiting': { unit: 'rows', bound: 200, minRise: 50 },
   'oldest published': { unit: 's', bound: 60, minRise: 15 },

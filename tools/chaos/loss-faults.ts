@@ -33,15 +33,15 @@ export async function loseQueue(stack: Stack, { target, holdMs }: Injection, loa
     const end = await load.end(id);
     await withClient(stack.databaseUrl(), (client) => waitUntilEndPublished(client, id));
     await held;
-    return { end, lost: await emptyQueue(stack, target) };
+    return { end, lost: await emptyQueue(stack, target as 'deleted' | 'purged') };
   });
   if (lost === 0) throw new Error('no message was lost');
   const recoverFrom = Date.now();
   return { recoverFrom, note: `${lost} messages were lost; ${await watchEnded(load, end)}` };
 }
 
-/** @returns how many messages are gone */
-function emptyQueue(stack: Stack, target: string): Promise<number> {
+/** Deletes the queue of subscriptions, or all messages that wait in it. @returns how many are gone */
+export function emptyQueue(stack: Stack, target: 'deleted' | 'purged'): Promise<number> {
   return withChannel(stack, async (channel) => {
     const queue = topologyOf(stack.prefix).queue(queueName);
     const { messageCount } = await channel.checkQueue(queue);
@@ -180,7 +180,10 @@ async function publish(stack: Stack, events: readonly ForgedEvent[], userId?: st
   });
 }
 
-async function withChannel<Result>(stack: Stack, work: (channel: ConfirmChannel) => Promise<Result>): Promise<Result> {
+export async function withChannel<Result>(
+  stack: Stack,
+  work: (channel: ConfirmChannel) => Promise<Result>,
+): Promise<Result> {
   const lifetime = new AbortController();
   const connection = await openConnection({ url: stack.rabbit.url }, 'promopulse chaos', lifetime);
   try {

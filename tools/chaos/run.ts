@@ -8,7 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
-import { allTexts, type Canary, checkCanary, makeCanary } from './canary.ts';
+import { allTexts, type Canary, checkCanary, makeCanary, requiredSources } from './canary.ts';
 import type { Check } from './check.ts';
 import { checkHistory, checkTotals } from './checks.ts';
 import { checkContactData } from './contact-data.ts';
@@ -52,7 +52,7 @@ await runLifecycle(async (lifecycle) => {
   const plan = makePlan(seededRandom(seed), values);
   printPlan(plan, print);
   const startedAt = performance.now();
-  const stack = await startStack(lifecycle, { asksCallers });
+  const stack = await startStack(lifecycle, { traced: true, measured: true, asksCallers });
   say(`two replicas of every part are ready; logs in ${folder}`);
   const canary = makeCanary(seededRandom(seed + 2));
   const load = startLoad({
@@ -136,7 +136,7 @@ async function checkEverything(
     checkActivatedPromotions(merged, databaseState),
     ...checkContactData(merged, apiState.users),
     checkTotals(databaseState, apiState),
-    await checkCanary({ ...canary, secrets }, allTexts(stack, history)),
+    await checkCanary({ ...canary, secrets }, allTexts(stack, history), requiredSources(stack)),
     checkProcesses(stack),
     checkRecoveries(recoveries),
     ...(revocations ? [checkRevocations(revocations.list, recoveries.filter(mayDisturbKeys))] : []),

@@ -73,6 +73,7 @@ export class Sampling {
   async #sampleEvery(everyMs: number): Promise<void> {
     for (let nextAt = performance.now(); this.#isRunning; nextAt += everyMs) {
       this.#sampleProcesses();
+      await this.#sampleMetrics();
       await this.#sampleHeaps();
       await this.#sampleOutboxes();
       await this.#sampleQueues();
@@ -93,6 +94,15 @@ export class Sampling {
       if (pid === undefined) continue;
       this.#record(replica.name, 'memory', residentMegabytes(pid));
       this.#record(replica.name, 'handles', readdirSync(`/proc/${pid}/fd`).length);
+    }
+  }
+
+  /** Scrapes as often as Prometheus does, or more. */
+  async #sampleMetrics(): Promise<void> {
+    for (const { name, metricsPort } of this.#sources.stack.replicas) {
+      if (metricsPort === undefined) continue;
+      const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+      this.#record(name, 'metric series', text.split('\n').filter((line) => /^\w/.test(line)).length);
     }
   }
 

@@ -5,7 +5,6 @@ import type { Inject, InjectionResult } from './injection.ts';
 import { type SqlClient, takeKnownPromotion, waitUntil, waitUntilKnown, watchEnded } from './observed-promotion.ts';
 import { whileStopped } from './replica-faults.ts';
 
-/** Versions by which every active promotion is raised, with one event for each. */
 const raisedBy = 10;
 
 let setBacks = 0;
@@ -30,8 +29,11 @@ export const setOwnerBack: Inject = async (stack, { target }, load): Promise<Inj
   return { recoverFrom, note: `at a lower version: ${end.projection}; ${await watchEnded(load, end)}` };
 };
 
-/** @returns the last id of the outbox before, and the new version of each promotion */
-async function raiseVersions(
+/**
+ * Ten versions more for every active promotion, with an event for each.
+ * @returns the last id of the outbox before, and the new version of each promotion
+ */
+export async function raiseVersions(
   client: SqlClient,
   requestId: string,
 ): Promise<{ lastId: number; raised: Map<number, number> }> {

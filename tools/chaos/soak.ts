@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
-import { allTexts, type Canary, checkCanary, makeCanary } from './canary.ts';
+import { allTexts, type Canary, checkCanary, makeCanary, requiredSources } from './canary.ts';
 import type { Check } from './check.ts';
 import { checkSteadyRun, checkTotals } from './checks.ts';
 import { checkContactData } from './contact-data.ts';
@@ -53,7 +53,13 @@ await runLifecycle(async (lifecycle) => {
   print(`Soak: ${minutes} min at ${perSecond} operations/s; the first ${warmUpSeconds} s are not assessed`);
   print(`OUTBOX_RETENTION_SECONDS is ${retentionSeconds}: older published rows are pruned`);
   const settings = { OUTBOX_RETENTION_SECONDS: String(retentionSeconds) };
-  const stack = await startStack(lifecycle, { settings, inspected: true, asksCallers: true });
+  const stack = await startStack(lifecycle, {
+    settings,
+    traced: true,
+    measured: true,
+    inspected: true,
+    asksCallers: true,
+  });
   say(`two replicas of every part are ready; logs in ${folder}`);
   const canary = makeCanary(seededRandom(seed + 2));
   const load = startLoad({
@@ -115,7 +121,7 @@ async function checkEverything(
     ...checkSteadyRun(load.history, databaseState),
     ...checkContactData(mergeRetries(load.history, databaseState.events), apiState.users),
     checkTotals(databaseState, apiState),
-    await checkCanary({ ...canary, secrets }, allTexts(stack, load.history)),
+    await checkCanary({ ...canary, secrets }, allTexts(stack, load.history), requiredSources(stack)),
     checkProcesses(stack),
     checkBrokerConnections(stack),
     checkServed(load, quietAfterMs),

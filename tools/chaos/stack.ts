@@ -18,6 +18,7 @@ import { type Exit, Replica } from '../../local/replica.ts';
 import { type Postgres, startPostgres, startRabbit } from '../../local/servers.ts';
 import { createLoadKey, gatewayCallerEnvironment } from './callers.ts';
 import type { NetworkProxy } from './network-proxy.ts';
+import { receiveSpans } from './received-spans.ts';
 import { openStackProxies, type StackProxies } from './stack-proxies.ts';
 
 type Part = ServiceName | 'gateway';
@@ -30,6 +31,8 @@ export interface Stack {
   gatewayUrls: readonly string[];
   /** An API key for everything that the load does. Undefined: AUTH=off. */
   credential: string | undefined;
+  /** Where all spans are. Undefined: none are recorded. */
+  spanFile: string | undefined;
   /** Prefix of the exchange and queue names. */
   prefix: string;
   /** The administrator's URL of the services' database; it bypasses every proxy. */
@@ -56,6 +59,10 @@ type Environment = Record<string, string>;
 interface StackOptions {
   /** More environment variables for each service. */
   settings?: Environment;
+  /** Every process sends its spans to a file of the run's folder. */
+  traced?: boolean;
+  /** Every replica has metrics on a port of its own. */
+  measured?: boolean;
   /** Every replica has Node's inspector on a port of its own. */
   inspected?: boolean;
   /** Whether callers need a key: AUTH=required. */
@@ -65,7 +72,7 @@ interface StackOptions {
 /** All replicas start at the same moment, on an empty database. Resolves when all of them are ready. */
 export async function startStack(
   { folder, say, keep }: Pick<Lifecycle, 'folder' | 'say' | 'keep'>,
-  { settings = {}, inspected = false, asksCallers = false }: StackOptions = {},
+  { settings = {}, traced = false, measured = false, inspected = false, asksCallers = false }: StackOptions = {},
 ): Promise<Stack> {
   const [postgres, rabbit] = await Promise.all([startPostgres(folder, say, keep), startRabbit(folder, say, keep)]);
   say(`PostgreSQL on port ${postgres.port()}, RabbitMQ ${rabbit.version}`);
@@ -82,8 +89,10 @@ export async function startStack(
   const keys = developmentKeys(join(folder, 'keys.json'), {}) as Environment;
   const credential = asksCallers ? await createLoadKey(urls.gateway ?? '') : undefined;
   const callers = asksCallers ? { AUTH: 'required', ACTOR_KEYS: keys.ACTOR_KEYS ?? '' } : {};
+  const spans = traced ? await receiveSpans(folder, keep) : undefined;
+  const telemetry = spans?.environment ?? {};
   const wiring = {
-    ...{ folder, keep, proxies, rabbit, postgres, keys, settings, callers, nextPort },
+    ...{ folder, keep, proxies, rabbit, postgres, keys, settings, telemetry, measured, callers, nextPort },
     ...{ exits: [], logFiles: [] },
   };
   const replicas = await createReplicas(wiring, { portsOf, internalPortsOf, urls, inspected });
@@ -93,6 +102,7 @@ export async function startStack(
     url: new URL(proxies.through('client→gateway', localhost)).origin,
     gatewayUrls: portsOf('gateway').map((port) => `${localhost}:${port}`),
     credential,
+    spanFile: spans?.file,
     ...{ prefix, postgres, rabbit, replicas, proxies: proxies.all, exits: wiring.exits, logFiles: wiring.logFiles },
     databaseUrl: () => Object.assign(new URL(postgres.url()), { pathname: `/${database}` }).href,
     paths: () => [folder, ...postgres.paths().filter((path) => !path.startsWith(folder))],
@@ -106,6 +116,9 @@ interface Wiring extends Pick<Stack, 'postgres' | 'rabbit' | 'exits' | 'logFiles
   /** The encryption keys of users. */
   keys: Environment;
   settings: Environment;
+  /** Of every process. */
+  telemetry: Environment;
+  measured: boolean;
   /** Empty with AUTH=off. */
   callers: Environment;
   nextPort(): Promise<number>;
@@ -129,7 +142,8 @@ async function createReplicas(wiring: Wiring, options: ReplicaOptions): Promise<
       const isGateway = part === 'gateway';
       const env = isGateway ? gatewayEnvironment(wiring, number, urls) : serviceEnvironment(wiring, part, number, urls);
       const internalPort = isGateway ? undefined : internalPortsOf(part)[index];
-      replicas.push(createReplica(wiring, { part, number, port, internalPort, inspector, env }));
+      const metricsPort = wiring.measured ? await wiring.nextPort() : undefined;
+      replicas.push(createReplica(wiring, { part, number, port, internalPort, metricsPort, inspector, env }));
     }
   }
   return replicas;
@@ -153,10 +167,10 @@ async function createSpareReplicas(
 
 type NewReplica = Omit<ConstructorParameters<typeof Replica>[0], 'logFile' | 'exits'>;
 
-function createReplica({ folder, exits, logFiles }: Wiring, options: NewReplica): Replica {
+function createReplica({ folder, telemetry, exits, logFiles }: Wiring, options: NewReplica): Replica {
   const logFile = join(folder, `${options.part}-${options.number}.log`);
   logFiles.push(logFile);
-  return new Replica({ ...options, logFile, exits });
+  return new Replica({ ...options, env: { ...options.env, ...telemetry }, logFile, exits });
 }
 
 function gatewayEnvironment({ proxies, callers }: Wiring, number: number, databaseUrls: Environment): Environment {

@@ -48,8 +48,11 @@ interface OtlpRequest {
   resourceSpans: { resource: { attributes: Attribute[] }; scopeSpans: { spans: OtlpSpan[] }[] }[];
 }
 
-/** @param port 0: a free one */
-export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
+/**
+ * @param port 0: a free one
+ * @param onText gets what would be kept, as `text` has it: nothing is kept then
+ */
+export async function startOtlpReceiver(port = 0, onText?: (text: string) => void): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = [];
   const texts: string[] = [];
   const sockets = new Set<Socket>();
@@ -62,8 +65,11 @@ export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
     if (isSilent) return;
     const body = Buffer.concat(chunks);
     const text = (request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString();
-    texts.push(JSON.stringify(request.headers), text);
-    spans.push(...readSpans(JSON.parse(text)));
+    if (onText) onText(`${JSON.stringify(request.headers)}\n${text}\n`);
+    else {
+      texts.push(JSON.stringify(request.headers), text);
+      spans.push(...readSpans(JSON.parse(text)));
+    }
     response.setHeader('Content-Type', 'application/json').end('{}');
   });
   server.on('connection', (socket) => {

@@ -91,6 +91,9 @@ describe('base images', () => {
     expect(foreign).toEqual([
       expect.stringMatching(/^\$\{POSTGRES_IMAGE:-postgres:\d+\.\d+\}$/),
       expect.stringMatching(/^\$\{RABBITMQ_IMAGE:-rabbitmq:\d+\.\d+\.\d+-management\}$/),
+      expect.stringMatching(/^\$\{PROMETHEUS_IMAGE:-prom\/prometheus:v\d+\.\d+\.\d+\}$/),
+      expect.stringMatching(/^\$\{GRAFANA_IMAGE:-grafana\/grafana:\d+\.\d+\.\d+\}$/),
+      expect.stringMatching(/^\$\{TRACES_IMAGE:-jaegertracing\/jaeger:\d+\.\d+\.\d+\}$/),
     ]);
   });
 

@@ -1,0 +1,141 @@
+// For each alert of deploy/observe what causes it here, as an operator may meet it.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { replicasOf } from '../chaos/replica-faults.ts';
+import { type Cause, holdOpen } from './cause.ts';
+import { failToAuthenticate, floodCostlyPages, keepBusy } from './load-causes.ts';
+import { insertLostRow, loseMessages, parkEvents, publishUnreadable } from './message-causes.ts';
+
+interface CausedAlert {
+  alert: string;
+  cause: Cause;
+  /** Other alerts that are right to fire too. Default: none. */
+  also?: readonly string[];
+  /** Part of the short run, which CI makes. */
+  isShort?: true;
+}
+
+/** Alerts that no run causes, and why. `promtool test rules` tries them. */
+export const notCaused: Readonly<Record<string, string>> = {
+  PromoPulseTokenKeysStale: 'an hour must pass',
+};
+
+const killReplica: Cause = async ({ stack }) => {
+  const [, second] = replicasOf(stack, 'users');
+  await second.kill();
+  return () => second.start();
+};
+
+const restartOften: Cause = async ({ stack }) => {
+  const [, second] = replicasOf(stack, 'users');
+  for (let count = 0; count < 4; count += 1) {
+    await second.stop();
+    await second.start();
+    await sleep(3_000); // it must be scraped between two restarts
+  }
+  return undefined;
+};
+
+/** A proxy on the way from the gateways to a service: its answers come too late, or never. */
+function disturbGatewayTo(service: string, disturb: 'stall' | { latencyMs: number }): Cause {
+  return ({ stack }) => {
+    const proxy = stack.proxies.find(({ name }) => name === `gateway→${service}`);
+    if (!proxy) throw new Error(`there is no proxy to ${service}`);
+    if (disturb === 'stall') proxy.stall();
+    else proxy.setLatency(disturb.latencyMs);
+    return () => (disturb === 'stall' ? proxy.resume() : proxy.setLatency(0));
+  };
+}
+
+/** @param body what happens before a row is inserted or changed, in PL/pgSQL */
+function onWrite(table: string, event: 'insert' | 'update', body: string): Cause {
+  return async ({ sql }) => {
+    await sql.query(`create function public.disturb() returns trigger language plpgsql security definer
+      as $$ begin ${body}; return new; end $$`);
+    await sql.query(
+      `create trigger disturb before ${event} on ${table} for each row execute function public.disturb()`,
+    );
+    return async () => {
+      await sql.query(`drop trigger disturb on ${table}`);
+      await sql.query('drop function public.disturb()');
+    };
+  };
+}
+
+/** Nearly all ids of a table are used: its sequence is set, and then set back. */
+const useIds: Cause = async ({ sql }) => {
+  const { rows } = await sql.query<{ last: string }>(
+    'select last_value::text as last from promotions.promotions_id_seq',
+  );
+  await sql.query(`select setval('promotions.promotions_id_seq', 7700000000000000)`);
+  return () => sql.query(`select setval('promotions.promotions_id_seq', $1)`, [Number(rows[0]?.last) + 1_000]);
+};
+
+/** The owner is not reachable from subscriptions, which has just started and must read it. */
+const cutOwner: Cause = async ({ stack }) => {
+  const proxies = stack.proxies.filter(({ name }) => name.startsWith('subscriptions→users'));
+  for (const proxy of proxies) proxy.stall();
+  for (const replica of replicasOf(stack, 'subscriptions')) {
+    await replica.stop();
+    await replica.start();
+  }
+  return () => {
+    for (const proxy of proxies) proxy.resume();
+  };
+};
+
+export const causedAlerts: readonly CausedAlert[] = [
+  { alert: 'PromoPulseProcessDown', cause: killReplica, isShort: true },
+  { alert: 'PromoPulseProcessRestarts', cause: restartOften },
+  {
+    alert: 'PromoPulseDatabaseUnavailable',
+    cause: async ({ stack }) => {
+      await stack.postgres.stop('fast');
+      return () => stack.postgres.start();
+    },
+    isShort: true,
+  },
+  {
+    alert: 'PromoPulseBrokerUnavailable',
+    cause: async ({ stack }) => {
+      await stack.rabbit.ctl(['stop_app']);
+      return () => stack.rabbit.ctl(['start_app']);
+    },
+    isShort: true,
+  },
+  { alert: 'PromoPulseBreakerOpen', cause: disturbGatewayTo('promotions', 'stall') },
+  { alert: 'PromoPulseConnectionsWait', cause: onWrite('promotions.promotions', 'update', 'perform pg_sleep(3)') },
+  { alert: 'PromoPulseOverloaded', cause: floodCostlyPages },
+  { alert: 'PromoPulseProcessBusy', cause: keepBusy },
+  { alert: 'PromoPulseIdsRunOut', cause: useIds },
+  { alert: 'PromoPulseAuthenticationsFail', cause: failToAuthenticate },
+  {
+    alert: 'PromoPulseNoRelayLeads',
+    cause: (scene) => holdOpen(scene, 'select from users.leases for update'),
+  },
+  {
+    // RabbitMQ is connected, and takes no message: its memory alarm blocks publishers.
+    alert: 'PromoPulseEventsNotPublished',
+    cause: async ({ stack }) => {
+      await stack.rabbit.ctl(['set_vm_memory_high_watermark', '0.00001']);
+      return () => stack.rabbit.ctl(['set_vm_memory_high_watermark', '0.4']);
+    },
+  },
+  { alert: 'PromoPulseEventsParked', cause: parkEvents, also: ['PromoPulseProcessDown'] },
+  { alert: 'PromoPulseDeadLetters', cause: publishUnreadable, isShort: true },
+  { alert: 'PromoPulseMessagesLost', cause: loseMessages },
+  { alert: 'PromoPulseRowsLost', cause: insertLostRow },
+  {
+    alert: 'PromoPulseProjectionBehind',
+    cause: (scene) => holdOpen(scene, 'select from subscriptions.cached_promotions order by promotion_id for update'),
+  },
+  { alert: 'PromoPulseProjectionNotReconciled', cause: cutOwner },
+  { alert: 'PromoPulseRequestsFail', cause: onWrite('users.users', 'update', `raise exception 'a defect'`) },
+  { alert: 'PromoPulseRequestsSlow', cause: disturbGatewayTo('promotions', { latencyMs: 1_500 }) },
+  {
+    alert: 'PromoPulseNotScraped',
+    cause: ({ scrape }) => {
+      scrape('none');
+      return () => scrape('all');
+    },
+  },
+];

@@ -1,0 +1,52 @@
+// Causes that are lost, unreadable or unroutable messages.
+import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
+import { topologyOf } from '@promopulse/shared/messaging/rabbitmq/topology';
+import { emptyQueue, withChannel } from '../chaos/loss-faults.ts';
+import { replicasOf } from '../chaos/replica-faults.ts';
+import { raiseVersions } from '../chaos/set-back-faults.ts';
+import { type Cause, holdOpen } from './cause.ts';
+
+/** A message that is no event. RabbitMQ's operator discards it in the end. */
+export const publishUnreadable: Cause = async ({ stack }) => {
+  const topology = topologyOf(stack.prefix);
+  await withChannel(stack, async (channel) => {
+    channel.publish(topology.exchangeFor('user.created'), 'user.created', Buffer.from('no event'), {});
+    await channel.waitForConfirms();
+  });
+  return async () => {
+    const store = await openRabbitDeadLetters({ url: stack.rabbit.url }, { prefix: stack.prefix });
+    await store.discard().finally(() => store.close());
+  };
+};
+
+/** Subscriptions is stopped, and its queue is deleted, as before its first start. */
+export const parkEvents: Cause = async ({ stack }) => {
+  const replicas = replicasOf(stack, 'subscriptions');
+  await Promise.all(replicas.map((replica) => replica.stop()));
+  await emptyQueue(stack, 'deleted');
+  return () => Promise.all(replicas.map((replica) => replica.start()));
+};
+
+/** More events than the consumer takes at a time wait, because rows are locked. Somebody purges the queue. */
+export const loseMessages: Cause = async (scene) => {
+  const { stack, sql } = scene;
+  for (let count = 1; count <= 3; count += 1) await raiseVersions(sql, `alerts-${count}`);
+  const unlock = await holdOpen(scene, 'select from subscriptions.cached_promotions order by promotion_id for update');
+  let lost = 0;
+  try {
+    for (const deadline = Date.now() + 30_000; lost === 0 && Date.now() < deadline; )
+      lost = await emptyQueue(stack, 'purged');
+  } finally {
+    await unlock?.();
+  }
+  if (lost === 0) throw new Error('no message was lost');
+  return undefined;
+};
+
+const lostId = 4_000_000;
+
+/** Subscriptions knows a user that users does not have, as after a restore of users. */
+export const insertLostRow: Cause = async ({ sql }) => {
+  await sql.query(`insert into subscriptions.known_users (user_id, version) values (${lostId}, 1)`);
+  return () => sql.query(`delete from subscriptions.known_users where user_id = ${lostId}`);
+};

@@ -29,7 +29,7 @@ function findPrometheus(): PrometheusPrograms | undefined {
 }
 
 /** @throws Error when it is not installed, and cannot be unpacked here */
-async function ensurePrometheus(print: (line: string) => void): Promise<PrometheusPrograms> {
+export async function ensurePrometheus(print: (line: string) => void): Promise<PrometheusPrograms> {
   if (!findPrometheus() && canUnpack()) await unpackPackage(packageName, print);
   const programs = findPrometheus();
   if (!programs) throw new Error('Prometheus is needed: put the programs prometheus and promtool into PATH');

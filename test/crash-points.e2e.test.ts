@@ -227,6 +227,9 @@ async function failDuring(
 }
 
 const failures: Failure[] = fullScale ? ['die', 'throw'] : ['die'];
+/** The short scale: the relays of all services are one code, so each point of a relay is tried in one of them, in turn. */
+const inTurn = ({ expected, scenarios }: ScenariosOfPoint, index: number): readonly Scenario[] =>
+  fullScale || expected !== relayed.expected ? scenarios : scenarios.slice(index % 3, (index % 3) + 1);
 
 interface Case extends Scenario, Expected {
   title: string;
@@ -234,9 +237,9 @@ interface Case extends Scenario, Expected {
   failure: Failure;
 }
 
-function casesOf(select: (ofPoint: ScenariosOfPoint) => readonly Scenario[]): Case[] {
+function casesOf(select: (ofPoint: ScenariosOfPoint, index: number) => readonly Scenario[]): Case[] {
   return crashPoints.flatMap(({ name: point }, index) =>
-    select(scenariosOf[point]).flatMap((scenario) =>
+    select(scenariosOf[point], index).flatMap((scenario) =>
       failures.map((failure) => {
         const verb = failure === 'die' ? 'dies' : 'throws';
         const title = `${index + 1} ${point}: ${scenario.service} ${verb} there during ${scenario.operations.join(', ')}`;
@@ -246,8 +249,11 @@ function casesOf(select: (ofPoint: ScenariosOfPoint) => readonly Scenario[]): Ca
   );
 }
 
-const cases = casesOf(({ scenarios }) => scenarios);
-const casesWithKey = casesOf(({ scenarios, scenariosWithKey = scenarios }) => scenariosWithKey);
+const cases = casesOf(inTurn);
+/** After the commit a key changes nothing more, so the short scale leaves out what relays and consumers do then. */
+const casesWithKey = casesOf(({ expected, scenarios, scenariosWithKey = scenarios }) =>
+  fullScale || (expected !== relayed.expected && expected !== consumed.expected) ? scenariosWithKey : [],
+);
 
 /** The requests of operations whose preparation is done, each with an id of its own. */
 async function prepareAll(operations: readonly Operation[]): Promise<(Request & { requestId: string })[]> {

@@ -12,7 +12,7 @@ import type { Check } from './check.ts';
 import { checkSteadyRun, checkTotals } from './checks.ts';
 import { checkContactData } from './contact-data.ts';
 import { type FinalState, finishRun } from './final-state.ts';
-import { assessSeries, checkGrowth, type Measure, printMeasures } from './growth.ts';
+import { assessSeries, checkGrowth, type Measure, printMeasures, type Series } from './growth.ts';
 import { isUnanswered } from './history.ts';
 import { type Load, startLoad } from './load.ts';
 import { checkBrokerConnections, checkProcesses } from './process-checks.ts';
@@ -80,20 +80,31 @@ await runLifecycle(async (lifecycle) => {
   const series = sampling.series();
   const measures = series.map((each) => assessSeries(each, warmUpSeconds));
   const checks = await checkEverything(stack, load, { canary, finalState, measures });
-  const responses = countResponses(load.history);
   const breaches = countBreaches(checks);
-  printResponses(responses, print);
-  printMeasures(measures, print);
-  printChecks(checks, print);
-  print(`\n${minutes} min, ${load.history.length} requests: ${breaches === 0 ? noGrowth(measures) : 'NOT FLAT'}`);
-  const settingsUsed = { seed, minutes, perSecond, warmUpSeconds, retentionSeconds };
-  mkdirSync(dirname(jsonFile), { recursive: true });
-  const report = { ...settingsUsed, breaches, responses, measures, checks, series };
-  writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 1)}\n`);
-  print(`The report with every sample, as JSON: ${jsonFile}`);
+  report(load, { series, measures, checks, breaches }, print);
   if (breaches > 0) lifecycle.keepFolder();
   return breaches === 0 ? 0 : 1;
 });
+
+interface Findings {
+  series: readonly Series[];
+  measures: readonly Measure[];
+  checks: readonly Check[];
+  breaches: number;
+}
+
+function report({ history }: Load, findings: Findings, print: Lifecycle['print']): void {
+  const { measures, checks, breaches } = findings;
+  const responses = countResponses(history);
+  printResponses(responses, print);
+  printMeasures(measures, print);
+  printChecks(checks, print);
+  print(`\n${minutes} min, ${history.length} requests: ${breaches === 0 ? noGrowth(measures) : 'NOT FLAT'}`);
+  const settingsUsed = { seed, minutes, perSecond, warmUpSeconds, retentionSeconds };
+  mkdirSync(dirname(jsonFile), { recursive: true });
+  writeFileSync(jsonFile, `${JSON.stringify({ ...settingsUsed, responses, ...findings }, undefined, 1)}\n`);
+  print(`The report with every sample, as JSON: ${jsonFile}`);
+}
 
 async function waitWithProgress(load: Load, sampling: Sampling, lifecycle: Lifecycle): Promise<void> {
   const until = Date.now() + minutes * 60_000;

@@ -176,12 +176,12 @@ describe('an answer that is the last of its connection says so, and is complete'
   });
 
   test('a gateway that stops: 503 of /health/ready, and the last answer of a connection', async () => {
-    const stopping = await startTestGateway({ SHUTDOWN_DELAY_MS: '4000' });
+    const stopping = await startTestGateway({ SHUTDOWN_DELAY_MS: '3000', SHUTDOWN_TIMEOUT_MS: '20000' });
     const closed = stopping.close();
     const ready = await sendRaw(stopping.port, [requestFor('/health/ready')]);
     expect([ready.status, headerOf(ready, 'retry-after')]).toEqual([503, '1']);
     expectComplete(ready);
-    stopping.users.handler = (_request, response) => void setTimeout(() => response.end('ok'), 4_500);
+    stopping.users.handler = (_request, response) => void setTimeout(() => response.end('ok'), 3_500);
     const last = await sendRaw(stopping.port, [requestFor('/users/1')]);
     expect([last.status, headerOf(last, 'connection')]).toEqual([200, 'close']);
     expectComplete(last);

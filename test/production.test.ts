@@ -43,8 +43,8 @@ test('every password in Compose, in the documents and in the usage of a command 
 test('Compose publishes its ports on 127.0.0.1 alone, unless BIND says otherwise', () => {
   const compose = files.filter((file) => /^docker-compose.*\.yml$/.test(file));
   const ports = compose.flatMap((file) => readFileSync(join(root, file), 'utf8').match(/^ *ports:.*$/gm) ?? []);
-  expect(ports.map((line) => line.trim())).toEqual([
-    expect.stringMatching(/^ports: \['\$\{BIND:-127\.0\.0\.1\}:/),
-    expect.stringMatching(/^ports: \['127\.0\.0\.1:/),
-  ]);
+  const [gateway, ...others] = ports.map((line) => line.trim());
+  expect(gateway).toMatch(/^ports: \['\$\{BIND:-127\.0\.0\.1\}:/);
+  for (const line of others) expect(line).toMatch(/^ports: \['127\.0\.0\.1:[^,]*\]$/);
+  expect(others.length).toBeGreaterThan(0);
 });

@@ -250,9 +250,10 @@ function casesOf(select: (ofPoint: ScenariosOfPoint, index: number) => readonly 
 }
 
 const cases = casesOf(inTurn);
-/** After the commit a key changes nothing more, so the short scale leaves out what relays and consumers do then. */
-const casesWithKey = casesOf(({ expected, scenarios, scenariosWithKey = scenarios }) =>
-  fullScale || (expected !== relayed.expected && expected !== consumed.expected) ? scenariosWithKey : [],
+/** A key is at work from the beginning of the transaction to its commit: the short scale leaves out what is before and after. */
+const pointsOfKeys: readonly CrashPoint[] = ['before-commit', 'commit-sent', 'committed', 'before-response'];
+const casesWithKey = casesOf(({ scenarios, scenariosWithKey = scenarios }, index) =>
+  fullScale || pointsOfKeys.includes(crashPoints[index]?.name as CrashPoint) ? scenariosWithKey : [],
 );
 
 /** The requests of operations whose preparation is done, each with an id of its own. */

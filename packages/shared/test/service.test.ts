@@ -289,7 +289,7 @@ describe('asked to stop, a service', () => {
   });
 });
 
-const kills = fullScale ? 50 : 5;
+const kills = fullScale ? 50 : 3;
 test(`killed ${kills} times under load, stores every user it answered with 201 once, although clients repeat their requests`, async () => {
   const received = await listen();
   let service = run(environment());

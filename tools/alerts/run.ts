@@ -15,7 +15,7 @@ import { seededRandom } from '../chaos/random.ts';
 import { type Stack, startStack } from '../chaos/stack.ts';
 import type { Scene } from './cause.ts';
 import { causedAlerts, notCaused } from './causes.ts';
-import { dashboardQueries } from './dashboard.ts';
+import { dashboardQueries, occasionalMetrics } from './dashboard.ts';
 import { readRules, shortenDurations } from './rules.ts';
 
 const perSecond = 30;
@@ -123,6 +123,7 @@ async function checkDashboard(prometheus: LocalPrometheus, { say }: Lifecycle): 
     try {
       if ((await prometheus.count(query)) === 0) empty += 1;
       for (const metric of metrics) {
+        if (occasionalMetrics.includes(metric)) continue;
         if ((await prometheus.count(metric)) === 0) breaches.push(`dashboard, ${panel}: there is no ${metric}`);
       }
     } catch (error) {

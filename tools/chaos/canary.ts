@@ -78,11 +78,15 @@ export function requiredSources({ spanFile, replicas }: Stack): SearchedText['so
 }
 
 /** Everything that a run leaves behind. */
-export async function* allTexts(stack: Stack, history: readonly Attempt[]): AsyncGenerator<SearchedText> {
+export async function* allTexts(
+  stack: Stack,
+  history: readonly Attempt[],
+  metrics: ReadonlyMap<string, string>,
+): AsyncGenerator<SearchedText> {
   yield* textsInErrorResponses(history);
   yield* await textsInRows(stack.databaseUrl());
   yield* await textsInDeadLetters(stack.rabbit.url, stack.prefix);
-  yield* textsInMetrics(stack.replicas);
+  for (const [location, text] of metrics) yield { source: 'metrics', location, text };
   for (const found of textsInFiles(stack.paths())) {
     yield found.location === stack.spanFile ? { ...found, source: 'span' } : found;
   }
@@ -150,14 +154,6 @@ export async function textsInDeadLetters(amqpUrl: string, prefix: string): Promi
     location: deadLetter.id,
     text: JSON.stringify(deadLetter),
   }));
-}
-
-async function* textsInMetrics(replicas: Stack['replicas']): AsyncGenerator<SearchedText> {
-  for (const { name, metricsPort } of replicas) {
-    if (metricsPort === undefined) continue;
-    const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-    yield { source: 'metrics', location: name, text };
-  }
 }
 
 /** Headers and bodies of the error responses. */

@@ -9,6 +9,8 @@ export interface FinalState {
   apiState: ApiState;
   /** Milliseconds from the end of the load until the services were quiet. Undefined: not within the time limit. */
   quietAfterMs: number | undefined;
+  /** The last scrape of each replica with metrics. */
+  metrics: ReadonlyMap<string, string>;
 }
 
 /** Stops the load, waits until the services are quiet, reads their state and stops all replicas. */
@@ -16,6 +18,11 @@ export async function finishRun(stack: Stack, load: Load): Promise<FinalState> {
   await load.stop();
   const { databaseState, quietAfterMs } = await waitForQuiet(stack);
   const apiState = await readApiState(stack, databaseState);
+  const metrics = new Map<string, string>();
+  for (const { name, metricsPort } of stack.replicas) {
+    if (metricsPort === undefined) continue;
+    metrics.set(name, await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text());
+  }
   await Promise.all(stack.replicas.map((replica) => replica.stop()));
-  return { databaseState, apiState, quietAfterMs };
+  return { databaseState, apiState, quietAfterMs, metrics };
 }

@@ -136,7 +136,7 @@ async function checkEverything(
     checkActivatedPromotions(merged, databaseState),
     ...checkContactData(merged, apiState.users),
     checkTotals(databaseState, apiState),
-    await checkCanary({ ...canary, secrets }, allTexts(stack, history), requiredSources(stack)),
+    await checkCanary({ ...canary, secrets }, allTexts(stack, history, finalState.metrics), requiredSources(stack)),
     checkProcesses(stack),
     checkRecoveries(recoveries),
     ...(revocations ? [checkRevocations(revocations.list, recoveries.filter(mayDisturbKeys))] : []),

@@ -132,7 +132,11 @@ async function checkEverything(
     ...checkSteadyRun(load.history, databaseState),
     ...checkContactData(mergeRetries(load.history, databaseState.events), apiState.users),
     checkTotals(databaseState, apiState),
-    await checkCanary({ ...canary, secrets }, allTexts(stack, load.history), requiredSources(stack)),
+    await checkCanary(
+      { ...canary, secrets },
+      allTexts(stack, load.history, finalState.metrics),
+      requiredSources(stack),
+    ),
     checkProcesses(stack),
     checkBrokerConnections(stack),
     checkServed(load, quietAfterMs),

@@ -44,7 +44,7 @@ CMD ["node", "src/main.ts"]
 COPY --from=sbom /sbom.cdx.json /app/sbom.cdx.json
 # Last, so that another revision builds no layer again.
 ARG NODE_IMAGE
-ARG IMAGE_VERSION=0.1.0
+ARG IMAGE_VERSION=0.2.0
 ARG IMAGE_REVISION
 ARG IMAGE_CREATED
 ARG IMAGE_SOURCE

@@ -3467,12 +3467,12 @@ export interface operations {
                      * @example {
                      *       "status": "ok",
                      *       "app": "PromoPulse",
-                     *       "version": "0.1.0",
+                     *       "version": "0.2.0",
                      *       "environment": "production",
                      *       "services": {
                      *         "users": {
                      *           "breaker": "closed",
-                     *           "version": "0.1.0",
+                     *           "version": "0.2.0",
                      *           "status": "ok"
                      *         }
                      *       }
@@ -3498,12 +3498,12 @@ export interface operations {
                      * @example {
                      *       "status": "degraded",
                      *       "app": "PromoPulse",
-                     *       "version": "0.1.0",
+                     *       "version": "0.2.0",
                      *       "environment": "production",
                      *       "services": {
                      *         "users": {
                      *           "breaker": "closed",
-                     *           "version": "0.1.0",
+                     *           "version": "0.2.0",
                      *           "status": "not_ready"
                      *         }
                      *       }

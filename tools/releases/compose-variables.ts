@@ -10,10 +10,10 @@ export function composeVariables(): Record<string, VariablesSchema> {
   return Object.fromEntries(files.map((file) => [file, variablesIn(readFileSync(join(root, file), 'utf8'))]));
 }
 
-/** `${NAME:-default}`, `${NAME-default}`, `${NAME:?what is wrong}`, and `NAME:` without a value, which hands it on. */
+/** `${NAME:-default}`, `${NAME-default}`, `${NAME:?what is wrong}`, `${NAME:+instead}`, and `NAME:` without a value, which hands it on. */
 export function variablesIn(text: string): VariablesSchema {
   const code = text.replaceAll(/^ *#.*$/gm, '');
-  const interpolated = [...code.matchAll(/\$\{([A-Z][A-Z0-9_]*)(?::?([-?])([^}]*))?\}/g)];
+  const interpolated = [...code.matchAll(/\$\{([A-Z][A-Z0-9_]*)(?::?([-?+])([^}]*))?\}/g)];
   const handedOn = [...code.matchAll(/(?:^ +|[{,] *)([A-Z][A-Z0-9_]*): *(?=$|[,}])/gm)];
   const variables = new Map<string, { default?: string }>(handedOn.map(([, name = '']) => [name, {}]));
   for (const [, name = '', sign, value] of interpolated) {

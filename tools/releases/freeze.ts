@@ -14,7 +14,6 @@ for (const name of documentNames) {
   writeFileSync(join(releasesFolder, file), `${JSON.stringify(documents[name], null, 2)}\n`);
   process.stdout.write(`docs/releases/${file}\n`);
 }
-process.exit();
 
 function findObstacles(): string[] {
   const changelog = readFileSync(join(releasesFolder, '../../CHANGELOG.md'), 'utf8');

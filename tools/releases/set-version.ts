@@ -22,4 +22,3 @@ setVersion(root, version);
 if (isFrozen(currentVersion)) emptyListedBreaks();
 for (const file of generators) execFileSync(process.execPath, [join(root, file)], { cwd: root, stdio: 'inherit' });
 process.stdout.write(`This checkout is ${version}.\n`);
-process.exit();

@@ -9,6 +9,7 @@ const files = [
   'docker/service.Dockerfile',
   'docker/bake.json',
   'deploy/kubernetes/**/*.{yaml,md}',
+  'docs/operations.md',
   'CONTRIBUTING.md', // the manifest of the service that its recipe adds
 ];
 

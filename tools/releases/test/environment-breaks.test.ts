@@ -49,7 +49,7 @@ test('the variables of Compose are those in braces and those that it hands on', 
     image: \${IMAGE:-postgres:18}
     ports: ['\${BIND:-127.0.0.1}:80:80']
     environment:
-      URL: http://\${NAME-me}:\${SECRET:?set it}@\${PLAIN}
+      URL: http://\${NAME-me}:\${SECRET:?set it}@\${PLAIN}\${IF_SET:+yes}
       HANDED_ON:
     args: { ALSO: , FIXED: a }`;
   expect(variablesIn(text)).toEqual({
@@ -58,6 +58,7 @@ test('the variables of Compose are those in braces and those that it hands on', 
       ALSO: { type: 'string' },
       BIND: { type: 'string', default: '127.0.0.1' },
       HANDED_ON: { type: 'string' },
+      IF_SET: { type: 'string' },
       IMAGE: { type: 'string', default: 'postgres:18' },
       NAME: { type: 'string', default: 'me' },
       PLAIN: { type: 'string' },

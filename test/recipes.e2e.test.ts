@@ -114,6 +114,13 @@ describe('Add a service', () => {
     expect(deadCode(folder)).toEqual({ code: 0, output: '' });
   });
 
+  test('breaks nothing but what the recipe says: the gateway requires its URL', () => {
+    expect(run(folder, process.execPath, 'tools/releases/check.ts')).toEqual({
+      code: 1,
+      output: expect.stringMatching(/^environment: breaks users of [\d.]+: gateway: NOTES_URL has become required\n$/),
+    });
+  });
+
   test('its image would run: everything that it loads is there', async () => {
     await promisify(execFile)(process.execPath, ['src/main.ts', '--check'], {
       cwd: join(folder, 'services/notes'),

@@ -3303,6 +3303,7 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Idempotent-Replayed": components["headers"]["Idempotent-Replayed"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -3467,12 +3468,12 @@ export interface operations {
                      * @example {
                      *       "status": "ok",
                      *       "app": "PromoPulse",
-                     *       "version": "0.1.0",
+                     *       "version": "0.2.0",
                      *       "environment": "production",
                      *       "services": {
                      *         "users": {
                      *           "breaker": "closed",
-                     *           "version": "0.1.0",
+                     *           "version": "0.2.0",
                      *           "status": "ok"
                      *         }
                      *       }
@@ -3498,12 +3499,12 @@ export interface operations {
                      * @example {
                      *       "status": "degraded",
                      *       "app": "PromoPulse",
-                     *       "version": "0.1.0",
+                     *       "version": "0.2.0",
                      *       "environment": "production",
                      *       "services": {
                      *         "users": {
                      *           "breaker": "closed",
-                     *           "version": "0.1.0",
+                     *           "version": "0.2.0",
                      *           "status": "not_ready"
                      *         }
                      *       }

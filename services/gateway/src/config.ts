@@ -16,7 +16,7 @@ import { rateLimitConfig } from './rate-limit/policies.ts';
 
 const milliseconds = z.coerce.number().int().min(10).max(600_000);
 
-const gatewayConfig = z.object({
+export const gatewayVariables = z.object({
   ...processConfig,
   ...shutdownConfig,
   ...metricsConfig,
@@ -58,11 +58,11 @@ const gatewayConfig = z.object({
   IDLE_TIMEOUT_MS: milliseconds.default(30_000),
 });
 
-export type GatewayConfig = z.infer<typeof gatewayConfig>;
+export type GatewayConfig = z.infer<typeof gatewayVariables>;
 
 /** @throws ConfigError naming what is missing or malformed, or when production would be open to everybody */
 export function loadGatewayConfig(env: Environment): Readonly<GatewayConfig> {
-  const config = loadConfig(gatewayConfig, withInternalUrls(env));
+  const config = loadConfig(gatewayVariables, withInternalUrls(env));
   checkCallerConfig(config, {
     name: 'the gateway',
     wayOut: 'Set AUTH=required, or put a proxy in front that authenticates every request, and set AUTH=external',

@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { gatewaySchema } from './schema.ts';
 
 /** Fewer connections than a service has: the gateway asks twice a second, and not for each request. */
-const gatewayDatabaseConfig = z.object({
+export const gatewayDatabaseVariables = z.object({
   ...databaseConfig,
   ...migrationConfig,
   /** Read by loadConfig: in production the URL needs a password of its own. */
@@ -20,8 +20,8 @@ const gatewayDatabaseConfig = z.object({
 });
 
 /** @throws ConfigError naming what is missing or malformed */
-export function loadGatewayDatabaseConfig(env: Environment): Readonly<z.infer<typeof gatewayDatabaseConfig>> {
-  return loadConfig(gatewayDatabaseConfig, env);
+export function loadGatewayDatabaseConfig(env: Environment): Readonly<z.infer<typeof gatewayDatabaseVariables>> {
+  return loadConfig(gatewayDatabaseVariables, env);
 }
 
 /** @throws ConfigError, or the database's error after 30 s without a database */

@@ -13,6 +13,7 @@ import { idempotentRequest, readIdempotencyKey, takesIdempotencyKey } from './id
 import { hasBody, type ReadBody, readBody, unexpectedBody } from './input/read-body.ts';
 import { readReason } from './input/reason.ts';
 import { validateInput } from './input/validate-input.ts';
+import { announceDeprecation, type Deprecation } from './openapi/deprecation.ts';
 import {
   checkTag,
   checkVersion,
@@ -65,6 +66,8 @@ interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Bod
   operationId: string;
   summary: string;
   description?: string;
+  /** Its answers and the document then say so. */
+  deprecated?: Deprecation;
   /** Default: no parameters are accepted, and no body but an empty one or an empty object. */
   params?: Params;
   query?: Query;
@@ -124,7 +127,9 @@ export interface RouteOptions {
 /** Adds a table of routes to an app. A known path with another method is answered with 405 and `Allow`. */
 export function addRoutes(app: Express, routes: readonly Route[], options: RouteOptions = {}): void {
   for (const definition of routes) {
-    app[definition.method](expressPath(definition.path), handlerOf(definition, options));
+    const { method, path, deprecated } = definition;
+    if (deprecated) app[method](expressPath(path), announceDeprecation(deprecated));
+    app[method](expressPath(path), handlerOf(definition, options));
   }
   for (const [path, methods] of methodsByPath(routes)) {
     app.all(expressPath(path), () => {

@@ -43,17 +43,21 @@ interface ServiceVariables {
 }
 
 /**
+ * The variables of a service as one zod object.
  * @param usesRabbit false: the broker is not RabbitMQ, and its settings are not read
- * @throws ConfigError naming every variable that is missing or malformed, or when production would be open to everybody
  */
+export function serviceVariables({ defaultPort, config: own }: ServiceVariables, usesRabbit: boolean): z.ZodObject {
+  const { PORT, ...common } = serviceConfig;
+  return z.object({ ...common, ...(usesRabbit && amqpConfig), PORT: PORT.default(defaultPort), ...own });
+}
+
+/** @throws ConfigError naming every variable that is missing or malformed, or when production would be open to everybody */
 export function loadServiceConfig(
   env: Environment,
-  { defaultPort, config: own }: ServiceVariables,
+  variables: ServiceVariables,
   { usesRabbit }: { usesRabbit: boolean },
 ): ServiceConfig {
-  const { PORT, ...common } = serviceConfig;
-  const schema = z.object({ ...common, ...(usesRabbit && amqpConfig), PORT: PORT.default(defaultPort), ...own });
-  const config = loadConfig(schema, withInternalUrls(env)) as ParsedConfig;
+  const config = loadConfig(serviceVariables(variables, usesRabbit), withInternalUrls(env)) as ParsedConfig;
   checkCallerConfig(config, {
     name: 'this service',
     wayOut: 'Set AUTH=required, or AUTH=external when a proxy in front of the gateway authenticates every request',

@@ -6,6 +6,7 @@ import { takesIdempotencyKey } from '../idempotency-key.ts';
 import { bodyTypesOf } from '../input/read-body.ts';
 import { reasonParameter } from '../input/reason.ts';
 import { type Route, showsChanged } from '../routes.ts';
+import { deprecationText, describedDeprecation } from './deprecation.ts';
 import { idempotencyParameter } from './idempotency.ts';
 import { headerComponents, problemResponses, replayedHeader, requestIdHeader } from './problem-responses.ts';
 import { problemSchema } from './problem-schema.ts';
@@ -59,13 +60,15 @@ function acceptMoreInResponses({ jsonSchema, zodSchema, io }: Parameters<Overrid
 type Override = NonNullable<NonNullable<Parameters<typeof createDocument>[1]>['override']>;
 
 function operationOf(route: DescribedRoute, tag: string) {
-  const { operationId, summary, params, query, success } = route;
-  const description = [route.description, accessText(route.access)].filter(Boolean).join(' ');
+  const { operationId, summary, params, query, success, deprecated } = route;
+  const texts = [route.description, deprecated && deprecationText(deprecated), accessText(route.access)];
+  const description = texts.filter(Boolean).join(' ');
   const header = headerParameters(route);
   return {
     operationId,
     summary,
     ...(description && { description }),
+    ...(deprecated && { deprecated: true }),
     ...security(route),
     tags: [tag],
     ...((params || query || header) && {
@@ -77,7 +80,10 @@ function operationOf(route: DescribedRoute, tag: string) {
     }),
     ...(route.body && { requestBody: requestBody(route) }),
     responses: {
-      [success.status]: successResponse(success, takesIdempotencyKey(route) ? replayedHeader : {}),
+      [success.status]: successResponse(success, {
+        ...(takesIdempotencyKey(route) && replayedHeader),
+        ...(deprecated && describedDeprecation(deprecated)),
+      }),
       ...(showsChanged(route) && { 204: unseenChange(route) }),
       ...(isTaggedRead(route) && { 304: notModified(success) }),
       ...problemResponses(route, tag),
@@ -152,7 +158,7 @@ function successResponse(
   { description, schema, headers = {}, example = schema && exampleOf(schema) }: Route['success'],
   moreHeaders: object,
 ) {
-  if (!schema) return { description, headers: requestIdHeader };
+  if (!schema) return { description, headers: { ...requestIdHeader, ...moreHeaders } };
   return {
     description,
     headers: { ...requestIdHeader, ...moreHeaders, ...headerObjects(headers) },

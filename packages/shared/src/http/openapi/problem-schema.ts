@@ -71,7 +71,7 @@ const fieldError = z
 
 const code = z.enum(Object.keys(problemCodes)).meta({
   description: 'The reason, for programs. A later release may add codes: treat an unknown one by its status.',
-  // For npm run check:api: a new value breaks no client that follows the description.
+  // For npm run check:breaks: a new value breaks no client that follows the description.
   override: { 'x-may-grow': true },
 });
 

@@ -1,6 +1,6 @@
 // What of a new OpenAPI document breaks the clients of an old one. It is strict: this server refuses unknown parameters and
 // fields, so removing one breaks whoever sends it. A client must accept further members of a response.
-import { compareSchemas } from './compare-schemas.ts';
+import { compareSchemas } from './schema-breaks.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a document may have any shape
 type Json = any;

@@ -652,7 +652,7 @@ export interface components {
             updated_at: string;
             /**
              * Format: int64
-             * @description Who made it, where callers are identified; else null.
+             * @description Null: callers are keys and subjects, not users. The first entry of the history says who made it.
              */
             created_by: number | null;
         };

@@ -189,7 +189,9 @@ export function idempotencyKeyReused(): DomainError {
  * @param location the path of what was created; undefined: the request itself names what it has changed
  */
 export function idempotentAnswerLost(location?: string): DomainError {
-  const message = 'The change was made, and its answer cannot be decrypted any more. Read what was changed.';
+  const message =
+    'The change was made, and its answer cannot be decrypted any more. Read what was changed. A secret that was in it is ' +
+    'lost: make or rotate the key again.';
   const headers = location === undefined ? {} : { Location: location };
   return new DomainError('conflict', 'idempotent_answer_lost', message, { headers });
 }

@@ -285,6 +285,7 @@ test('each change leaves one line with the key, the actor and the request, and n
   await api.post('/api-keys', shop, withKey('logged')); // changes nothing
   const rotated = await api.post(`/api-keys/${made.body.id}/rotate`, {});
   const revoked = await api.request('DELETE', `/api-keys/${made.body.id}`);
+  await api.request('DELETE', `/api-keys/${made.body.id}`); // changes nothing
   const lines = gateway.logLines.slice(before).map((line) => JSON.parse(line));
   const changes = lines.filter(({ api_key_id }) => api_key_id === made.body.id);
   const expected = [

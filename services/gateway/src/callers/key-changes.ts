@@ -22,12 +22,12 @@ interface Change {
 
 /**
  * Makes the change of a request once, tells this gateway of it, and leaves one line in the log.
- * @param work may run again when a lock is not free at once
+ * @param work its id is undefined when nothing had to be changed; it may run again when a lock is not free at once
  */
 export async function change(
   { keys, log, commitOnceFor }: OpenCallers,
   { caller, cause, what, ends }: Change,
-  work: (database: Database) => Promise<{ id: string; answer: Answer }>,
+  work: (database: Database) => Promise<{ id: string | undefined; answer: Answer }>,
 ): Promise<Answer> {
   let id: string | undefined;
   const answer = await commitOnceFor(caller)(cause, async (database) => {

@@ -176,10 +176,10 @@ function revokeRoute(open: Open): Route {
     problems: [authOff(), noKey()],
     handle: async ({ params, caller, cause }) => {
       const opened = open(caller);
-      existing(await findKey(opened.database, params.id));
+      const { revoked_at: revokedBefore } = existing(await findKey(opened.database, params.id));
       return await change(opened, { caller, cause, what: 'revoked', ends: params.id }, async (database) => {
         if (!(await revokeKey(database, params.id, caller.actor))) throw invalidToken();
-        return { id: params.id, answer: { status: 204, body: null } };
+        return { id: revokedBefore ? undefined : params.id, answer: { status: 204, body: null } };
       });
     },
   });

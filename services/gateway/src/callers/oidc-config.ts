@@ -4,7 +4,7 @@ import { ConfigError } from '@promopulse/shared/config';
 import { isProduction } from '@promopulse/shared/published-secrets';
 import { z } from 'zod';
 
-const providerUrl = z.url({ protocol: /^https?$/, error: 'must be an https:// URL' });
+const providerUrl = z.url({ protocol: /^https?$/, error: 'must be an https:// URL (outside production also http://)' });
 const claimName = z.string().regex(/^[\w:./-]{1,200}$/, 'must be the name of a claim');
 
 export const oidcConfig = {

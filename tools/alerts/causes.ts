@@ -17,6 +17,7 @@ interface CausedAlert {
 /** Alerts that no run causes, and why. `promtool test rules` tries them. */
 export const notCaused: Readonly<Record<string, string>> = {
   PromoPulseTokenKeysStale: 'an hour must pass',
+  PromoPulseEventsNotPublished: 'an alarm of RabbitMQ ends the connection, and a full queue did not hold events back',
 };
 
 const killReplica: Cause = async ({ stack }) => {
@@ -112,20 +113,14 @@ export const causedAlerts: readonly CausedAlert[] = [
     alert: 'PromoPulseNoRelayLeads',
     cause: (scene) => holdOpen(scene, 'select from users.leases for update'),
   },
-  {
-    // RabbitMQ is connected, and takes no message: its memory alarm blocks publishers.
-    alert: 'PromoPulseEventsNotPublished',
-    cause: async ({ stack }) => {
-      await stack.rabbit.ctl(['set_vm_memory_high_watermark', '0.00001']);
-      return () => stack.rabbit.ctl(['set_vm_memory_high_watermark', '0.4']);
-    },
-  },
   { alert: 'PromoPulseEventsParked', cause: parkEvents, also: ['PromoPulseProcessDown'] },
   { alert: 'PromoPulseDeadLetters', cause: publishUnreadable, isShort: true },
   { alert: 'PromoPulseMessagesLost', cause: loseMessages },
   { alert: 'PromoPulseRowsLost', cause: insertLostRow },
   {
+    // The locked rows also hold up requests to subscriptions, until the gateway's breaker opens.
     alert: 'PromoPulseProjectionBehind',
+    also: ['PromoPulseBreakerOpen'],
     cause: (scene) => holdOpen(scene, 'select from subscriptions.cached_promotions order by promotion_id for update'),
   },
   { alert: 'PromoPulseProjectionNotReconciled', cause: cutOwner },

@@ -124,7 +124,12 @@ export const causedAlerts: readonly CausedAlert[] = [
     cause: (scene) => holdOpen(scene, 'select from subscriptions.cached_promotions order by promotion_id for update'),
   },
   { alert: 'PromoPulseProjectionNotReconciled', cause: cutOwner },
-  { alert: 'PromoPulseRequestsFail', cause: onWrite('users.users', 'update', `raise exception 'a defect'`) },
+  {
+    // So many failures of users open its breaker later.
+    alert: 'PromoPulseRequestsFail',
+    also: ['PromoPulseBreakerOpen'],
+    cause: onWrite('users.users', 'update', `raise exception 'a defect'`),
+  },
   { alert: 'PromoPulseRequestsSlow', cause: disturbGatewayTo('promotions', { latencyMs: 1_500 }) },
   {
     alert: 'PromoPulseNotScraped',

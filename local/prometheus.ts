@@ -1,10 +1,10 @@
 // A real Prometheus on this machine, for tests and for `npm run alerts`: its own from PATH, or Debian's package, unpacked
 // into a folder of the user. Nothing is installed. It listens on 127.0.0.1 only, and `stop` leaves no process behind.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { waitForExit } from './accounts.ts';
+import { spawnServer, waitForExit } from './accounts.ts';
 import { freePort } from './ports.ts';
 import type { Keep } from './servers.ts';
 import { canUnpack, unpackedFolder, unpackPackage } from './unpacked-packages.ts';
@@ -60,7 +60,7 @@ export async function startPrometheus(
   const { prometheus } = await ensurePrometheus(print);
   const url = `http://127.0.0.1:${await freePort()}`;
   const log = openSync(join(folder, 'prometheus.log'), 'a', 0o600);
-  const child = spawn(
+  const child = await spawnServer(
     prometheus,
     [
       `--config.file=${join(folder, 'prometheus.yml')}`,
@@ -68,9 +68,8 @@ export async function startPrometheus(
       `--web.listen-address=${new URL(url).host}`,
       `--query.lookback-delta=${lookbackSeconds}s`,
     ],
-    { stdio: ['ignore', log, log], detached: true },
-  );
-  closeSync(log);
+    { stdio: ['ignore', log, log] },
+  ).finally(() => closeSync(log));
   const killAtExit = (): void => void child.kill('SIGKILL');
   process.once('exit', killAtExit);
   keep(async () => {

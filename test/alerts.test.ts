@@ -9,7 +9,7 @@ import { parse } from 'yaml';
 import { canHavePrometheus, promtool } from '../local/prometheus.ts';
 import { causedAlerts, notCaused } from '../tools/alerts/causes.ts';
 import { dashboardQueries, metricsIn } from '../tools/alerts/dashboard.ts';
-import { alertNames, observeFolder, readRules, shortenDurations } from '../tools/alerts/rules.ts';
+import { observeFolder, readRules, shortenDurations } from '../tools/alerts/rules.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
@@ -22,6 +22,7 @@ interface Rule {
   annotations: { summary: string; runbook: string };
 }
 const rules = (parse(readRules()) as { groups: { rules: Rule[] }[] }).groups.flatMap((group) => group.rules);
+const alertNames = rules.map(({ alert }) => alert);
 const compose = parse(read('docker-compose.yml'), { merge: true }) as {
   services: Record<string, { image: string; profiles?: string[]; volumes?: string[]; networks: string[] }>;
 };
@@ -57,12 +58,12 @@ test('alerts that a rule gives way to exist', () => {
     ),
   );
   expect(named.length).toBeGreaterThan(10);
-  expect(named.filter((name) => !alertNames().includes(name))).toEqual([]);
+  expect(named.filter((name) => !alertNames.includes(name))).toEqual([]);
 });
 
 test('each alert has a severity, and a paragraph in the runbook', () => {
   const headings = [...read('docs/operations.md').matchAll(/^### (PromoPulse\w+)$/gm)].map(([, name]) => name);
-  expect(headings.toSorted()).toEqual(alertNames().toSorted());
+  expect(headings.toSorted()).toEqual(alertNames.toSorted());
   for (const { alert, labels, annotations } of rules) {
     expect(['page', 'ticket']).toContain(labels.severity);
     expect(annotations.runbook).toBe(`docs/operations.md#${alert.toLowerCase()}`);
@@ -71,7 +72,7 @@ test('each alert has a severity, and a paragraph in the runbook', () => {
 
 test('each alert is caused by npm run alerts, or it is said why not', () => {
   const caused = causedAlerts.map(({ alert }) => alert);
-  expect([...caused, ...Object.keys(notCaused)].toSorted()).toEqual(alertNames().toSorted());
+  expect([...caused, ...Object.keys(notCaused)].toSorted()).toEqual(alertNames.toSorted());
 });
 
 test('each alert has figures that fire it and figures that do not', () => {
@@ -79,7 +80,7 @@ test('each alert has figures that fire it and figures that do not', () => {
     tests: { alert_rule_test: { alertname: string; exp_alerts: unknown[] }[] }[];
   };
   const trials = tests.flatMap(({ alert_rule_test }) => alert_rule_test);
-  for (const name of alertNames()) {
+  for (const name of alertNames) {
     const own = trials.filter(({ alertname }) => alertname === name);
     expect([name, own.some(({ exp_alerts }) => exp_alerts.length > 0)]).toEqual([name, true]);
     expect([name, own.some(({ exp_alerts }) => exp_alerts.length === 0)]).toEqual([name, true]);

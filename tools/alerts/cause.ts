@@ -1,5 +1,4 @@
 // What causes an alert in a run.
-
 import type { Load } from '../chaos/load.ts';
 import type { SqlClient } from '../chaos/observed-promotion.ts';
 import type { Stack } from '../chaos/stack.ts';

@@ -1,5 +1,7 @@
 // For each alert of deploy/observe what causes it here, as an operator may meet it.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { lockProjection } from '../chaos/loss-faults.ts';
+import { proxiesNamed } from '../chaos/network-faults.ts';
 import { replicasOf } from '../chaos/replica-faults.ts';
 import { type Cause, holdOpen } from './cause.ts';
 import { failToAuthenticate, floodCostlyPages, keepBusy } from './load-causes.ts';
@@ -39,8 +41,7 @@ const restartOften: Cause = async ({ stack }) => {
 /** A proxy on the way from the gateways to a service: its answers come too late, or never. */
 function disturbGatewayTo(service: string, disturb: 'stall' | { latencyMs: number }): Cause {
   return ({ stack }) => {
-    const proxy = stack.proxies.find(({ name }) => name === `gateway→${service}`);
-    if (!proxy) throw new Error(`there is no proxy to ${service}`);
+    const [proxy] = proxiesNamed(stack, `gateway→${service}`);
     if (disturb === 'stall') proxy.stall();
     else proxy.setLatency(disturb.latencyMs);
     return () => (disturb === 'stall' ? proxy.resume() : proxy.setLatency(0));
@@ -73,7 +74,7 @@ const useIds: Cause = async ({ sql }) => {
 
 /** The owner is not reachable from subscriptions, which has just started and must read it. */
 const cutOwner: Cause = async ({ stack }) => {
-  const proxies = stack.proxies.filter(({ name }) => name.startsWith('subscriptions→users'));
+  const proxies = proxiesNamed(stack, 'subscriptions→users*');
   for (const proxy of proxies) proxy.stall();
   for (const replica of replicasOf(stack, 'subscriptions')) {
     await replica.stop();
@@ -121,7 +122,7 @@ export const causedAlerts: readonly CausedAlert[] = [
     // The locked rows also hold up requests to subscriptions, until the gateway's breaker opens.
     alert: 'PromoPulseProjectionBehind',
     also: ['PromoPulseBreakerOpen'],
-    cause: (scene) => holdOpen(scene, 'select from subscriptions.cached_promotions order by promotion_id for update'),
+    cause: (scene) => holdOpen(scene, lockProjection),
   },
   { alert: 'PromoPulseProjectionNotReconciled', cause: cutOwner },
   {

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createKey } from '../../services/gateway/src/callers/key-format.ts';
 import { openInspector } from '../chaos/inspector.ts';
+import { replicasOf } from '../chaos/replica-faults.ts';
 import { type Cause, repeat } from './cause.ts';
 
 const pauseMs = 20;
@@ -25,9 +26,8 @@ export const failToAuthenticate: Cause = ({ stack }) =>
 
 /** The thread of one process computes without a pause of more than a thousandth. */
 export const keepBusy: Cause = async ({ stack }) => {
-  const replica = stack.replicas.find(({ name }) => name === 'users-2');
-  if (!replica?.inspector) throw new Error('users-2 has no inspector');
-  const { call, close } = await openInspector(replica.inspector);
+  const [, { inspector }] = replicasOf(stack, 'users');
+  const { call, close } = await openInspector(inspector as number); // the run starts every replica with one
   const evaluate = (expression: string) => call('Runtime.evaluate', { expression });
   await evaluate('globalThis.busy = setInterval(() => { for (const t = Date.now(); Date.now() - t < 100; ); }, 1)');
   return async () => {

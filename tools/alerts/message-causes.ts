@@ -1,7 +1,7 @@
 // Causes that are lost, unreadable or unroutable messages.
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
 import { topologyOf } from '@promopulse/shared/messaging/rabbitmq/topology';
-import { emptyQueue, withChannel } from '../chaos/loss-faults.ts';
+import { emptyQueue, lockProjection, withChannel } from '../chaos/loss-faults.ts';
 import { replicasOf } from '../chaos/replica-faults.ts';
 import { raiseVersions } from '../chaos/set-back-faults.ts';
 import { type Cause, holdOpen } from './cause.ts';
@@ -31,13 +31,13 @@ export const parkEvents: Cause = async ({ stack }) => {
 export const loseMessages: Cause = async (scene) => {
   const { stack, sql } = scene;
   for (let count = 1; count <= 3; count += 1) await raiseVersions(sql, `alerts-${count}`);
-  const unlock = await holdOpen(scene, 'select from subscriptions.cached_promotions order by promotion_id for update');
+  const unlock = await holdOpen(scene, lockProjection);
   let lost = 0;
   try {
     for (const deadline = Date.now() + 30_000; lost === 0 && Date.now() < deadline; )
       lost = await emptyQueue(stack, 'purged');
   } finally {
-    await unlock?.();
+    await unlock();
   }
   if (lost === 0) throw new Error('no message was lost');
   return undefined;

@@ -1,13 +1,8 @@
 // The alert rules of deploy/observe, in shorter time: a run cannot wait five minutes for each.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'yaml';
 
 export const observeFolder = join(import.meta.dirname, '../../deploy/observe');
-
-interface Rules {
-  groups: { rules: { alert: string; expr: string; for?: string }[] }[];
-}
 
 /** How much shorter a run's durations are: a minute becomes ten seconds. */
 const divisor = 6;
@@ -18,11 +13,6 @@ const secondsOf: Record<string, number> = { s: 1, m: 60, h: 3_600 };
 
 export function readRules(): string {
   return readFileSync(join(observeFolder, 'alerts.yml'), 'utf8');
-}
-
-/** The names of all alerts, in the order of the file. */
-export function alertNames(): string[] {
-  return (parse(readRules()) as Rules).groups.flatMap(({ rules }) => rules.map(({ alert }) => alert));
 }
 
 /** Shortens each `for:`, and each range such as `[5m]`. Thresholds stay as they are. */

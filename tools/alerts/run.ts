@@ -2,7 +2,7 @@
 // durations are shortened. It causes what each alert is for, one after another. The exit code is 0 only when each time
 // this alert fires and no other one does, everything falls silent again, and every query of the dashboard is valid.
 //   --only A,B     these alerts only        --short   the four alerts that CI tries
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -118,8 +118,9 @@ async function within(ms: number, condition: () => Promise<boolean>): Promise<bo
 /** Every query must be valid, and every metric in it must have a series now. */
 async function checkDashboard(prometheus: LocalPrometheus, { say }: Lifecycle): Promise<string[]> {
   const breaches: string[] = [];
+  const queries = dashboardQueries();
   let empty = 0;
-  for (const { panel, query, metrics } of dashboardQueries()) {
+  for (const { panel, query, metrics } of queries) {
     try {
       if ((await prometheus.count(query)) === 0) empty += 1;
       for (const metric of metrics) {
@@ -130,7 +131,7 @@ async function checkDashboard(prometheus: LocalPrometheus, { say }: Lifecycle): 
       breaches.push(`dashboard, ${panel}: ${(error as Error).message}`);
     }
   }
-  say(`the dashboard has ${dashboardQueries().length} queries, ${empty} of them with nothing to show now`);
+  say(`the dashboard has ${queries.length} queries, ${empty} of them with nothing to show now`);
   return breaches;
 }
 
@@ -149,7 +150,6 @@ function writeConfiguration({ replicas }: Stack, folder: string, targets: 'none'
       ],
     })),
   };
-  mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'alerts.yml'), shortenDurations(readRules()));
   writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(configuration)); // JSON is YAML
 }

@@ -2,6 +2,7 @@
 import { type ApiState, readApiState } from './api-state.ts';
 import { type DatabaseState, waitForQuiet } from './database-state.ts';
 import type { Load } from './load.ts';
+import { scrapeReplicas } from './scrape.ts';
 import type { Stack } from './stack.ts';
 
 export interface FinalState {
@@ -18,11 +19,7 @@ export async function finishRun(stack: Stack, load: Load): Promise<FinalState> {
   await load.stop();
   const { databaseState, quietAfterMs } = await waitForQuiet(stack);
   const apiState = await readApiState(stack, databaseState);
-  const metrics = new Map<string, string>();
-  for (const { name, metricsPort } of stack.replicas) {
-    if (metricsPort === undefined) continue;
-    metrics.set(name, await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text());
-  }
+  const metrics = await scrapeReplicas(stack.replicas);
   await Promise.all(stack.replicas.map((replica) => replica.stop()));
   return { databaseState, apiState, quietAfterMs, metrics };
 }

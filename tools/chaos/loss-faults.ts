@@ -136,11 +136,14 @@ async function restartInTurn(replicas: readonly Replica[]): Promise<void> {
   }
 }
 
+/** While its transaction is open, no event of a promotion can be applied. */
+export const lockProjection = 'select from subscriptions.cached_promotions order by promotion_id for update';
+
 /** @throws Error when the end of the promotion was applied meanwhile: then nothing was locked */
 async function withLockedRows<Result>(stack: Stack, promotionId: number, work: () => Promise<Result>): Promise<Result> {
   return await withClient(stack.databaseUrl(), async (client) => {
     await client.query('begin');
-    await client.query('select from subscriptions.cached_promotions order by promotion_id for update');
+    await client.query(lockProjection);
     const result = await work();
     const status = await knownStatus(client, promotionId);
     await client.query('commit');

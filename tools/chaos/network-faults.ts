@@ -11,14 +11,15 @@ export function networkFault(act: (proxies: NetworkProxy[], holdMs: number) => P
   return (stack, { target, holdMs }) => act(proxiesNamed(stack, target), holdMs);
 }
 
-/** @param target a proxy's name, in which `*` stands for any text */
-function proxiesNamed({ proxies }: Stack, target: string): NetworkProxy[] {
+/** @param target a proxy's name, in which `*` stands for any text @throws Error when there is none */
+export function proxiesNamed({ proxies }: Stack, target: string): [NetworkProxy, ...NetworkProxy[]] {
   const [start = '', end] = target.split('*');
   const matching = proxies.filter(({ name }) =>
     end === undefined ? name === target : name.startsWith(start) && name.endsWith(end),
   );
-  if (matching.length === 0) throw new Error(`there is no proxy ${target}`);
-  return matching;
+  const [first, ...more] = matching;
+  if (!first) throw new Error(`there is no proxy ${target}`);
+  return [first, ...more];
 }
 
 /** Resets all connections, again and again. */

@@ -10,6 +10,7 @@ import { topologyOf } from '@promopulse/shared/messaging/rabbitmq/topology';
 import type { Channel } from 'amqplib';
 import type { Quantity, Series } from './growth.ts';
 import { type LiveHeap, openLiveHeap } from './live-heap.ts';
+import { scrapeReplicas } from './scrape.ts';
 import type { Stack } from './stack.ts';
 
 /** V8 alone rarely runs a full collection, so this keeps the resident memory lower than without the measurement. */
@@ -99,9 +100,7 @@ export class Sampling {
 
   /** Scrapes as often as Prometheus does, or more. */
   async #sampleMetrics(): Promise<void> {
-    for (const { name, metricsPort } of this.#sources.stack.replicas) {
-      if (metricsPort === undefined) continue;
-      const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+    for (const [name, text] of await scrapeReplicas(this.#sources.stack.replicas)) {
       this.#record(name, 'metric series', text.split('\n').filter((line) => /^\w/.test(line)).length);
     }
   }

@@ -15,10 +15,8 @@ export const promotionState = z.object({
   end_at: utcTime.meta({ description: 'When it ends, in UTC. The status decides, not this time.' }),
   created_at: utcTime.meta({ description: 'When it was created, in UTC.' }),
   updated_at: utcTime.meta({ description: 'When it was last changed, in UTC.' }),
-  created_by: id
-    .nullable()
-    .meta({
-      description: 'Null: callers are keys and subjects, not users. The first entry of the history says who made it.',
-    }),
+  created_by: id.nullable().meta({
+    description: 'Null: callers are keys and subjects, not users. The first entry of the history says who made it.',
+  }),
   version,
 });

@@ -13,7 +13,7 @@ export interface Scene {
 }
 
 /** Ends the cause. */
-type Undo = () => unknown;
+export type Undo = () => unknown;
 
 /** @returns what ends the cause; nothing when it ends by itself */
 export type Cause = (scene: Scene) => Promise<Undo | undefined> | Undo;

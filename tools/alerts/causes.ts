@@ -4,7 +4,7 @@ import { lockProjection } from '../chaos/loss-faults.ts';
 import { proxiesNamed } from '../chaos/network-faults.ts';
 import { replicasOf } from '../chaos/replica-faults.ts';
 import { type Cause, holdOpen } from './cause.ts';
-import { failToAuthenticate, floodCostlyPages, keepBusy } from './load-causes.ts';
+import { editPromotions, failToAuthenticate, floodCostlyPages, keepBusy } from './load-causes.ts';
 import { insertLostRow, loseMessages, parkEvents, publishUnreadable } from './message-causes.ts';
 
 interface CausedAlert {
@@ -63,6 +63,16 @@ function onWrite(table: string, event: 'insert' | 'update', body: string): Cause
   };
 }
 
+/** More edits at once than there are connections for transactions, each as long as on a very slow disk. */
+const editOnSlowDisk: Cause = async (scene) => {
+  const repair = await onWrite('promotions.promotions', 'update', 'perform pg_sleep(0.3)')(scene);
+  const endEdits = await editPromotions(scene, 24);
+  return async () => {
+    await endEdits();
+    await repair?.();
+  };
+};
+
 /** Nearly all ids of a table are used: its sequence is set, and then set back. */
 const useIds: Cause = async ({ sql }) => {
   const { rows } = await sql.query<{ last: string }>(
@@ -105,7 +115,7 @@ export const causedAlerts: readonly CausedAlert[] = [
     isShort: true,
   },
   { alert: 'PromoPulseBreakerOpen', cause: disturbGatewayTo('promotions', 'stall') },
-  { alert: 'PromoPulseConnectionsWait', cause: onWrite('promotions.promotions', 'update', 'perform pg_sleep(3)') },
+  { alert: 'PromoPulseConnectionsWait', cause: editOnSlowDisk },
   { alert: 'PromoPulseOverloaded', cause: floodCostlyPages },
   { alert: 'PromoPulseProcessBusy', cause: keepBusy },
   { alert: 'PromoPulseIdsRunOut', cause: useIds },

@@ -3,18 +3,42 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createKey } from '../../services/gateway/src/callers/key-format.ts';
 import { openInspector } from '../chaos/inspector.ts';
 import { replicasOf } from '../chaos/replica-faults.ts';
-import { type Cause, repeat } from './cause.ts';
+import { type Cause, repeat, type Scene, type Undo } from './cause.ts';
 
 const pauseMs = 20;
+/** Of callers who are refused and come again much sooner than they are told. */
+const refusedPauseMs = 250;
 
-/** Deep pages, far more at a time than the gateway sends on. */
+/** Deep pages, more at a time than both gateways send on (MAX_IN_FLIGHT). */
 export const floodCostlyPages: Cause = ({ stack }) =>
-  repeat(40, async () => {
+  repeat(150, async () => {
     const headers = { authorization: `Bearer ${stack.credential}` };
     const response = await fetch(`${stack.url}/promotions?limit=100&offset=900000`, { headers });
     await response.arrayBuffer();
-    await sleep(pauseMs);
+    await sleep(refusedPauseMs);
   });
+
+/** Each of so many callers edits a promotion of its own again and again. */
+export async function editPromotions({ stack }: Scene, callers: number): Promise<Undo> {
+  const headers = { authorization: `Bearer ${stack.credential}`, 'content-type': 'application/json' };
+  const [start_at, end_at] = ['2026-01-01T00:00:00Z', '2036-01-01T00:00:00Z'];
+  const drafts: string[] = [];
+  while (drafts.length < callers) {
+    const body = JSON.stringify({ name: 'Edited', start_at, end_at });
+    const response = await fetch(`${stack.url}/promotions`, { method: 'POST', headers, body });
+    drafts.push(`${stack.url}${response.headers.get('location')}`);
+    await response.arrayBuffer();
+  }
+  return repeat(callers, async () => {
+    const draft = drafts.shift() as string;
+    const body = JSON.stringify({ name: `Edited ${Date.now()}` });
+    try {
+      await (await fetch(draft, { method: 'PATCH', headers, body })).arrayBuffer();
+    } finally {
+      drafts.push(draft);
+    }
+  });
+}
 
 /** Somebody tries keys that do not exist. */
 export const failToAuthenticate: Cause = ({ stack }) =>

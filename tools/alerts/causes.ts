@@ -4,7 +4,7 @@ import { lockProjection } from '../chaos/loss-faults.ts';
 import { proxiesNamed } from '../chaos/network-faults.ts';
 import { replicasOf } from '../chaos/replica-faults.ts';
 import { type Cause, holdOpen } from './cause.ts';
-import { editPromotions, failToAuthenticate, floodCostlyPages, keepBusy } from './load-causes.ts';
+import { editPromotions, failToAuthenticate, floodLists, keepBusy } from './load-causes.ts';
 import { insertLostRow, loseMessages, parkEvents, publishUnreadable } from './message-causes.ts';
 
 interface CausedAlert {
@@ -73,6 +73,16 @@ const editOnSlowDisk: Cause = async (scene) => {
   };
 };
 
+/** More callers than both gateways send on at a time (MAX_IN_FLIGHT), to a service whose answers take 0.6 s. */
+const floodSlowService: Cause = async (scene) => {
+  const speedUp = await disturbGatewayTo('promotions', { latencyMs: 300 })(scene);
+  const endFlood = floodLists(scene, 200);
+  return async () => {
+    await endFlood();
+    await speedUp?.();
+  };
+};
+
 /** Nearly all ids of a table are used: its sequence is set, and then set back. */
 const useIds: Cause = async ({ sql }) => {
   const { rows } = await sql.query<{ last: string }>(
@@ -116,7 +126,7 @@ export const causedAlerts: readonly CausedAlert[] = [
   },
   { alert: 'PromoPulseBreakerOpen', cause: disturbGatewayTo('promotions', 'stall') },
   { alert: 'PromoPulseConnectionsWait', cause: editOnSlowDisk },
-  { alert: 'PromoPulseOverloaded', cause: floodCostlyPages },
+  { alert: 'PromoPulseOverloaded', cause: floodSlowService },
   { alert: 'PromoPulseProcessBusy', cause: keepBusy },
   { alert: 'PromoPulseIdsRunOut', cause: useIds },
   { alert: 'PromoPulseAuthenticationsFail', cause: failToAuthenticate },
@@ -141,7 +151,8 @@ export const causedAlerts: readonly CausedAlert[] = [
     also: ['PromoPulseBreakerOpen'],
     cause: onWrite('users.users', 'update', `raise exception 'a defect'`),
   },
-  { alert: 'PromoPulseRequestsSlow', cause: disturbGatewayTo('promotions', { latencyMs: 1_500 }) },
+  // 1.2 s there and back: slower answers would lower the concurrency limit, and requests would be refused.
+  { alert: 'PromoPulseRequestsSlow', cause: disturbGatewayTo('promotions', { latencyMs: 600 }) },
   {
     alert: 'PromoPulseNotScraped',
     cause: ({ scrape }) => {

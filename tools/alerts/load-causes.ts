@@ -9,14 +9,13 @@ const pauseMs = 20;
 /** Of callers who are refused and come again much sooner than they are told. */
 const refusedPauseMs = 250;
 
-/** Deep pages, more at a time than both gateways send on (MAX_IN_FLIGHT). */
-export const floodCostlyPages: Cause = ({ stack }) =>
-  repeat(150, async () => {
+export function floodLists({ stack }: Scene, callers: number): Undo {
+  return repeat(callers, async () => {
     const headers = { authorization: `Bearer ${stack.credential}` };
-    const response = await fetch(`${stack.url}/promotions?limit=100&offset=900000`, { headers });
-    await response.arrayBuffer();
+    await (await fetch(`${stack.url}/promotions`, { headers })).arrayBuffer();
     await sleep(refusedPauseMs);
   });
+}
 
 /** Each of so many callers edits a promotion of its own again and again. */
 export async function editPromotions({ stack }: Scene, callers: number): Promise<Undo> {

@@ -102,7 +102,7 @@ const rules: Rule[] = [
     says: 'services/notes: file-0.ts is services/notes/src/a/file-0.ts and services/notes/src/b/file-0.ts',
   },
   {
-    title: 'SQL is in queries.ts, a store, outbox/, history/, database/ and migrations',
+    title: 'SQL is in queries.ts, a store, outbox/, history/, projections/rows/, database/ and migrations',
     check: strayedSql,
     broken: new Map([
       ['services/notes/src/queries.ts', 'export const ours = `select id from notes`;'],
@@ -203,6 +203,7 @@ describe('the walls that lint draws', () => {
     ['messaging/rabbitmq/ from http/', 'packages/shared/src/messaging/rabbitmq/broker.ts', '../../http/problem.ts'],
     ['contracts/ from outbox/', 'packages/shared/src/contracts/queues.ts', '../outbox/outbox.ts'],
     ['http/ from history/', 'packages/shared/src/http/routes.ts', '../history/history-table.ts'],
+    ['messaging/ from projections/', 'packages/shared/src/messaging/broker.ts', '../projections/events/consumer.ts'],
     ['rules from a query', 'services/promotions/src/rules.ts', './queries.ts'],
     ['rules from the database', 'services/promotions/src/rules.ts', '@promopulse/shared/database/database'],
     ['local/ from tools/', 'local/stack.ts', '../tools/chaos/random.ts'],
@@ -217,6 +218,9 @@ describe('the walls that lint draws', () => {
     ['services/promotions/src/rules.ts', '@promopulse/shared/contracts/promotions'],
     ['packages/shared/src/outbox/relay.ts', '../messaging/broker.ts'],
     ['packages/shared/src/messaging/rabbitmq/broker.ts', '../broker.ts'],
+    ['packages/shared/src/projections/events/consumer.ts', '../../messaging/broker.ts'],
+    ['packages/shared/src/projections/projection-routes.ts', '../http/routes.ts'],
+    ['packages/shared/src/projections/rows/store.ts', '../../database/database.ts'],
   ])('%s may import %s', (path, specifier) => {
     expect(lint(path, imports(specifier))).toEqual([]);
   });

@@ -3,9 +3,9 @@ import { describe, expect, test } from '@jest/globals';
 import type { FieldError } from '@promopulse/shared/errors';
 import { validateInput } from '@promopulse/shared/http/input/validate-input';
 import type { Route } from '@promopulse/shared/http/routes';
+import { internalProjectionRoutes } from '@promopulse/shared/projections/projection-routes';
 import type { z } from 'zod';
 import { internalPromotionRoutes, promotionRoutes } from '../services/promotions/src/routes.ts';
-import { internalProjectionRoutes } from '../services/subscriptions/src/projections/projection-routes.ts';
 import { subscriptionRoutes } from '../services/subscriptions/src/routes.ts';
 import { internalUserRoutes, userRoutes } from '../services/users/src/routes.ts';
 

@@ -103,11 +103,11 @@ const sqlHomes = [
   /^services\/[^/]+\/src\/queries\.ts$/,
   /^services\/[^/]+\/src\/[^/]+\/([\w-]+-)?store\.ts$/,
   /\/migrations\//,
-  /^packages\/shared\/src\/(outbox|history|database)\//,
+  /^packages\/shared\/src\/(outbox|history|database|projections\/rows)\//,
 ];
 const sqlText = /\b(select\s+[\w(*'"$.]|insert\s+into\s|update\s+\w+\s+set\s|delete\s+from\s)/i;
 
-/** Rule 6: SQL text is in `queries.ts`, in the store of a projection, in `outbox/`, `history/`, `database/` and in migrations. */
+/** Rule 6: SQL text is in `queries.ts`, a room's `store.ts`, `outbox/`, `history/`, `projections/rows/`, `database/` and in migrations. */
 export function strayedSql(tree: Tree): string[] {
   return [...tree].flatMap(([path, text]) => {
     if (!/^(packages\/shared|services\/[^/]+)\/src\//.test(path) || !path.endsWith('.ts')) return [];

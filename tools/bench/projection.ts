@@ -3,10 +3,10 @@
 import { openDatabase } from '@promopulse/shared/database/database';
 import type { Consumer } from '@promopulse/shared/messaging/broker';
 import { connectRabbit } from '@promopulse/shared/messaging/rabbitmq/broker';
+import { projectionConsumer } from '@promopulse/shared/projections/events/consumer';
 import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { brokerOptions } from '@promopulse/shared/service/service-broker';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
-import { projectionConsumer } from '../../services/subscriptions/src/projections/consumer.ts';
 import { subscriptions } from '../../services/subscriptions/src/service.ts';
 import type { Case } from './rounds.ts';
 import type { BenchDatabase, Servers } from './stack.ts';

@@ -16,8 +16,8 @@ import { costOfPage, maxPageBytes, rowsWithinPage } from '@promopulse/shared/htt
 import { type TargetResource, versionsOf } from '@promopulse/shared/http/preconditions';
 import { causeValues, type EventCause, recordingStatement } from '@promopulse/shared/outbox/outbox';
 import type { JsonText } from '@promopulse/shared/values/json-text';
+import { relianceConditions, sources } from './active-check/facts-store.ts';
 import { entities, Subscription } from './entities.ts';
-import { relianceConditions, sources } from './projections/facts-store.ts';
 
 export type SubscriptionRow = RowOf<typeof Subscription>;
 

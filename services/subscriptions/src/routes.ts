@@ -8,7 +8,7 @@ import { costOfPage } from '@promopulse/shared/http/pagination';
 import { describedVersion, versionHeaders } from '@promopulse/shared/http/preconditions';
 import { type HandlerResult, type Route, route } from '@promopulse/shared/http/routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
-import { ownerUnavailable } from './projections/owner-client.ts';
+import { ownerUnavailable } from '@promopulse/shared/projections/reading/owner-client';
 import { listSubscriptions, type SubscriptionRow } from './queries.ts';
 import {
   alreadyActive,

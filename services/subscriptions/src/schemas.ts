@@ -148,5 +148,3 @@ export function filtersExclusive(): DomainError {
     { field: 'promotion_id', rule: 'cannot be combined with user_id' },
   ]);
 }
-
-export const ownerParams = z.strictObject({ owner: z.string() });

@@ -1,15 +1,19 @@
 // The definition of the subscriptions service.
 import { fileURLToPath } from 'node:url';
+import { projectionConsumer } from '@promopulse/shared/projections/events/consumer';
+import { measureProjections, ProjectionCounts } from '@promopulse/shared/projections/projection-metrics';
+import { internalProjectionRoutes } from '@promopulse/shared/projections/projection-routes';
+import { promotionsClient, usersClient } from '@promopulse/shared/projections/reading/owner-client';
+import {
+  describeProjections,
+  invalidateAll,
+  Reconciliation,
+} from '@promopulse/shared/projections/reading/reconciliation';
 import { defineService } from '@promopulse/shared/service';
 import { measureClientRequests } from '@promopulse/shared/telemetry/request-durations';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
 import { entities } from './entities.ts';
-import { projectionConsumer } from './projections/consumer.ts';
-import { promotionsClient, usersClient } from './projections/owner-client.ts';
-import { measureProjections, ProjectionCounts } from './projections/projection-metrics.ts';
-import { internalProjectionRoutes } from './projections/projection-routes.ts';
-import { describeProjections, invalidateAll, Reconciliation } from './projections/reconciliation.ts';
 import { subscriptionRoutes } from './routes.ts';
 
 const milliseconds = (min: number, max: number, fallback: number) =>

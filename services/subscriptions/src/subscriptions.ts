@@ -5,9 +5,9 @@ import type { Database } from '@promopulse/shared/database/database';
 import { type DomainError, notFound } from '@promopulse/shared/errors';
 import type { Caller } from '@promopulse/shared/http/caller/caller';
 import { checkVersion, type TargetResource } from '@promopulse/shared/http/preconditions';
-import { type ReadFacts, readFacts, readFactsOfSubscription } from './projections/facts-store.ts';
-import type { Owners } from './projections/owner-client.ts';
-import { applyAnswer, markLost, type OwnerName } from './projections/store.ts';
+import type { Owners } from '@promopulse/shared/projections/reading/owner-client';
+import { applyAnswer, markLost, type OwnerName } from '@promopulse/shared/projections/rows/store';
+import { type ReadFacts, readFacts, readFactsOfSubscription } from './active-check/facts-store.ts';
 import {
   deactivateIfActive,
   findSubscription,

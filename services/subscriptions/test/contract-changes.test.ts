@@ -4,9 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
+import { readMessage } from '@promopulse/shared/projections/events/events';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
-import { readMessage } from '../src/projections/events.ts';
 import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;

@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Database } from '@promopulse/shared/database/database';
 import { withClient } from '@promopulse/shared/database/provision';
-import { EventBatches, type StateEvent } from '../src/projections/event-batches.ts';
-import { adoptEpoch, invalidate } from '../src/projections/source-store.ts';
+import { EventBatches, type StateEvent } from '@promopulse/shared/projections/events/event-batches';
+import { adoptEpoch, invalidate } from '@promopulse/shared/projections/rows/source-store';
 import { type BareDatabase, openBareDatabase } from './bare-database.ts';
 
 let bare: BareDatabase;

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { LossDetector } from '../src/projections/loss-detector.ts';
+import { LossDetector } from '@promopulse/shared/projections/events/loss-detector';
 
 const event = (number: number, lead = 'a', session = 's') => ({ session, lead, number, isHeartbeat: false });
 const heartbeat = (number: number, lead = 'a', session = 's') => ({

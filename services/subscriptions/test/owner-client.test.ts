@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from '@jest/globals';
-import { type OwnerClient, usersClient } from '../src/projections/owner-client.ts';
+import { type OwnerClient, usersClient } from '@promopulse/shared/projections/reading/owner-client';
 
 const timeoutMs = 2_000;
 let server: Server | undefined;

@@ -4,10 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { PromotionStatus } from '@promopulse/shared/contracts/promotions';
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
+import { applyEvents } from '@promopulse/shared/projections/rows/store';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
 import fc from 'fast-check';
-import { applyEvents } from '../src/projections/store.ts';
 import { type BareDatabase, openBareDatabase } from './bare-database.ts';
 import { promotionState, type Scene, startScene } from './owners.ts';
 

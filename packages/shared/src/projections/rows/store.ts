@@ -1,11 +1,12 @@
 // The projections: the state of other services that this one keeps. Events change a row only to a higher version, so any
 // order of them converges. An owner's answer is the authority: it also replaces a higher version, unless the row has
 // changed since the owner was asked (decision 0015).
-import { promotionState } from '@promopulse/shared/contracts/promotions';
-import { eventPrefix } from '@promopulse/shared/contracts/services';
-import { userState } from '@promopulse/shared/contracts/users';
-import type { Database } from '@promopulse/shared/database/database';
+
 import { z } from 'zod';
+import { promotionState } from '../../contracts/promotions.ts';
+import { eventPrefix } from '../../contracts/services.ts';
+import { userState } from '../../contracts/users.ts';
+import type { Database } from '../../database/database.ts';
 
 export const ownerNames = ['promotions', 'users'] as const;
 /** An owner of projected state. */

@@ -2,18 +2,13 @@
 // differ, so it costs little when nothing is wrong, and it continues where an error has stopped it. A delta reads only
 // what has changed since the last reading.
 
-import { maxId } from '@promopulse/shared/contracts/ids';
-import {
-  type BucketDigest,
-  bucketSize,
-  digestsPerPage,
-  type OwnerPosition,
-} from '@promopulse/shared/contracts/snapshot';
-import type { Database } from '@promopulse/shared/database/database';
-import { listDigests, readNextBucket } from './digest-store.ts';
+import { maxId } from '../../contracts/ids.ts';
+import { type BucketDigest, bucketSize, digestsPerPage, type OwnerPosition } from '../../contracts/snapshot.ts';
+import type { Database } from '../../database/database.ts';
+import { listDigests, readNextBucket } from '../rows/digest-store.ts';
+import { readClock } from '../rows/source-store.ts';
+import { applyPage, doubt, listDoubted, markLost, type OwnerName } from '../rows/store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
-import { readClock } from './source-store.ts';
-import { applyPage, doubt, listDoubted, markLost, type OwnerName } from './store.ts';
 
 /** Rows of a page: those of a user are small. */
 const pageSize = { promotions: 1_000, users: 10_000 } as const;

@@ -1,14 +1,16 @@
 // Keeps each projection equal to its owner. It reads an owner after an invalidation (what has changed since the last
 // reading, or every row when that is not enough), compares every row at an interval, and reads rows in doubt. Each owner has
 // a loop of its own, in one replica at a time.
-import { sleep } from '@promopulse/shared/backoff';
-import type { Database } from '@promopulse/shared/database/database';
-import { tryLease } from '@promopulse/shared/database/lease';
-import { describeError } from '@promopulse/shared/telemetry/describe-error';
-import { type Logger, warnRepeatedly } from '@promopulse/shared/telemetry/logger';
-import { summarize } from './digest-store.ts';
+import { sleep } from '../../backoff.ts';
+import type { Database } from '../../database/database.ts';
+import { tryLease } from '../../database/lease.ts';
+import { describeError } from '../../telemetry/describe-error.ts';
+import { type Logger, warnRepeatedly } from '../../telemetry/logger.ts';
+import type { ProjectionCounts } from '../projection-metrics.ts';
+import { summarize } from '../rows/digest-store.ts';
+import { adoptEpoch, invalidate, markReconciled, type SourceState, sourceStates } from '../rows/source-store.ts';
+import { type OwnerName, ownerNames } from '../rows/store.ts';
 import type { OwnerClient, Owners } from './owner-client.ts';
-import type { ProjectionCounts } from './projection-metrics.ts';
 import {
   EpochChanged,
   readChanges,
@@ -17,8 +19,6 @@ import {
   type SnapshotOptions,
   type SnapshotReading,
 } from './snapshot-reader.ts';
-import { adoptEpoch, invalidate, markReconciled, type SourceState, sourceStates } from './source-store.ts';
-import { type OwnerName, ownerNames } from './store.ts';
 
 const checkEveryMs = 1_000;
 const maxLoggedIds = 20;

@@ -1,9 +1,10 @@
 // What a message of another service says to the projections. The rule: parse what is used and nothing else. What is not
 // understood or not trusted changes nothing: its row is asked for at the owner. So a contract can change while releases
 // run side by side, and a forged message cannot state anything.
-import { type EventName, eventData } from '@promopulse/shared/contracts/index';
-import { type IncomingMessage, Unprocessable } from '@promopulse/shared/messaging/broker';
+
 import { z } from 'zod';
+import { type EventName, eventData } from '../../contracts/index.ts';
+import { type IncomingMessage, Unprocessable } from '../../messaging/broker.ts';
 import {
   type OwnerName,
   ownerNames,
@@ -11,7 +12,7 @@ import {
   type ProjectedState,
   projectedPromotion,
   projectedUser,
-} from './store.ts';
+} from '../rows/store.ts';
 
 /** The attributes used of a CloudEvents envelope. */
 const usedEnvelope = z.looseObject({ type: z.string(), source: z.string(), subject: z.string(), data: z.unknown() });

@@ -1,6 +1,6 @@
 // How far each owner's projection can be relied on: one row per owner in `projection_sources`.
-import type { OwnerPosition } from '@promopulse/shared/contracts/snapshot';
-import type { Database } from '@promopulse/shared/database/database';
+import type { OwnerPosition } from '../../contracts/snapshot.ts';
+import type { Database } from '../../database/database.ts';
 import type { OwnerName } from './store.ts';
 
 /**

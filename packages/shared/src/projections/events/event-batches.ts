@@ -1,9 +1,9 @@
 // Applies events in batches (decision 0029). The promise: each event gets an outcome or an error of its own, as if it had
 // been applied alone, and of one row the events are applied in the order in which they came.
-import type { Database } from '@promopulse/shared/database/database';
-import { isDatabaseUnavailable, isLockTimeout, isStatementTimeout } from '@promopulse/shared/database/sqlstate';
+import type { Database } from '../../database/database.ts';
+import { isDatabaseUnavailable, isLockTimeout, isStatementTimeout } from '../../database/sqlstate.ts';
+import { applyEvent, applyEvents, type EventOutcome, type OwnerName } from '../rows/store.ts';
 import type { ProjectedMessage } from './events.ts';
-import { applyEvent, applyEvents, type EventOutcome, type OwnerName } from './store.ts';
 
 export type StateEvent = Extract<ProjectedMessage, { kind: 'state' }>;
 

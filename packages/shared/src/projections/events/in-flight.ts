@@ -1,6 +1,6 @@
 // The messages of each session that have been received and not settled yet. A message is settled when it was applied,
 // ignored or dead-lettered, or when its session has ended and the broker has it back. No clock settles it.
-import type { IncomingMessage } from '@promopulse/shared/messaging/broker';
+import type { IncomingMessage } from '../../messaging/broker.ts';
 
 type Session = Pick<IncomingMessage, 'session' | 'signal'>;
 

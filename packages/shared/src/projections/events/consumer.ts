@@ -1,17 +1,17 @@
 // Consumes the events of other services. Versions make every handler idempotent. A heartbeat depends on the order: it is
 // applied only after the messages before it, and only while none of them is missing (decision 0015).
 import { randomUUID } from 'node:crypto';
-import { queues } from '@promopulse/shared/contracts/queues';
-import type { Database } from '@promopulse/shared/database/database';
-import type { Broker, Consumer, IncomingMessage } from '@promopulse/shared/messaging/broker';
-import type { Logger } from '@promopulse/shared/telemetry/logger';
+import { queues } from '../../contracts/queues.ts';
+import type { Database } from '../../database/database.ts';
+import type { Broker, Consumer, IncomingMessage } from '../../messaging/broker.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { InvalidationReason, ProjectionCounts } from '../projection-metrics.ts';
+import { applyHeartbeat, type HeartbeatOutcome, invalidate } from '../rows/source-store.ts';
+import { doubt, type OwnerName, ownerNames, ownerOf } from '../rows/store.ts';
 import { EventBatches } from './event-batches.ts';
 import { type ProjectedMessage, readMessage } from './events.ts';
 import { InFlight, type InFlightMessage } from './in-flight.ts';
 import { LossDetector } from './loss-detector.ts';
-import type { InvalidationReason, ProjectionCounts } from './projection-metrics.ts';
-import { applyHeartbeat, type HeartbeatOutcome, invalidate } from './source-store.ts';
-import { doubt, type OwnerName, ownerNames, ownerOf } from './store.ts';
 
 const queue = 'subscriptions.projections';
 /** What arrives while a statement is at work makes the next batch. 500 cost a quarter less CPU, and more after a crash. */

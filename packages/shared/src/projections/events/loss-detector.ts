@@ -1,7 +1,7 @@
 // Notices that messages of an owner are missing. Within one session of the consumer and one lead of the owner's relay the
 // messages are numbered without a gap. What was lost between two sessions or two leads cannot be seen, so either change
 // counts as a loss (decision 0015).
-import type { OwnerName } from './store.ts';
+import type { OwnerName } from '../rows/store.ts';
 
 export interface Numbered {
   session: string;

@@ -1,11 +1,13 @@
 // What this service tells the commands of an operator about its projections.
-import { projectionSummary } from '@promopulse/shared/contracts/snapshot';
-import type { Database } from '@promopulse/shared/database/database';
-import { notFound } from '@promopulse/shared/errors';
-import { type Route, route } from '@promopulse/shared/http/routes';
-import { ownerParams } from '../schemas.ts';
-import { summarize } from './digest-store.ts';
-import { ownerNames } from './store.ts';
+import { z } from 'zod';
+import { projectionSummary } from '../contracts/snapshot.ts';
+import type { Database } from '../database/database.ts';
+import { notFound } from '../errors.ts';
+import { type Route, route } from '../http/routes.ts';
+import { summarize } from './rows/digest-store.ts';
+import { ownerNames } from './rows/store.ts';
+
+const ownerParams = z.strictObject({ owner: z.string() });
 
 /** For `npm run after-restore`: what this service has seen of another one. */
 export function internalProjectionRoutes(database: Database): Route[] {

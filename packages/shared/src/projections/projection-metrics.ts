@@ -1,9 +1,9 @@
 // What is counted of the projections, for the metrics. Without METRICS_PORT it costs some additions.
-import type { Database } from '@promopulse/shared/database/database';
-import type { Labels, Metrics } from '@promopulse/shared/telemetry/metrics';
-import type { Owners } from './owner-client.ts';
-import { type SourceState, sourceStates } from './source-store.ts';
-import { type OwnerName, ownerNames } from './store.ts';
+import type { Database } from '../database/database.ts';
+import type { Labels, Metrics } from '../telemetry/metrics.ts';
+import type { Owners } from './reading/owner-client.ts';
+import { type SourceState, sourceStates } from './rows/source-store.ts';
+import { type OwnerName, ownerNames } from './rows/store.ts';
 
 /** Of one reading of an owner. */
 interface ReadingFigures {

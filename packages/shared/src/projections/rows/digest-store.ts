@@ -1,7 +1,7 @@
 // Statements over a whole projection: what it holds, to be compared with its owner and to be reported.
-import { type BucketDigest, bucketSize, type ProjectionSummary } from '@promopulse/shared/contracts/snapshot';
-import type { Database } from '@promopulse/shared/database/database';
-import { bucketSql, digestSql } from '@promopulse/shared/database/digest';
+import { type BucketDigest, bucketSize, type ProjectionSummary } from '../../contracts/snapshot.ts';
+import type { Database } from '../../database/database.ts';
+import { bucketSql, digestSql } from '../../database/digest.ts';
 import { type OwnerName, tables } from './store.ts';
 
 function statementsOf(owner: OwnerName) {

@@ -1,19 +1,15 @@
 // Asks an owner for its current state when the projection is not sufficient, with one call per id at a time. A caller
 // never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
 // a circuit breaker).
-import { sleep } from '@promopulse/shared/backoff';
-import type { Cause } from '@promopulse/shared/contracts/cause';
-import {
-  type BucketDigest,
-  type OwnerPosition,
-  snapshotDigests,
-  snapshotPage,
-} from '@promopulse/shared/contracts/snapshot';
-import { type DomainError, dependencyUnavailable, isConnectionError } from '@promopulse/shared/errors';
-import type { OnClientAnswer } from '@promopulse/shared/telemetry/request-durations';
+
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
-import { type OwnerName, type ProjectedState, projectedPromotion, projectedUser } from './store.ts';
+import { sleep } from '../../backoff.ts';
+import type { Cause } from '../../contracts/cause.ts';
+import { type BucketDigest, type OwnerPosition, snapshotDigests, snapshotPage } from '../../contracts/snapshot.ts';
+import { type DomainError, dependencyUnavailable, isConnectionError } from '../../errors.ts';
+import type { OnClientAnswer } from '../../telemetry/request-durations.ts';
+import { type OwnerName, type ProjectedState, projectedPromotion, projectedUser } from '../rows/store.ts';
 
 interface OwnerOptions {
   url: string;

@@ -9,6 +9,7 @@ import { describedVersion, versionHeaders } from '@promopulse/shared/http/precon
 import { type HandlerResult, type Route, route } from '@promopulse/shared/http/routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
 import { ownerUnavailable } from '@promopulse/shared/projections/reading/owner-client';
+import type { ActiveCheck } from './active-check/active-check.ts';
 import { listSubscriptions, type SubscriptionRow } from './queries.ts';
 import {
   alreadyActive,
@@ -34,7 +35,6 @@ import {
   subscriptionListQuery,
 } from './schemas.ts';
 import {
-  type ActiveCheck,
   type CommitRound,
   checkOwner,
   deactivate,

@@ -5,9 +5,8 @@ import type { Database } from '@promopulse/shared/database/database';
 import { type DomainError, notFound } from '@promopulse/shared/errors';
 import type { Caller } from '@promopulse/shared/http/caller/caller';
 import { checkVersion, type TargetResource } from '@promopulse/shared/http/preconditions';
-import type { Owners } from '@promopulse/shared/projections/reading/owner-client';
-import { applyAnswer, markLost, type OwnerName } from '@promopulse/shared/projections/rows/store';
-import { type ReadFacts, readFacts, readFactsOfSubscription } from './active-check/facts-store.ts';
+import { type ActiveCheck, decideByFacts, deciderOf } from './active-check/active-check.ts';
+import { readFacts, readFactsOfSubscription } from './active-check/facts-store.ts';
 import {
   deactivateIfActive,
   findSubscription,
@@ -16,26 +15,7 @@ import {
   reactivateIfAllowed,
   type SubscriptionRow,
 } from './queries.ts';
-import {
-  alreadyInactive,
-  type Consulted,
-  concealDraft,
-  type Decision,
-  decideCreation,
-  decideReactivation,
-  factsUnknown,
-} from './rules.ts';
-
-/** Normally at most three statements that write and two owner requests. More rounds happen only under concurrent changes. */
-const maxRounds = 5;
-
-export interface ActiveCheck {
-  owners: Owners;
-  /** How long, in seconds, a confirmed status of a promotion is relied on. */
-  leaseSeconds: number;
-  /** For an end user. */
-  concealsDrafts?: boolean;
-}
+import { alreadyInactive, decideCreation, decideReactivation } from './rules.ts';
 
 /**
  * Commits the write of one round.
@@ -88,54 +68,6 @@ export async function reactivate<Result>(
     },
     decide: deciderOf(options, decideReactivation),
   });
-}
-
-type Decide = (facts: ReadFacts, consulted: Consulted) => Decision;
-
-function deciderOf({ concealsDrafts = false }: ActiveCheck, decide: Decide): Decide {
-  return concealsDrafts ? (facts, consulted) => concealDraft(decide(facts, consulted), facts) : decide;
-}
-
-interface ActiveCheckSteps<Result> {
-  /** The one statement that decides. */
-  write(): Promise<Result | undefined>;
-  read(): Promise<ReadFacts>;
-  decide: Decide;
-}
-
-/** Only when the statement writes nothing are the facts read, and owners asked about unknown ones. */
-async function decideByFacts<Result>(
-  database: Database,
-  owners: Owners,
-  cause: Cause,
-  { write, read, decide }: ActiveCheckSteps<Result>,
-): Promise<Result> {
-  const consulted: Consulted = {};
-  for (let round = 0; round < maxRounds; round += 1) {
-    const written = await write();
-    if (written) return written;
-    const facts = await read();
-    const decision = decide(facts, consulted);
-    if (decision === 'retry') continue;
-    if ('reject' in decision) throw decision.reject;
-    const owner = decision.consult;
-    const id = owner === 'users' ? facts.user_id : facts.promotion_id;
-    consulted[owner] = await refresh(database, owners, { owner, id, readAt: facts.read_at }, cause);
-  }
-  throw factsUnknown();
-}
-
-/** Asks the owner, and applies its answer. @returns what it answered */
-async function refresh(
-  database: Database,
-  owners: Owners,
-  { owner, id, readAt }: { owner: OwnerName; id: number; readAt: Date },
-  cause: Cause,
-): Promise<'none' | 'state'> {
-  const state = await owners[owner].get(id, cause);
-  if (state) await applyAnswer(database, owner, state, readAt);
-  else await markLost(database, owner, { from: id, to: id, present: [] }, readAt);
-  return state ? 'state' : 'none';
 }
 
 /** @throws notFound */

@@ -1,0 +1,68 @@
+// The ACTIVE check of a subscription (decision 0004): one statement decides. Only when it writes nothing are the facts read,
+// and the owners asked about what cannot be relied on.
+import type { Cause } from '@promopulse/shared/contracts/cause';
+import type { Database } from '@promopulse/shared/database/database';
+import type { Owners } from '@promopulse/shared/projections/reading/owner-client';
+import { applyAnswer, markLost, type OwnerName } from '@promopulse/shared/projections/rows/store';
+import { type Consulted, concealDraft, type Decision, factsUnknown } from '../rules.ts';
+import type { ReadFacts } from './facts-store.ts';
+
+/** Normally at most three statements that write and two owner requests. More rounds happen only under concurrent changes. */
+const maxRounds = 5;
+
+export interface ActiveCheck {
+  owners: Owners;
+  /** How long, in seconds, a confirmed status of a promotion is relied on. */
+  leaseSeconds: number;
+  /** For an end user. */
+  concealsDrafts?: boolean;
+}
+
+type Decide = (facts: ReadFacts, consulted: Consulted) => Decision;
+
+/** For an end user, a draft is rejected as if it were not there. */
+export function deciderOf({ concealsDrafts = false }: ActiveCheck, decide: Decide): Decide {
+  return concealsDrafts ? (facts, consulted) => concealDraft(decide(facts, consulted), facts) : decide;
+}
+
+interface ActiveCheckSteps<Result> {
+  /** The one statement that decides. */
+  write(): Promise<Result | undefined>;
+  read(): Promise<ReadFacts>;
+  decide: Decide;
+}
+
+/** Only when the statement writes nothing are the facts read, and owners asked about unknown ones. */
+export async function decideByFacts<Result>(
+  database: Database,
+  owners: Owners,
+  cause: Cause,
+  { write, read, decide }: ActiveCheckSteps<Result>,
+): Promise<Result> {
+  const consulted: Consulted = {};
+  for (let round = 0; round < maxRounds; round += 1) {
+    const written = await write();
+    if (written) return written;
+    const facts = await read();
+    const decision = decide(facts, consulted);
+    if (decision === 'retry') continue;
+    if ('reject' in decision) throw decision.reject;
+    const owner = decision.consult;
+    const id = owner === 'users' ? facts.user_id : facts.promotion_id;
+    consulted[owner] = await refresh(database, owners, { owner, id, readAt: facts.read_at }, cause);
+  }
+  throw factsUnknown();
+}
+
+/** Asks the owner, and applies its answer. @returns what it answered */
+async function refresh(
+  database: Database,
+  owners: Owners,
+  { owner, id, readAt }: { owner: OwnerName; id: number; readAt: Date },
+  cause: Cause,
+): Promise<'none' | 'state'> {
+  const state = await owners[owner].get(id, cause);
+  if (state) await applyAnswer(database, owner, state, readAt);
+  else await markLost(database, owner, { from: id, to: id, present: [] }, readAt);
+  return state ? 'state' : 'none';
+}

@@ -289,8 +289,8 @@ describe('Add an event', () => {
     ['its contract', 'packages/shared/src/contracts/index.ts', 'services/promotions/src/promotions.ts'],
     [
       'its consumer',
-      'packages/shared/src/projections/events/events.ts',
-      'packages/shared/src/projections/events/events.ts',
+      'services/subscriptions/src/active-check/projections.ts',
+      'services/subscriptions/src/active-check/projections.ts',
     ],
   ];
   test.each(fullScale ? steps : steps.slice(0, 1))(

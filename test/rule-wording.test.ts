@@ -17,7 +17,7 @@ const routes: readonly Route[] = [
   ...promotionRoutes(nothing, nothing),
   ...internalPromotionRoutes(nothing),
   ...subscriptionRoutes(nothing, nothing),
-  ...internalProjectionRoutes(nothing),
+  ...internalProjectionRoutes(nothing, nothing),
 ];
 
 const ourRules = [

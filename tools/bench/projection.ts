@@ -7,6 +7,7 @@ import { projectionConsumer } from '@promopulse/shared/projections/events/consum
 import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { brokerOptions } from '@promopulse/shared/service/service-broker';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
+import { projections } from '../../services/subscriptions/src/active-check/projections.ts';
 import { subscriptions } from '../../services/subscriptions/src/service.ts';
 import type { Case } from './rounds.ts';
 import type { BenchDatabase, Servers } from './stack.ts';
@@ -33,7 +34,14 @@ export async function appliedCase(
   const applyAll = async (): Promise<number> => {
     const broker = connectRabbit({ url: servers.rabbit.url }, brokerOptions(prefix, log));
     try {
-      const consumer = projectionConsumer({ database, broker, log, counts, onInvalidated: () => undefined });
+      const consumer = projectionConsumer({
+        projections,
+        database,
+        broker,
+        log,
+        counts,
+        onInvalidated: () => undefined,
+      });
       const { counted, settled } = countSettled(consumer, events);
       broker.consume(counted);
       return await settled;

@@ -4,6 +4,11 @@ import { IdempotencyKey } from '@promopulse/shared/database/idempotency/idempote
 import { Lease } from '@promopulse/shared/database/lease';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 import { Publication } from '@promopulse/shared/outbox/publication';
+import {
+  ProjectionSource,
+  relianceColumns,
+  relianceIndexes,
+} from '@promopulse/shared/projections/rows/projection-tables';
 import type { JsonText } from '@promopulse/shared/values/json-text';
 
 export const Subscription = defineEntity({
@@ -46,19 +51,6 @@ const SubscriptionCount = defineEntity({
   indexes: [{ name: 'subscription_counts_promotion_index', properties: ['promotion_id'] }],
 });
 
-/** What the rows of both projections have, for the question whether they can be relied on (decision 0015). */
-const reliance = {
-  version: p.integer(),
-  /** When the owner was last asked about this row; null when only events and readings have set it. */
-  verified_at: p.datetime().nullable(),
-  /** When the content changed last. An owner's answer that was read later outranks it, whatever its version. */
-  changed_at: p.datetime().defaultRaw('now()'),
-  /** Since when an event contradicts the row. The owner's answer ends it. */
-  doubted_at: p.datetime().nullable(),
-  /** Since when the owner has no such row, although this service has seen it: its database lost the row. */
-  lost_at: p.datetime().nullable(),
-};
-
 /** The last known status of each promotion, as text: a status that this release does not know is not "active". */
 const CachedPromotion = defineEntity({
   name: 'CachedPromotion',
@@ -66,12 +58,9 @@ const CachedPromotion = defineEntity({
   properties: {
     promotion_id: p.bigint('number').primary().autoincrement(false),
     status: p.text(),
-    ...reliance,
+    ...relianceColumns(),
   },
-  indexes: [
-    { name: 'cached_promotions_doubted_index', properties: ['promotion_id'], where: 'doubted_at is not null' },
-    { name: 'cached_promotions_lost_index', properties: ['promotion_id'], where: 'lost_at is not null' },
-  ],
+  indexes: relianceIndexes('cached_promotions', 'promotion_id'),
 });
 
 /** The users known to exist. A deleted user stays as a tombstone, so that a late "created" cannot restore it. */
@@ -81,43 +70,9 @@ const KnownUser = defineEntity({
   properties: {
     user_id: p.bigint('number').primary().autoincrement(false),
     deleted: p.boolean().default(false),
-    ...reliance,
+    ...relianceColumns(),
   },
-  indexes: [
-    { name: 'known_users_doubted_index', properties: ['user_id'], where: 'doubted_at is not null' },
-    { name: 'known_users_lost_index', properties: ['user_id'], where: 'lost_at is not null' },
-  ],
-});
-
-/** How complete the projection of each owner is: one row per owner. */
-const ProjectionSource = defineEntity({
-  name: 'ProjectionSource',
-  tableName: 'projection_sources',
-  properties: {
-    service: p.string().length(50).primary(),
-    /** Everything that the owner committed before this time has been published and applied. */
-    watermark: p.datetime().nullable(),
-    /** When the owner was last read completely enough; null before that, and from an invalidation on. */
-    reconciled_at: p.datetime().nullable(),
-    /** How often the projection was invalidated. A reading during which it grows does not count. */
-    invalidations: p.integer().default(0),
-    invalidated_at: p.datetime().nullable(),
-    /** Whether the next reading must compare every row, not only what has changed since `read_to`. */
-    complete_needed: p.boolean().default(true),
-    /** When every row was last compared. */
-    compared_at: p.datetime().nullable(),
-    /** The owner's clock when its last reading began. */
-    read_to: p.datetime(6).nullable(),
-    /** The life of the owner's database that the rows are from. Only an answer of the owner changes it. */
-    epoch: p.string().length(50).nullable(),
-    /** The last id that the owner's outbox had given. */
-    position: p.bigint('number').default(0),
-    /** The session of the consumer that applies heartbeats, and how many it has applied. */
-    session: p.string().length(50).nullable(),
-    beats: p.integer().default(0),
-    /** How many rows repeated readings have corrected. */
-    corrected: p.integer().default(0),
-  },
+  indexes: relianceIndexes('known_users', 'user_id'),
 });
 
 export const entities = [

@@ -7,6 +7,7 @@ import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dea
 import { readMessage } from '@promopulse/shared/projections/events/events';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
+import { projections } from '../src/active-check/projections.ts';
 import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;
@@ -24,7 +25,7 @@ describe('an event of every released version', () => {
   test.each(golden)('is understood: %s', (file) => {
     const body = readFileSync(new URL(file, goldenFolder), 'utf8');
     const { source, type } = JSON.parse(body);
-    const read = readMessage({ body, userId: source.split('/').at(-1) }, 'subscriptions');
+    const read = readMessage({ body, userId: source.split('/').at(-1) }, { projections, ownUser: 'subscriptions' });
     expect(read.kind).toBe(type === 'promopulse.relay.heartbeat.v1' ? 'heartbeat' : 'state');
   });
 });

@@ -5,6 +5,7 @@ import type { Database } from '@promopulse/shared/database/database';
 import { withClient } from '@promopulse/shared/database/provision';
 import { EventBatches, type StateEvent } from '@promopulse/shared/projections/events/event-batches';
 import { adoptEpoch, invalidate } from '@promopulse/shared/projections/rows/source-store';
+import { projections } from '../src/active-check/projections.ts';
 import { type BareDatabase, openBareDatabase } from './bare-database.ts';
 
 let bare: BareDatabase;
@@ -38,7 +39,7 @@ beforeEach(() => {
 const epoch = randomUUID();
 const event = (id: number, version = 1, { status = 'active', of = epoch } = {}): StateEvent => ({
   kind: 'state',
-  owner: 'promotions',
+  projection: projections.owners.promotions,
   publication: { epoch: of, lead: 'lead', sequencenumber: 1 },
   state: { id, version, status },
 });

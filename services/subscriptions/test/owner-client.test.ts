@@ -3,7 +3,8 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from '@jest/globals';
-import { type OwnerClient, usersClient } from '@promopulse/shared/projections/reading/owner-client';
+import { OwnerClient } from '@promopulse/shared/projections/reading/owner-client';
+import { projections } from '../src/active-check/projections.ts';
 
 const timeoutMs = 2_000;
 let server: Server | undefined;
@@ -36,7 +37,7 @@ async function closedPort(): Promise<number> {
 }
 
 const clientOf = (port: number): OwnerClient =>
-  usersClient({ url: `http://127.0.0.1:${port}`, timeoutMs, resetMs: 60_000 });
+  new OwnerClient(projections.owners.users, { url: `http://127.0.0.1:${port}`, timeoutMs, resetMs: 60_000 });
 
 test('is asked again until it accepts a connection', async () => {
   const port = await closedPort();

@@ -8,6 +8,7 @@ import { applyEvents } from '@promopulse/shared/projections/rows/store';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
 import fc from 'fast-check';
+import { projections } from '../src/active-check/projections.ts';
 import { type BareDatabase, openBareDatabase } from './bare-database.ts';
 import { promotionState, type Scene, startScene } from './owners.ts';
 
@@ -100,11 +101,15 @@ describe('the upsert behind all of them', () => {
           row.version = Math.max(row.version, version);
           return isApplied ? 'applied' : 'superseded';
         });
-        const users = arriving.map((index, place) => ({ id: 10_000 + index, version: versions[place] as number }));
+        const users = arriving.map((index, place) => ({
+          id: 10_000 + index,
+          version: versions[place] as number,
+          deleted: false,
+        }));
         const promotions = users.map((user) => ({ ...user, status: statusOf(user.version) }));
         const outcomes = [
-          await applyEvents(bare.database, 'promotions', promotions, epoch),
-          await applyEvents(bare.database, 'users', users, epoch),
+          await applyEvents(bare.database, projections.owners.promotions, promotions, epoch),
+          await applyEvents(bare.database, projections.owners.users, users, epoch),
         ];
         expect(outcomes).toEqual([expected, expected]);
       }

@@ -2,7 +2,7 @@
 import { bucketSize } from '../contracts/snapshot.ts';
 
 /** SQL expressions of the values that a digest covers. */
-interface DigestedColumns {
+export interface DigestedColumns {
   id: string;
   version: string;
   status?: string;

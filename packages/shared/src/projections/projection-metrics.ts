@@ -1,9 +1,10 @@
 // What is counted of the projections, for the metrics. Without METRICS_PORT it costs some additions.
+import type { ServiceName } from '../contracts/services.ts';
 import type { Database } from '../database/database.ts';
 import type { Labels, Metrics } from '../telemetry/metrics.ts';
-import type { Owners } from './reading/owner-client.ts';
+import type { AnyProjections } from './definition.ts';
+import type { OwnerClient } from './reading/owner-client.ts';
 import { type SourceState, sourceStates } from './rows/source-store.ts';
-import { type OwnerName, ownerNames } from './rows/store.ts';
 
 /** Of one reading of an owner. */
 interface ReadingFigures {
@@ -31,28 +32,31 @@ export type InvalidationReason = (typeof invalidationReasons)[number];
 /** Counts since the start of the process. */
 export class ProjectionCounts {
   /** Each is there from the start: Prometheus does not see the increase of a series that begins with 1. */
-  readonly #invalidations = new Map<string, { labels: Labels; count: number }>(
-    ownerNames.flatMap((owner) =>
-      invalidationReasons.map((reason) => [`${owner} ${reason}`, { labels: { owner, reason }, count: 0 }]),
-    ),
-  );
-  readonly #rows = new Map<OwnerName, { corrected: number; lost: number }>(
-    ownerNames.map((owner) => [owner, { corrected: 0, lost: 0 }]),
-  );
-  #onRead: ((owner: OwnerName, kind: string, seconds: number) => void) | undefined;
+  readonly #invalidations = new Map<string, { labels: Labels; count: number }>();
+  readonly #rows = new Map<ServiceName, { corrected: number; lost: number }>();
+  #onRead: ((owner: ServiceName, kind: string, seconds: number) => void) | undefined;
 
-  invalidated(owner: OwnerName, reason: InvalidationReason): void {
+  constructor({ all }: AnyProjections) {
+    for (const { owner } of all) {
+      this.#rows.set(owner, { corrected: 0, lost: 0 });
+      for (const reason of invalidationReasons) {
+        this.#invalidations.set(`${owner} ${reason}`, { labels: { owner, reason }, count: 0 });
+      }
+    }
+  }
+
+  invalidated(owner: ServiceName, reason: InvalidationReason): void {
     const counted = this.#invalidations.get(`${owner} ${reason}`);
     if (counted) counted.count += 1;
   }
 
   /** Of a reading that has ended. */
-  read(owner: OwnerName, { kind, seconds, corrected, lost }: ReadingFigures): void {
+  read(owner: ServiceName, { kind, seconds, corrected, lost }: ReadingFigures): void {
     this.corrected(owner, { corrected, lost });
     this.#onRead?.(owner, kind, seconds);
   }
 
-  corrected(owner: OwnerName, { corrected, lost }: Pick<ReadingFigures, 'corrected' | 'lost'>): void {
+  corrected(owner: ServiceName, { corrected, lost }: Pick<ReadingFigures, 'corrected' | 'lost'>): void {
     const rows = this.#rows.get(owner);
     if (!rows) return;
     rows.corrected += corrected;
@@ -95,11 +99,11 @@ export class ProjectionCounts {
 
 interface Measured {
   database: Database;
-  owners: Owners;
+  clients: readonly OwnerClient[];
   counts: ProjectionCounts;
 }
 
-export function measureProjections(metrics: Metrics, { database, owners, counts }: Measured): void {
+export function measureProjections(metrics: Metrics, { database, clients, counts }: Measured): void {
   counts.measure(metrics);
   measureReliance(metrics, database);
   metrics.gauge(
@@ -107,7 +111,7 @@ export function measureProjections(metrics: Metrics, { database, owners, counts 
       name: 'promopulse_owner_breaker_open',
       help: 'Whether the owner is not asked for now, because it fails: 1 or 0.',
     },
-    () => ownerNames.map((owner) => [{ owner }, owners[owner].isBreakerOpen ? 1 : 0]),
+    () => clients.map(({ projection: { owner }, isBreakerOpen }) => [{ owner }, isBreakerOpen ? 1 : 0]),
   );
 }
 

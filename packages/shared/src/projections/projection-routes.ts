@@ -4,13 +4,13 @@ import { projectionSummary } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
 import { notFound } from '../errors.ts';
 import { type Route, route } from '../http/routes.ts';
+import type { AnyProjections } from './definition.ts';
 import { summarize } from './rows/digest-store.ts';
-import { ownerNames } from './rows/store.ts';
 
 const ownerParams = z.strictObject({ owner: z.string() });
 
 /** For `npm run after-restore`: what this service has seen of another one. */
-export function internalProjectionRoutes(database: Database): Route[] {
+export function internalProjectionRoutes(database: Database, { all }: AnyProjections): Route[] {
   return [
     route({
       method: 'get',
@@ -22,9 +22,9 @@ export function internalProjectionRoutes(database: Database): Route[] {
       success: { status: 200, description: 'The summary', schema: projectionSummary },
       errors: { 404: 'this service keeps nothing of that owner' },
       handle: async ({ params }) => {
-        const owner = ownerNames.find((each) => each === params.owner);
-        if (!owner) throw notFound('Projection not found');
-        return { status: 200, body: await summarize(database, owner) };
+        const projection = all.find(({ owner }) => owner === params.owner);
+        if (!projection) throw notFound('Projection not found');
+        return { status: 200, body: await summarize(database, projection) };
       },
     }),
   ];

@@ -2,10 +2,14 @@
 // and the owners asked about what cannot be relied on.
 import type { Cause } from '@promopulse/shared/contracts/cause';
 import type { Database } from '@promopulse/shared/database/database';
-import type { Owners } from '@promopulse/shared/projections/reading/owner-client';
-import { applyAnswer, markLost, type OwnerName } from '@promopulse/shared/projections/rows/store';
+import type { OwnerClients } from '@promopulse/shared/projections/reading/owner-client';
+import { applyAnswer, markLost } from '@promopulse/shared/projections/rows/store';
 import { type Consulted, concealDraft, type Decision, factsUnknown } from '../rules.ts';
 import type { ReadFacts } from './facts-store.ts';
+import { projections } from './projections.ts';
+
+type Owner = keyof typeof projections.owners;
+type Owners = OwnerClients<Owner>;
 
 /** Normally at most three statements that write and two owner requests. More rounds happen only under concurrent changes. */
 const maxRounds = 5;
@@ -58,11 +62,11 @@ export async function decideByFacts<Result>(
 async function refresh(
   database: Database,
   owners: Owners,
-  { owner, id, readAt }: { owner: OwnerName; id: number; readAt: Date },
+  { owner, id, readAt }: { owner: Owner; id: number; readAt: Date },
   cause: Cause,
 ): Promise<'none' | 'state'> {
   const state = await owners[owner].get(id, cause);
-  if (state) await applyAnswer(database, owner, state, readAt);
-  else await markLost(database, owner, { from: id, to: id, present: [] }, readAt);
+  if (state) await applyAnswer(database, projections.owners[owner], state, readAt);
+  else await markLost(database, projections.owners[owner], { from: id, to: id, present: [] }, readAt);
   return state ? 'state' : 'none';
 }

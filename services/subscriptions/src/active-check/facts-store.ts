@@ -1,36 +1,20 @@
 // What the projections say about a subscription: as SQL conditions for the statements that decide, and as facts that
-// explain why such a statement wrote nothing. When a row can be relied on: decision 0015.
+// explain why such a statement wrote nothing.
 import type { Database } from '@promopulse/shared/database/database';
+import { joinSource, reliance } from '@promopulse/shared/projections/rows/reliance';
 import type { SubscriptionFacts } from '../rules.ts';
 
 /** Joins that give `us` and `ps`: how far the projections of users and of promotions can be relied on. */
-export const sources = `left join projection_sources us on us.service = 'users'
-           left join projection_sources ps on ps.service = 'promotions'`;
-
-/** Neither an event nor a reading contradicts the row. */
-const undisputed = (row: string) => `${row}.doubted_at is null and ${row}.lost_at is null`;
+export const sources = `${joinSource('users', 'us')}
+           ${joinSource('promotions', 'ps')}`;
 
 /**
  * Conditions on the rows `u` (of a user) and `p` (of a promotion), beside `sources`.
  * @param lease the parameter that holds the lease in seconds, such as `$3`
  */
 export function relianceConditions(lease: string) {
-  /** A time within the lease. A time ahead by more than a second comes from a clock that is not believed. */
-  const withinLease = (time: string) =>
-    `${time} > now() - make_interval(secs => ${lease}) and ${time} < now() + interval '1 second'`;
-  /** The owner was asked about the row within the lease, and after its source was last invalidated. */
-  const verified = (row: string, source: string) =>
-    `(${withinLease(`${row}.verified_at`)} and ${row}.verified_at >= coalesce(${source}.invalidated_at, '-infinity'))`;
-  /** The row can be relied on: its source is reconciled, or its owner was asked. */
-  const believed = (row: string, source: string) =>
-    `coalesce(${undisputed(row)} and (${source}.reconciled_at is not null or ${verified(row, source)}), false)`;
-  return {
-    userBelieved: believed('u', 'us'),
-    promotionBelieved: believed('p', 'ps'),
-    /** The status of the promotion was confirmed within the lease: by a heartbeat or by its owner. */
-    fresh: `(${undisputed('p')} and (${verified('p', 'ps')}
-      or ps.reconciled_at is not null and ${withinLease('ps.watermark')}))`,
-  };
+  const { believed: promotionBelieved, fresh } = reliance({ row: 'p', source: 'ps', lease });
+  return { userBelieved: reliance({ row: 'u', source: 'us', lease }).believed, promotionBelieved, fresh };
 }
 
 /** @param asked selects user_id and promotion_id */

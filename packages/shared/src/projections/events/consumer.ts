@@ -2,22 +2,24 @@
 // applied only after the messages before it, and only while none of them is missing (decision 0015).
 import { randomUUID } from 'node:crypto';
 import { queues } from '../../contracts/queues.ts';
+import type { ServiceName } from '../../contracts/services.ts';
 import type { Database } from '../../database/database.ts';
 import type { Broker, Consumer, IncomingMessage } from '../../messaging/broker.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { type AnyProjections, projectionOfEvent } from '../definition.ts';
 import type { InvalidationReason, ProjectionCounts } from '../projection-metrics.ts';
 import { applyHeartbeat, type HeartbeatOutcome, invalidate } from '../rows/source-store.ts';
-import { doubt, type OwnerName, ownerNames, ownerOf } from '../rows/store.ts';
+import { doubt } from '../rows/store.ts';
 import { EventBatches } from './event-batches.ts';
 import { type ProjectedMessage, readMessage } from './events.ts';
 import { InFlight, type InFlightMessage } from './in-flight.ts';
 import { LossDetector } from './loss-detector.ts';
 
-const queue = 'subscriptions.projections';
 /** What arrives while a statement is at work makes the next batch. 500 cost a quarter less CPU, and more after a crash. */
 const prefetch = 200;
 
 interface ProjectionOptions {
+  projections: AnyProjections;
   database: Database;
   broker: Pick<Broker, 'userName'>;
   log: Logger;
@@ -27,6 +29,7 @@ interface ProjectionOptions {
 }
 
 export function projectionConsumer(options: ProjectionOptions): Consumer {
+  const { queue } = options.projections;
   const consumer = new ProjectionConsumer(options);
   return {
     queue,
@@ -41,7 +44,7 @@ export function projectionConsumer(options: ProjectionOptions): Consumer {
 interface Received {
   read(): ProjectedMessage;
   /** Why its owner must be invalidated before it is applied; undefined when nothing is missing, or when that is done. */
-  loss: { owner: OwnerName; reason: InvalidationReason; session?: string | undefined } | undefined;
+  loss: { owner: ServiceName; reason: InvalidationReason; session?: string | undefined } | undefined;
   /** The session of heartbeats that it belongs to. */
   session: string | undefined;
   inFlight: InFlightMessage;
@@ -59,7 +62,7 @@ class ProjectionConsumer {
   readonly #batches: EventBatches;
   readonly #inFlight = new InFlight();
   readonly #losses = new LossDetector();
-  readonly #heartbeats = new Map<OwnerName, Heartbeats>();
+  readonly #heartbeats = new Map<ServiceName, Heartbeats>();
   readonly #received = new WeakMap<IncomingMessage, Received>();
   /** Epochs for which their owner was invalidated. The reading that follows decides which is the current one. */
   readonly #announcedEpochs = new Set<string>();
@@ -83,13 +86,14 @@ class ProjectionConsumer {
   }
 
   async onDeadLetter(message: IncomingMessage): Promise<void> {
-    for (const owner of ownersOf(message)) await this.#invalidate(owner, { reason: 'dead letter' });
+    for (const owner of this.#ownersOf(message)) await this.#invalidate(owner, { reason: 'dead letter' });
     this.#received.get(message)?.inFlight.settle();
   }
 
   #receive(message: IncomingMessage): Received {
+    const { projections, broker } = this.#options;
     const received: Received = {
-      read: () => readMessage(message, this.#options.broker.userName()),
+      read: () => readMessage(message, { projections, ownUser: broker.userName() }),
       loss: undefined,
       session: undefined,
       inFlight: this.#inFlight.add(message),
@@ -104,7 +108,7 @@ class ProjectionConsumer {
   #detectLoss(
     { session }: IncomingMessage,
     received: Received,
-    { owner, publication, kind }: Exclude<ProjectedMessage, { kind: 'other' }>,
+    { projection: { owner }, publication, kind }: Exclude<ProjectedMessage, { kind: 'other' }>,
   ): void {
     if (!publication) return;
     const { lead, sequencenumber: number } = publication;
@@ -116,14 +120,14 @@ class ProjectionConsumer {
     received.session = this.#heartbeats.get(owner)?.session;
   }
 
-  #beginHeartbeats(owner: OwnerName): string {
+  #beginHeartbeats(owner: ServiceName): string {
     const session = randomUUID();
     this.#heartbeats.set(owner, { session, applied: 0, refused: undefined });
     return session;
   }
 
   async #invalidate(
-    owner: OwnerName,
+    owner: ServiceName,
     {
       reason,
       session,
@@ -143,13 +147,13 @@ class ProjectionConsumer {
     switch (read.kind) {
       case 'state': {
         const outcome = await this.#batches.apply(read);
-        if (outcome === 'other_epoch') await this.#announceEpoch(read.owner, read.publication.epoch);
+        if (outcome === 'other_epoch') await this.#announceEpoch(read.projection.owner, read.publication.epoch);
         if (outcome === 'superseded') this.#options.onInvalidated();
         return outcome === 'applied';
       }
       case 'doubt':
         this.#warn(message, read.reason, 'reading a row from its owner instead of the event');
-        await doubt(database, read.owner, read.id);
+        await doubt(database, read.projection, read.id);
         this.#options.onInvalidated();
         return false;
       case 'heartbeat':
@@ -164,7 +168,7 @@ class ProjectionConsumer {
 
   async #applyHeartbeat(
     { session }: Received,
-    { owner, publication, watermark, position }: Extract<ProjectedMessage, { kind: 'heartbeat' }>,
+    { projection: { owner }, publication, watermark, position }: Extract<ProjectedMessage, { kind: 'heartbeat' }>,
   ): Promise<void> {
     const heartbeats = this.#heartbeats.get(owner);
     if (!heartbeats || heartbeats.session !== session) return; // a later message has begun a new session
@@ -189,20 +193,22 @@ class ProjectionConsumer {
     heartbeats.refused = outcome;
   }
 
-  async #announceEpoch(owner: OwnerName, epoch: string): Promise<void> {
+  async #announceEpoch(owner: ServiceName, epoch: string): Promise<void> {
     if (this.#announcedEpochs.has(epoch)) return;
     await this.#invalidate(owner, { reason: 'epoch', complete: true });
     this.#announcedEpochs.add(epoch);
   }
 
   #warn({ id, routingKey, userId }: IncomingMessage, reason: string, text: string): void {
-    this.#options.log.warn({ queue, message_id: id, routing_key: routingKey, user_id: userId, reason }, text);
+    const { log, projections } = this.#options;
+    log.warn({ queue: projections.queue, message_id: id, routing_key: routingKey, user_id: userId, reason }, text);
   }
-}
 
-/** The owner of a message, by its routing key; all owners when the routing key names none. */
-function ownersOf({ routingKey }: IncomingMessage): readonly OwnerName[] {
-  if (routingKey === 'relay.heartbeat') return [];
-  const owner = ownerOf(routingKey);
-  return owner ? [owner] : ownerNames;
+  /** The owner of a message, by its routing key; all owners when the routing key names none. */
+  #ownersOf({ routingKey }: IncomingMessage): ServiceName[] {
+    const { projections } = this.#options;
+    if (routingKey === 'relay.heartbeat') return [];
+    const projection = projectionOfEvent(projections, routingKey);
+    return projection ? [projection.owner] : projections.all.map(({ owner }) => owner);
+  }
 }

@@ -2,7 +2,8 @@
 // been applied alone, and of one row the events are applied in the order in which they came.
 import type { Database } from '../../database/database.ts';
 import { isDatabaseUnavailable, isLockTimeout, isStatementTimeout } from '../../database/sqlstate.ts';
-import { applyEvent, applyEvents, type EventOutcome, type OwnerName } from '../rows/store.ts';
+import type { Projection } from '../definition.ts';
+import { applyEvent, applyEvents, type EventOutcome } from '../rows/store.ts';
 import type { ProjectedMessage } from './events.ts';
 
 export type StateEvent = Extract<ProjectedMessage, { kind: 'state' }>;
@@ -17,10 +18,11 @@ const maxBatch = 500;
 const parts = 8;
 
 export class EventBatches {
-  readonly #owners: Record<OwnerName, OwnerBatches>;
+  readonly #database: Database;
+  readonly #owners = new Map<Projection, OwnerBatches>();
 
   constructor(database: Database) {
-    this.#owners = { promotions: new OwnerBatches(database), users: new OwnerBatches(database) };
+    this.#database = database;
   }
 
   /**
@@ -28,7 +30,12 @@ export class EventBatches {
    * @throws the database's error
    */
   apply(event: StateEvent): Promise<EventOutcome> {
-    return this.#owners[event.owner].apply(event);
+    let batches = this.#owners.get(event.projection);
+    if (!batches) {
+      batches = new OwnerBatches(this.#database);
+      this.#owners.set(event.projection, batches);
+    }
+    return batches.apply(event);
   }
 }
 
@@ -115,10 +122,10 @@ class OwnerBatches {
   async #isSettledTogether(batch: readonly Entry[]): Promise<boolean> {
     const [first] = batch;
     if (!first) return true;
-    const { owner, publication } = first.event;
+    const { projection, publication } = first.event;
     try {
       const states = batch.map(({ event }) => event.state);
-      const outcomes = await applyEvents(this.#database, owner, states, publication.epoch);
+      const outcomes = await applyEvents(this.#database, projection, states, publication.epoch);
       for (const [index, { resolve }] of batch.entries()) resolve(outcomes[index] as EventOutcome);
     } catch (error) {
       if (isPerhapsOfOneEvent(error)) return false;
@@ -137,9 +144,9 @@ class OwnerBatches {
   }
 
   async #applyAlone({ event, resolve, reject }: Entry): Promise<void> {
-    const { owner, state, publication } = event;
+    const { projection, state, publication } = event;
     try {
-      resolve(await applyEvent(this.#database, owner, state, publication.epoch));
+      resolve(await applyEvent(this.#database, projection, state, publication.epoch));
     } catch (error) {
       if (isPerhapsOfOneEvent(error)) this.#failedAlone.add(event);
       reject(error);

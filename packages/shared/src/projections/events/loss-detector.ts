@@ -1,7 +1,7 @@
 // Notices that messages of an owner are missing. Within one session of the consumer and one lead of the owner's relay the
 // messages are numbered without a gap. What was lost between two sessions or two leads cannot be seen, so either change
 // counts as a loss (decision 0015).
-import type { OwnerName } from '../rows/store.ts';
+import type { ServiceName } from '../../contracts/services.ts';
 
 export interface Numbered {
   session: string;
@@ -21,13 +21,13 @@ interface Position {
 
 /** Per owner: no position before the first message, then the highest number received in the current session and lead. */
 export class LossDetector {
-  readonly #positions = new Map<OwnerName, Position>();
+  readonly #positions = new Map<ServiceName, Position>();
 
   /**
    * Call it for every message once, in the order of the queue.
    * @returns what may have lost messages, undefined when nothing is missing
    */
-  receive(owner: OwnerName, { session, lead, number, isHeartbeat }: Numbered): Loss | undefined {
+  receive(owner: ServiceName, { session, lead, number, isHeartbeat }: Numbered): Loss | undefined {
     const position = this.#positions.get(owner);
     if (position?.session !== session || position.lead !== lead) {
       this.#positions.set(owner, { session, lead, number });

@@ -1,15 +1,15 @@
 // Asks an owner for its current state when the projection is not sufficient, with one call per id at a time. A caller
 // never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
 // a circuit breaker).
-
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
 import { sleep } from '../../backoff.ts';
 import type { Cause } from '../../contracts/cause.ts';
+import type { ServiceName } from '../../contracts/services.ts';
 import { type BucketDigest, type OwnerPosition, snapshotDigests, snapshotPage } from '../../contracts/snapshot.ts';
 import { type DomainError, dependencyUnavailable, isConnectionError } from '../../errors.ts';
 import type { OnClientAnswer } from '../../telemetry/request-durations.ts';
-import { type OwnerName, type ProjectedState, projectedPromotion, projectedUser } from '../rows/store.ts';
+import type { ProjectedState, Projection } from '../definition.ts';
 
 interface OwnerOptions {
   url: string;
@@ -25,18 +25,11 @@ type Origin = Pick<Cause, 'requestId' | 'traceparent'>;
 
 const retryEveryMs = 50;
 
-export type Owners = Record<OwnerName, OwnerClient>;
-
-export function promotionsClient(options: OwnerOptions): OwnerClient {
-  return new OwnerClient('promotions', projectedPromotion, options);
-}
-
-export function usersClient(options: OwnerOptions): OwnerClient {
-  return new OwnerClient('users', projectedUser, options);
-}
+/** The client of each owner. */
+export type OwnerClients<Owner extends string = string> = Readonly<Record<Owner, OwnerClient>>;
 
 /** @param resetMs milliseconds until the next call may be tried */
-export function ownerUnavailable(owner: OwnerName, resetMs: number, cause?: unknown): DomainError {
+export function ownerUnavailable(owner: ServiceName, resetMs: number, cause?: unknown): DomainError {
   const message = `The ${owner} service is unavailable. Retry after the time in Retry-After.`;
   return dependencyUnavailable(owner, message, Math.ceil(resetMs / 1000), cause);
 }
@@ -78,22 +71,20 @@ export interface DigestPage {
  * or half-open (one call decides).
  */
 export class OwnerClient {
-  readonly #owner: OwnerName;
-  readonly #schema: z.ZodType<ProjectedState>;
+  readonly projection: Projection;
   readonly #options: OwnerOptions;
   readonly #callsById = new Map<number, CallsPerId>();
   readonly #breaker: CircuitBreaker<[id: number, cause: Origin], ProjectedState | null>;
 
-  constructor(owner: OwnerName, schema: z.ZodType<ProjectedState>, options: OwnerOptions) {
-    this.#owner = owner;
-    this.#schema = schema;
+  constructor(projection: Projection, options: OwnerOptions) {
+    this.projection = projection;
     this.#options = options;
     this.#breaker = new CircuitBreaker((id: number, cause: Origin) => this.#fetchState(id, cause), {
       timeout: false,
       volumeThreshold: 5,
       errorThresholdPercentage: 50,
       resetTimeout: options.resetMs,
-      name: owner,
+      name: projection.owner,
     });
   }
 
@@ -120,7 +111,7 @@ export class OwnerClient {
     const states: ProjectedState[] = [];
     const unknownIds: number[] = [];
     for (const item of items) {
-      const state = this.#schema.safeParse(item);
+      const state = this.projection.state.safeParse(item);
       if (state.success) states.push(state.data);
       else unknownIds.push(z.object({ id: z.int() }).parse(item).id);
     }
@@ -141,7 +132,7 @@ export class OwnerClient {
     const running = this.#breaker
       .fire(id, cause)
       .catch((error: unknown) => {
-        throw ownerUnavailable(this.#owner, this.#options.resetMs, error);
+        throw ownerUnavailable(this.projection.owner, this.#options.resetMs, error);
       })
       .finally(() => {
         if (!calls.next) this.#callsById.delete(id);
@@ -155,8 +146,8 @@ export class OwnerClient {
     const signal = AbortSignal.timeout(this.#options.timeoutMs);
     const response = await this.#fetch(`/${id}`, cause, signal);
     if (response.status === 404 && (await isOwnNotFound(response))) return null;
-    const state = this.#schema.parse(await this.#readJson(response));
-    if (state.id !== id) throw new Error(`${this.#owner} answered about another id`);
+    const state = this.projection.state.parse(await this.#readJson(response));
+    if (state.id !== id) throw new Error(`${this.projection.owner} answered about another id`);
     return state;
   }
 
@@ -170,7 +161,7 @@ export class OwnerClient {
 
   /** An owner that cannot be reached, as during its restart, is tried again until `signal` aborts: it is only read. */
   async #fetch(path: string, { requestId, traceparent }: Origin, signal: AbortSignal): Promise<Response> {
-    const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.#owner}${path}`;
+    const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.projection.owner}${path}`;
     const headers = { 'x-request-id': requestId, ...(traceparent !== undefined && { traceparent }) };
     for (;;) {
       const startedAt = performance.now();
@@ -192,13 +183,15 @@ export class OwnerClient {
     const reason = name === 'TimeoutError' ? 'timeout' : name === 'AbortError' ? 'aborted' : 'unavailable';
     const seconds = (performance.now() - startedAt) / 1_000;
     const kind = status === undefined ? reason : '';
-    this.#options.onAnswer?.({ upstream: this.#owner, method: 'GET', status, error: kind, seconds });
+    this.#options.onAnswer?.({ upstream: this.projection.owner, method: 'GET', status, error: kind, seconds });
   }
 
   async #readJson(response: Response): Promise<unknown> {
     if (!response.ok) {
       // The log shows the code of an error, and no message.
-      throw Object.assign(new Error(`${this.#owner} answered ${response.status}`), { code: `HTTP_${response.status}` });
+      throw Object.assign(new Error(`${this.projection.owner} answered ${response.status}`), {
+        code: `HTTP_${response.status}`,
+      });
     }
     return await response.json();
   }

@@ -2,15 +2,16 @@
 // reading, or every row when that is not enough), compares every row at an interval, and reads rows in doubt. Each owner has
 // a loop of its own, in one replica at a time.
 import { sleep } from '../../backoff.ts';
+import type { ServiceName } from '../../contracts/services.ts';
 import type { Database } from '../../database/database.ts';
 import { tryLease } from '../../database/lease.ts';
 import { describeError } from '../../telemetry/describe-error.ts';
 import { type Logger, warnRepeatedly } from '../../telemetry/logger.ts';
+import type { AnyProjections } from '../definition.ts';
 import type { ProjectionCounts } from '../projection-metrics.ts';
 import { summarize } from '../rows/digest-store.ts';
 import { adoptEpoch, invalidate, markReconciled, type SourceState, sourceStates } from '../rows/source-store.ts';
-import { type OwnerName, ownerNames } from '../rows/store.ts';
-import type { OwnerClient, Owners } from './owner-client.ts';
+import type { OwnerClient } from './owner-client.ts';
 import {
   EpochChanged,
   readChanges,
@@ -25,7 +26,7 @@ const maxLoggedIds = 20;
 
 interface ReconciliationOptions {
   database: Database;
-  owners: Owners;
+  clients: readonly OwnerClient[];
   /** Milliseconds from one comparison of every row to the next. */
   intervalMs: number;
   log: Logger;
@@ -33,18 +34,24 @@ interface ReconciliationOptions {
 }
 
 /** The projections as `/health` shows them, by the name of their owner. */
-export async function describeProjections(database: Database): Promise<Record<string, object>> {
-  const states = [...(await sourceStates(database)).values()];
-  const described = states.map(async ({ service, epoch, position, read_to, complete_needed, ...shown }) => {
-    const { lost, subscriptions_of_lost } = await summarize(database, service);
-    return [service, { service, ...shown, lost, subscriptions_of_lost }] as const;
+export async function describeProjections(
+  database: Database,
+  { all }: AnyProjections,
+): Promise<Record<string, object>> {
+  const states = await sourceStates(database);
+  const described = all.map(async (projection) => {
+    const state = states.get(projection.owner);
+    if (!state) return [];
+    const { epoch, position, read_to, complete_needed, ...shown } = state;
+    const { lost, subscriptions_of_lost } = await summarize(database, projection);
+    return [[projection.owner, { ...shown, lost, subscriptions_of_lost }] as const];
   });
-  return Object.fromEntries(await Promise.all(described));
+  return Object.fromEntries((await Promise.all(described)).flat());
 }
 
 /** Nothing is relied on from before a start: this database may have been set back, and the queue may have been lost. */
-export async function invalidateAll(database: Database): Promise<void> {
-  for (const owner of ownerNames) await invalidate(database, owner);
+export async function invalidateAll(database: Database, { all }: AnyProjections): Promise<void> {
+  for (const { owner } of all) await invalidate(database, owner);
 }
 
 /**
@@ -63,7 +70,7 @@ export class Reconciliation {
 
   /** @returns a function that stops it at once, also in the middle of a reading */
   start(): () => Promise<void> {
-    this.#running = Promise.all(ownerNames.map((owner) => this.#loop(owner)));
+    this.#running = Promise.all(this.#options.clients.map((client) => this.#loop(client)));
     return async () => {
       this.#stop.abort();
       await this.#running;
@@ -77,14 +84,18 @@ export class Reconciliation {
     waiting.abort();
   }
 
-  async #loop(owner: OwnerName): Promise<void> {
+  async #loop(client: OwnerClient): Promise<void> {
     const { signal } = this.#stop;
     const { log } = this.#options;
     let nextWake = this.#wakeUp.signal;
     while (!signal.aborted) {
-      await this.#reconcileIfDue(owner).catch((error: unknown) => {
+      await this.#reconcileIfDue(client).catch((error: unknown) => {
         if (!signal.aborted) {
-          warnRepeatedly(log, { source: owner, reason: describeError(error, 0, false) }, 'cannot reconcile yet');
+          warnRepeatedly(
+            log,
+            { source: client.projection.owner, reason: describeError(error, 0, false) },
+            'cannot reconcile yet',
+          );
         }
         nextWake = this.#wakeUp.signal; // after an error a wake-up does not shorten the wait
       });
@@ -94,23 +105,23 @@ export class Reconciliation {
   }
 
   /** Again when the owner's database was replaced: before its rows are read, its events must count. */
-  async #reconcileIfDue(owner: OwnerName): Promise<void> {
+  async #reconcileIfDue(client: OwnerClient): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#readIfDue(owner);
+        return await this.#readIfDue(client);
       } catch (error) {
         if (!(error instanceof EpochChanged)) throw error;
-        await adoptEpoch(this.#options.database, owner, error.read);
+        await adoptEpoch(this.#options.database, client.projection.owner, error.read);
         if (attempt === 2) throw error;
       }
     }
   }
 
-  async #readIfDue(owner: OwnerName): Promise<void> {
-    const { database, intervalMs, owners, log, counts } = this.#options;
-    const client: OwnerClient = owners[owner];
+  async #readIfDue(client: OwnerClient): Promise<void> {
+    const { database, intervalMs, log, counts } = this.#options;
+    const { owner } = client.projection;
     const state = await readState(database, owner);
-    const options = { database, owner, client, stop: this.#stop.signal, epoch: state.epoch };
+    const options = { database, client, stop: this.#stop.signal, epoch: state.epoch };
     const isComparisonDue = (state.compared_seconds_ago ?? Number.POSITIVE_INFINITY) * 1000 > intervalMs;
     if (!state.reconciled || isComparisonDue) {
       const lease = await tryLease(database, `reconciliation.${owner}`);
@@ -129,7 +140,8 @@ export class Reconciliation {
   }
 
   async #reconcile(options: SnapshotOptions, state: SourceState, isComparisonDue: boolean): Promise<void> {
-    const { database, owner } = options;
+    const { database, client } = options;
+    const { owner } = client.projection;
     const { log, counts } = this.#options;
     const { invalidations } = state;
     const startedAt = performance.now();
@@ -149,7 +161,7 @@ export class Reconciliation {
 }
 
 /** An invalidation creates the row of an owner that has none yet. */
-async function readState(database: Database, owner: OwnerName): Promise<SourceState> {
+async function readState(database: Database, owner: ServiceName): Promise<SourceState> {
   const state = (await sourceStates(database)).get(owner);
   if (state) return state;
   await invalidate(database, owner);
@@ -162,7 +174,8 @@ async function readOwner(
   state: SourceState,
   isComparisonDue: boolean,
 ): Promise<{ reading: SnapshotReading; complete: boolean }> {
-  if (state.read_to && !state.complete_needed && !isComparisonDue) {
+  const { hasChanges } = options.client.projection;
+  if (hasChanges && state.read_to && !state.complete_needed && !isComparisonDue) {
     const reading = await readChanges(options, state.read_to);
     if (reading.read.position >= state.position) return { reading, complete: false };
   }
@@ -170,7 +183,7 @@ async function readOwner(
 }
 
 /** A repeated reading should change no row. A changed row means that its event was late or lost. */
-function report(log: Logger, owner: OwnerName, { corrected, lost }: SnapshotReading, repeated: boolean): void {
+function report(log: Logger, owner: ServiceName, { corrected, lost }: SnapshotReading, repeated: boolean): void {
   if (!repeated) log.info({ source: owner, rows: corrected }, 'projection filled from its owner');
   else if (corrected > 0) log.warn({ source: owner, rows: corrected }, 'reconciliation corrected rows');
   if (lost.length > 0) {

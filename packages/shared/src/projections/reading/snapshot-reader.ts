@@ -1,17 +1,13 @@
 // Reads an owner into its projection. A complete reading compares the digests of buckets of ids and reads only buckets that
 // differ, so it costs little when nothing is wrong, and it continues where an error has stopped it. A delta reads only
 // what has changed since the last reading.
-
 import { maxId } from '../../contracts/ids.ts';
 import { type BucketDigest, bucketSize, digestsPerPage, type OwnerPosition } from '../../contracts/snapshot.ts';
 import type { Database } from '../../database/database.ts';
 import { listDigests, readNextBucket } from '../rows/digest-store.ts';
 import { readClock } from '../rows/source-store.ts';
-import { applyPage, doubt, listDoubted, markLost, type OwnerName } from '../rows/store.ts';
+import { applyPage, doubt, listDoubted, markLost } from '../rows/store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
-
-/** Rows of a page: those of a user are small. */
-const pageSize = { promotions: 1_000, users: 10_000 } as const;
 
 /** How many buckets are read at once. */
 const parallelReads = 4;
@@ -21,7 +17,6 @@ const slackMs = 60_000;
 
 export interface SnapshotOptions {
   database: Database;
-  owner: OwnerName;
   client: OwnerClient;
   stop: AbortSignal;
   /** The life of the owner's database that is expected to answer; null before the first reading. */
@@ -71,19 +66,21 @@ class Progress {
 
 /** Compares every row. @throws EpochChanged, or when the owner or the database does not answer */
 export async function readCompletely(options: SnapshotOptions): Promise<SnapshotReading> {
-  const { database, owner, client, stop } = options;
+  const { database, client, stop } = options;
   const progress = new Progress(options);
   for (let from = 0; ; ) {
     const { read, nextBucket, digests } = await client.digests(from, digestsPerPage, stop);
     progress.check(read);
     const following = from + digestsPerPage;
-    const own = await listDigests(database, owner, from, following - 1);
+    const own = await listDigests(database, client.projection, from, following - 1);
     const different = differingBuckets(digests, own);
     while (different.length > 0) {
       await Promise.all(different.splice(0, parallelReads).map((bucket) => readBucket(options, bucket, progress)));
     }
     // Ids may have large gaps, as after a restore: buckets without a row on either side are passed.
-    const next = [nextBucket, await readNextBucket(database, owner, following)].filter((bucket) => bucket !== null);
+    const next = [nextBucket, await readNextBucket(database, client.projection, following)].filter(
+      (bucket) => bucket !== null,
+    );
     if (next.length === 0) return progress.result();
     from = Math.min(...next);
   }
@@ -98,12 +95,12 @@ function differingBuckets(theirs: readonly BucketDigest[], own: readonly BucketD
 }
 
 async function readBucket(options: SnapshotOptions, bucket: number, progress: Progress): Promise<void> {
-  const { database, owner } = options;
+  const { database, client } = options;
   const readAt = await readClock(database);
   const from = bucket * bucketSize;
   const to = Math.min(from + bucketSize - 1, maxId);
   const present = await readPages(options, { after_id: Math.max(0, from - 1), up_to_id: to }, readAt, progress);
-  progress.lost.push(...(await markLost(database, owner, { from, to, present }, readAt)));
+  progress.lost.push(...(await markLost(database, client.projection, { from, to, present }, readAt)));
 }
 
 /** Reads what has changed since `read_to`, the owner's clock of the last reading. @throws as `readCompletely` */
@@ -116,35 +113,36 @@ export async function readChanges(options: SnapshotOptions, readTo: Date): Promi
 
 /** Reads the rows that an event has contradicted, at most 500. @throws as `readCompletely` */
 export async function readDoubted(options: SnapshotOptions): Promise<SnapshotReading | undefined> {
-  const { database, owner } = options;
-  const ids = await listDoubted(database, owner);
+  const { database, client } = options;
+  const ids = await listDoubted(database, client.projection);
   if (ids.length === 0) return undefined;
   const progress = new Progress(options);
   const readAt = await readClock(database);
   const present = new Set(await readPages(options, { ids }, readAt, progress));
   for (const id of ids.filter((each) => !present.has(each))) {
-    progress.lost.push(...(await markLost(database, owner, { from: id, to: id, present: [] }, readAt)));
+    progress.lost.push(...(await markLost(database, client.projection, { from: id, to: id, present: [] }, readAt)));
   }
   return progress.result();
 }
 
 /** @returns the ids that the owner has */
 async function readPages(
-  { database, owner, client, stop }: SnapshotOptions,
+  { database, client, stop }: SnapshotOptions,
   query: Omit<PageQuery, 'limit'>,
   readAt: Date,
   progress: Progress,
 ): Promise<number[]> {
   const present: number[] = [];
-  const limit = pageSize[owner];
+  const { projection } = client;
+  const { pageSize: limit } = projection;
   let afterId = query.after_id ?? 0;
   for (;;) {
     const page = await client.page({ ...query, after_id: afterId, limit }, stop);
     progress.check(page.read);
-    const corrected = page.states.length > 0 ? await applyPage(database, owner, page.states, readAt) : 0;
+    const corrected = page.states.length > 0 ? await applyPage(database, projection, page.states, readAt) : 0;
     progress.corrected += corrected; // in one step: several buckets are read at once
     // A row that this release does not understand exists. Nobody relies on what is held of it.
-    for (const id of page.unknownIds) await doubt(database, owner, id);
+    for (const id of page.unknownIds) await doubt(database, projection, id);
     for (const { id } of page.states) present.push(id);
     present.push(...page.unknownIds);
     if (page.length < limit) return present;

@@ -1,7 +1,7 @@
 // How far each owner's projection can be relied on: one row per owner in `projection_sources`.
+import type { ServiceName } from '../../contracts/services.ts';
 import type { OwnerPosition } from '../../contracts/snapshot.ts';
 import type { Database } from '../../database/database.ts';
-import type { OwnerName } from './store.ts';
 
 /**
  * A session of heartbeats, $1 for example, in the present life of this database. A failover to another server may lose
@@ -73,7 +73,7 @@ const statements = {
 };
 
 export interface SourceState {
-  service: OwnerName;
+  service: ServiceName;
   invalidations: number;
   reconciled: boolean;
   /** The life of the owner's database that the rows are from; null before the first reading. */
@@ -93,7 +93,7 @@ export interface SourceState {
 /** From here on nothing that is held of this owner is relied on, until it was read again. */
 export async function invalidate(
   database: Database,
-  owner: OwnerName,
+  owner: ServiceName,
   { complete = false, session }: { complete?: boolean; session?: string | undefined } = {},
 ): Promise<void> {
   await database.run(statements.invalidate, [owner, complete, session ?? null]);
@@ -103,7 +103,7 @@ export async function invalidate(
  * The owner has answered from another life of its database. From here on the events of this life are applied, those of
  * the former one are not, and nothing that is held is relied on until every row was compared.
  */
-export async function adoptEpoch(database: Database, owner: OwnerName, read: OwnerPosition): Promise<void> {
+export async function adoptEpoch(database: Database, owner: ServiceName, read: OwnerPosition): Promise<void> {
   await database.run(statements.adoptEpoch, [owner, read.epoch, read.position]);
 }
 
@@ -120,7 +120,7 @@ export type HeartbeatOutcome = 'applied' | 'clock' | 'session' | 'epoch' | 'set_
 
 export async function applyHeartbeat(
   database: Database,
-  owner: OwnerName,
+  owner: ServiceName,
   { watermark, epoch, position, session, beats }: Heartbeat,
 ): Promise<HeartbeatOutcome> {
   const values = [owner, session, beats, watermark, position, epoch];
@@ -134,7 +134,7 @@ export async function applyHeartbeat(
  */
 export async function markReconciled(
   database: Database,
-  owner: OwnerName,
+  owner: ServiceName,
   { invalidations, read, complete, corrected }: Reading,
 ): Promise<boolean> {
   const values = [owner, invalidations, read.position, read.read_at, complete, corrected];
@@ -149,7 +149,7 @@ interface Reading {
   corrected: number;
 }
 
-export async function sourceStates(database: Database): Promise<Map<OwnerName, SourceState>> {
+export async function sourceStates(database: Database): Promise<Map<ServiceName, SourceState>> {
   const rows = await database.run<SourceState>(statements.states, []);
   return new Map(rows.map((row) => [row.service, row]));
 }

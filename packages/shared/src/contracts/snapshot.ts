@@ -18,6 +18,9 @@ export type OwnerPosition = z.infer<typeof ownerPosition>;
 /** Rows in the order of their ids, with id, version, and of a promotion the status. Each row is parsed by its reader, so that one unknown row does not spoil a page. */
 export const snapshotPage = ownerPosition.extend({ items: z.array(z.unknown()) });
 
+/** Maximum number of single ids that a page is asked for. */
+export const maxIdsOfPage = 500;
+
 /** Number of ids in a bucket: bucket 0 has the ids 0 to 9,999. */
 export const bucketSize = 10_000;
 

@@ -2,7 +2,7 @@
 // (docs/decisions/0015-epochs-and-sequences.md).
 import { z } from 'zod';
 import { maxId } from '../contracts/ids.ts';
-import { bucketSize, digestsPerPage, snapshotDigests, snapshotPage } from '../contracts/snapshot.ts';
+import { bucketSize, digestsPerPage, maxIdsOfPage, snapshotDigests, snapshotPage } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
 import { type Route, route } from '../http/routes.ts';
 import { moment, required, textId, textInteger } from '../http/schemas.ts';
@@ -15,14 +15,13 @@ interface OwnerRoutes extends SnapshotSource {
   maxLimit: number;
 }
 
-const maxIds = 500;
-const idsRule = `must be 1 to ${maxIds} ids, separated by commas`;
+const idsRule = `must be 1 to ${maxIdsOfPage} ids, separated by commas`;
 
 const ids = z
   .string({ error: required(idsRule) })
   .regex(/^[1-9]\d{0,15}(,[1-9]\d{0,15})*$/, idsRule)
   .transform((value) => value.split(',').map(Number))
-  .refine((values) => values.length <= maxIds && values.every((value) => value <= maxId), idsRule);
+  .refine((values) => values.length <= maxIdsOfPage && values.every((value) => value <= maxId), idsRule);
 
 const maxBucket = Math.floor(maxId / bucketSize);
 

@@ -55,7 +55,9 @@ export function readPage(database: Database, { table, columns }: SnapshotSource,
     select ${ownerColumns}, (
       select coalesce(json_agg(page), '[]') from (select * from selected order by id limit $3::int) as page) as items
     from publication`;
-  return readOwner<{ items: JsonText }>(database, { text }, values);
+  // Requests wait for single rows, which are found quickly: no connection is taken for them.
+  const run: Run = ids ? (...read) => database.run(...read) : apart(database);
+  return readOwner<{ items: JsonText }>(run, { text }, values);
 }
 
 /** @throws unavailable when the database is on another server than its epoch */
@@ -74,18 +76,24 @@ export function readDigests(database: Database, { table, columns }: SnapshotSour
       ) as digests) as items
     from publication`;
   const { from_bucket, limit } = range;
-  return readOwner<{ items: JsonText; last_bucket: number; next_bucket: number | null }>(database, { text }, [
+  return readOwner<{ items: JsonText; last_bucket: number; next_bucket: number | null }>(apart(database), { text }, [
     from_bucket,
     limit,
   ]);
 }
 
+type Run = Database['run'];
+
+function apart(database: Database): Run {
+  return (...read) => runApart(database, ...read);
+}
+
 async function readOwner<Answer>(
-  database: Database,
+  run: Run,
   statement: Statement,
   values: readonly unknown[],
 ): Promise<OwnerPosition & Answer> {
-  const [row] = await runApart<OwnerRow & Answer>(database, statement, values);
+  const [row] = await run<OwnerRow & Answer>(statement, values);
   if (!row?.isSameServer)
     throw unavailable('The database has moved to another server. Retry after the time in Retry-After.');
   const { isSameServer: _checked, read_at, ...rest } = row;

@@ -67,6 +67,6 @@ async function refresh(
 ): Promise<'none' | 'state'> {
   const state = await owners[owner].get(id, cause);
   if (state) await applyAnswer(database, projections.owners[owner], state, readAt);
-  else await markLost(database, projections.owners[owner], { from: id, to: id, present: [] }, readAt);
+  else await markLost(database, projections.owners[owner], [id], readAt);
   return state ? 'state' : 'none';
 }

@@ -1,15 +1,20 @@
-// Asks an owner for its current state when the projection is not sufficient, with one call per id at a time. A caller
-// never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
+// Asks an owner for its current state when the projection is not sufficient: about one id with one call per id at a time,
+// or about several in one call. A caller never gets state that was read before its request. While the owner fails, callers get 503 quickly (a short timeout and
 // a circuit breaker).
 import CircuitBreaker from 'opossum';
 import { z } from 'zod';
-import { sleep } from '../../backoff.ts';
-import type { Cause } from '../../contracts/cause.ts';
 import type { ServiceName } from '../../contracts/services.ts';
-import { type BucketDigest, type OwnerPosition, snapshotDigests, snapshotPage } from '../../contracts/snapshot.ts';
-import { type DomainError, dependencyUnavailable, isConnectionError } from '../../errors.ts';
+import {
+  type BucketDigest,
+  maxIdsOfPage,
+  type OwnerPosition,
+  snapshotDigests,
+  snapshotPage,
+} from '../../contracts/snapshot.ts';
+import { type DomainError, dependencyUnavailable } from '../../errors.ts';
 import type { OnClientAnswer } from '../../telemetry/request-durations.ts';
 import type { ProjectedState, Projection } from '../definition.ts';
+import { isOwnNotFound, type Origin, readJson, requestOwner } from './owner-request.ts';
 
 interface OwnerOptions {
   url: string;
@@ -19,11 +24,6 @@ interface OwnerOptions {
   /** Time, in milliseconds, after which an open breaker lets one call through. */
   resetMs: number;
 }
-
-/** The request for which an owner is asked: its id and its trace go on to the owner. */
-type Origin = Pick<Cause, 'requestId' | 'traceparent'>;
-
-const retryEveryMs = 50;
 
 /** The client of each owner. */
 export type OwnerClients<Owner extends string = string> = Readonly<Record<Owner, OwnerClient>>;
@@ -40,6 +40,15 @@ interface CallsPerId {
   next?: Promise<ProjectedState | null>;
 }
 
+/** What an owner has answered about several ids: each is in one of the three. */
+export interface OwnerAnswers {
+  states: ReadonlyMap<number, ProjectedState>;
+  /** The owner has no such rows. */
+  missing: number[];
+  /** The owner has these rows, in a shape that this release does not understand. */
+  unknownIds: number[];
+}
+
 /** Which rows a page has: of an id range, those changed since a time of the owner's clock, or single ones. */
 export interface PageQuery {
   after_id?: number;
@@ -49,11 +58,14 @@ export interface PageQuery {
   limit: number;
 }
 
-export interface Page {
-  read: OwnerPosition;
+interface ParsedRows {
   states: ProjectedState[];
   /** The ids of rows that this release does not understand. They exist. */
   unknownIds: number[];
+}
+
+export interface Page extends ParsedRows {
+  read: OwnerPosition;
   /** The highest id of the page, and how many rows it has. */
   lastId: number;
   length: number;
@@ -74,12 +86,12 @@ export class OwnerClient {
   readonly projection: Projection;
   readonly #options: OwnerOptions;
   readonly #callsById = new Map<number, CallsPerId>();
-  readonly #breaker: CircuitBreaker<[id: number, cause: Origin], ProjectedState | null>;
+  readonly #breaker: CircuitBreaker<[call: () => Promise<unknown>], unknown>;
 
   constructor(projection: Projection, options: OwnerOptions) {
     this.projection = projection;
     this.#options = options;
-    this.#breaker = new CircuitBreaker((id: number, cause: Origin) => this.#fetchState(id, cause), {
+    this.#breaker = new CircuitBreaker((call: () => Promise<unknown>) => call(), {
       timeout: false,
       volumeThreshold: 5,
       errorThresholdPercentage: 50,
@@ -105,16 +117,25 @@ export class OwnerClient {
     return calls.next;
   }
 
+  /**
+   * One call for all ids, behind the breaker of `get`.
+   * @param ids at most `maxIdsOfPage`
+   * @throws dependencyUnavailable when the owner does not answer
+   */
+  async getMany(ids: readonly number[], cause: Origin): Promise<OwnerAnswers> {
+    const asked = new Set(ids);
+    if (asked.size > maxIdsOfPage) throw new RangeError(`${asked.size} ids, not ${maxIdsOfPage} at most`);
+    if (asked.size === 0) return { states: new Map(), missing: [], unknownIds: [] };
+    const { states: found, unknownIds } = await this.#guard(() => this.#fetchStates(asked, cause));
+    const states = new Map(found.map((state) => [state.id, state]));
+    const missing = [...asked].filter((id) => !states.has(id) && !unknownIds.includes(id));
+    return { states, missing, unknownIds };
+  }
+
   /** Rows in the order of their ids, each parsed by itself. @throws when the owner does not answer, or `stop` aborts */
   async page(query: PageQuery, stop: AbortSignal): Promise<Page> {
     const { items, ...read } = snapshotPage.parse(await this.#fetchSnapshot('', query, stop));
-    const states: ProjectedState[] = [];
-    const unknownIds: number[] = [];
-    for (const item of items) {
-      const state = this.projection.state.safeParse(item);
-      if (state.success) states.push(state.data);
-      else unknownIds.push(z.object({ id: z.int() }).parse(item).id);
-    }
+    const { states, unknownIds } = this.#parseRows(items);
     const lastId = Math.max(0, ...unknownIds, states.at(-1)?.id ?? 0);
     return { read, states, unknownIds, lastId, length: items.length };
   }
@@ -129,80 +150,65 @@ export class OwnerClient {
   }
 
   #call(id: number, cause: Origin): Promise<ProjectedState | null> {
-    const running = this.#breaker
-      .fire(id, cause)
-      .catch((error: unknown) => {
-        throw ownerUnavailable(this.projection.owner, this.#options.resetMs, error);
-      })
-      .finally(() => {
-        if (!calls.next) this.#callsById.delete(id);
-      });
+    const running = this.#guard(() => this.#fetchState(id, cause)).finally(() => {
+      if (!calls.next) this.#callsById.delete(id);
+    });
     const calls: CallsPerId = { running };
     this.#callsById.set(id, calls);
     return running;
   }
 
+  /** @throws dependencyUnavailable when the call fails, or the breaker is open */
+  async #guard<Answer>(call: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return (await this.#breaker.fire(call)) as Answer;
+    } catch (error) {
+      throw ownerUnavailable(this.projection.owner, this.#options.resetMs, error);
+    }
+  }
+
   async #fetchState(id: number, cause: Origin): Promise<ProjectedState | null> {
-    const signal = AbortSignal.timeout(this.#options.timeoutMs);
-    const response = await this.#fetch(`/${id}`, cause, signal);
+    const response = await this.#fetch(`/${id}`, cause, AbortSignal.timeout(this.#options.timeoutMs));
     if (response.status === 404 && (await isOwnNotFound(response))) return null;
-    const state = this.projection.state.parse(await this.#readJson(response));
+    const state = this.projection.state.parse(await readJson(this.projection.owner, response));
     if (state.id !== id) throw new Error(`${this.projection.owner} answered about another id`);
     return state;
   }
 
+  async #fetchStates(asked: ReadonlySet<number>, cause: Origin): Promise<ParsedRows> {
+    const search = searchOf({ after_id: 0, limit: asked.size, ids: [...asked] });
+    const response = await this.#fetch(search, cause, AbortSignal.timeout(this.#options.timeoutMs));
+    const { items } = snapshotPage.parse(await readJson(this.projection.owner, response));
+    const rows = this.#parseRows(items);
+    const isOther = (id: number): boolean => !asked.has(id);
+    if (rows.unknownIds.some(isOther) || rows.states.some(({ id }) => isOther(id))) {
+      throw new Error(`${this.projection.owner} answered about another id`);
+    }
+    return rows;
+  }
+
   async #fetchSnapshot(path: string, query: object, stop: AbortSignal): Promise<unknown> {
-    const search = new URLSearchParams(
-      Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]),
-    );
     const signal = AbortSignal.any([stop, AbortSignal.timeout(this.#options.timeoutMs * 10)]);
-    return await this.#readJson(await this.#fetch(`${path}?${search}`, { requestId: 'reconciliation' }, signal));
+    const response = await this.#fetch(path + searchOf(query), { requestId: 'reconciliation' }, signal);
+    return await readJson(this.projection.owner, response);
   }
 
-  /** An owner that cannot be reached, as during its restart, is tried again until `signal` aborts: it is only read. */
-  async #fetch(path: string, { requestId, traceparent }: Origin, signal: AbortSignal): Promise<Response> {
-    const url = `${this.#options.url.replace(/\/$/, '')}/internal/${this.projection.owner}${path}`;
-    const headers = { 'x-request-id': requestId, ...(traceparent !== undefined && { traceparent }) };
-    for (;;) {
-      const startedAt = performance.now();
-      try {
-        const response = await fetch(url, { headers, redirect: 'error', signal });
-        this.#report(startedAt, response.status);
-        return response;
-      } catch (error) {
-        this.#report(startedAt, undefined, error);
-        if (!isConnectionError((error as Error).cause)) throw error;
-        await sleep(retryEveryMs, signal);
-        if (signal.aborted) throw error;
-      }
+  #fetch(path: string, cause: Origin, signal: AbortSignal): Promise<Response> {
+    const { url, onAnswer } = this.#options;
+    return requestOwner({ owner: this.projection.owner, url, onAnswer }, path, cause, signal);
+  }
+
+  #parseRows(items: readonly unknown[]): ParsedRows {
+    const rows: ParsedRows = { states: [], unknownIds: [] };
+    for (const item of items) {
+      const state = this.projection.state.safeParse(item);
+      if (state.success) rows.states.push(state.data);
+      else rows.unknownIds.push(z.object({ id: z.int() }).parse(item).id);
     }
-  }
-
-  #report(startedAt: number, status: number | undefined, error?: unknown): void {
-    const { name } = Object(error) as { name?: string };
-    const reason = name === 'TimeoutError' ? 'timeout' : name === 'AbortError' ? 'aborted' : 'unavailable';
-    const seconds = (performance.now() - startedAt) / 1_000;
-    const kind = status === undefined ? reason : '';
-    this.#options.onAnswer?.({ upstream: this.projection.owner, method: 'GET', status, error: kind, seconds });
-  }
-
-  async #readJson(response: Response): Promise<unknown> {
-    if (!response.ok) {
-      // The log shows the code of an error, and no message.
-      throw Object.assign(new Error(`${this.projection.owner} answered ${response.status}`), {
-        code: `HTTP_${response.status}`,
-      });
-    }
-    return await response.json();
+    return rows;
   }
 }
 
-/**
- * Whether a 404 is the owner's own "there is no such row": a problem document with the code of its route. The page of a
- * load balancer, of another program or of a release without the route (`no_such_path`) says nothing about the row.
- */
-async function isOwnNotFound(response: Response): Promise<boolean> {
-  if (!/^application\/problem\+json\b/.test(response.headers.get('content-type') ?? '')) return false;
-  const problem: unknown = await response.json().catch(() => undefined);
-  return z.object({ status: z.literal(404), code: z.literal('not_found') }).safeParse(problem).success;
+function searchOf(query: object): string {
+  return `?${new URLSearchParams(Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]))}`;
 }

@@ -6,7 +6,7 @@ import { type BucketDigest, bucketSize, digestsPerPage, type OwnerPosition } fro
 import type { Database } from '../../database/database.ts';
 import { listDigests, readNextBucket } from '../rows/digest-store.ts';
 import { readClock } from '../rows/source-store.ts';
-import { applyPage, doubt, listDoubted, markLost } from '../rows/store.ts';
+import { applyPage, doubt, listDoubted, markLost, markLostInRange } from '../rows/store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
 
 /** How many buckets are read at once. */
@@ -100,7 +100,7 @@ async function readBucket(options: SnapshotOptions, bucket: number, progress: Pr
   const from = bucket * bucketSize;
   const to = Math.min(from + bucketSize - 1, maxId);
   const present = await readPages(options, { after_id: Math.max(0, from - 1), up_to_id: to }, readAt, progress);
-  progress.lost.push(...(await markLost(database, client.projection, { from, to, present }, readAt)));
+  progress.lost.push(...(await markLostInRange(database, client.projection, { from, to, present }, readAt)));
 }
 
 /** Reads what has changed since `read_to`, the owner's clock of the last reading. @throws as `readCompletely` */
@@ -111,7 +111,7 @@ export async function readChanges(options: SnapshotOptions, readTo: Date): Promi
   return progress.result();
 }
 
-/** Reads the rows that an event has contradicted, at most 500. @throws as `readCompletely` */
+/** Reads the rows that an event has contradicted, at most `maxIdsOfPage`. @throws as `readCompletely` */
 export async function readDoubted(options: SnapshotOptions): Promise<SnapshotReading | undefined> {
   const { database, client } = options;
   const ids = await listDoubted(database, client.projection);
@@ -119,9 +119,8 @@ export async function readDoubted(options: SnapshotOptions): Promise<SnapshotRea
   const progress = new Progress(options);
   const readAt = await readClock(database);
   const present = new Set(await readPages(options, { ids }, readAt, progress));
-  for (const id of ids.filter((each) => !present.has(each))) {
-    progress.lost.push(...(await markLost(database, client.projection, { from: id, to: id, present: [] }, readAt)));
-  }
+  const missing = ids.filter((id) => !present.has(id));
+  progress.lost.push(...(await markLost(database, client.projection, missing, readAt)));
   return progress.result();
 }
 

@@ -1,4 +1,5 @@
 // The statements that change the rows of a projection. What they promise: store.ts.
+import { maxIdsOfPage } from '../../contracts/snapshot.ts';
 import { oncePerProjection, type Projection } from '../definition.ts';
 
 export const statementsOf = oncePerProjection((projection) => {
@@ -71,14 +72,12 @@ function answerStatements(projection: Projection) {
       verified_at = greatest(held.verified_at, excluded.verified_at),
       doubted_at = case when held.doubted_at > ${readAt} then held.doubted_at end,
       lost_at = null`;
-  return {
-    answer: {
-      name: nameOf(projection, 'answer'),
-      row: rowOf(projection),
-      text: `${insert} (${columns}, verified_at)
+  const text = `${insert} (${columns}, verified_at)
         select *, ${readAt}::timestamptz from ${rows} ${replace}
-        where ${outranked} or ${same} and held.lost_at is null`,
-    },
+        where ${outranked} or ${same} and held.lost_at is null`;
+  return {
+    answer: { name: nameOf(projection, 'answer'), row: rowOf(projection), text },
+    answers: { name: nameOf(projection, 'answers'), text },
     /** Writes no row that is the same. */
     page: {
       name: nameOf(projection, 'page'),
@@ -91,7 +90,7 @@ function answerStatements(projection: Projection) {
 }
 
 function rowStatements(projection: Projection) {
-  const { table, id, present } = projection;
+  const { table, id } = projection;
   return {
     doubt: {
       name: nameOf(projection, 'doubt'),
@@ -99,21 +98,35 @@ function rowStatements(projection: Projection) {
     },
     doubted: {
       name: nameOf(projection, 'doubted'),
-      text: `select ${id} as id from ${table} where doubted_at is not null order by ${id} limit 500`,
+      text: `select ${id} as id from ${table} where doubted_at is not null order by ${id} limit ${maxIdsOfPage}`,
     },
-    /**
-     * $1 to $2: ids, inclusive. $3: those that the owner has. $4: when it was asked. The answer ends every doubt that is
-     * older, also about a row that is known to be lost or deleted.
-     */
+    /** $1: ids. $2: when the owner was asked. The rows are locked in the order of their ids, as events lock them. */
     lost: {
+      name: nameOf(projection, 'lost_ids'),
+      text: lostText(
+        projection,
+        `in (select ${id} from ${table} where ${id} = any($1::bigint[]) order by 1 for update)`,
+        '$2',
+      ),
+    },
+    /** $1 to $2: ids, inclusive. $3: those that the owner has. $4: when it was asked. */
+    lostInRange: {
       name: nameOf(projection, 'lost'),
-      text: `update ${table} set
-          lost_at = case when ${present} then now() else lost_at end,
-          changed_at = case when ${present} then now() else changed_at end,
-          doubted_at = case when doubted_at > $4 then doubted_at end
-        where ${id} between $1 and $2 and ${id} not in (select unnest($3::bigint[])) and changed_at < $4
-          and (${present} or doubted_at <= $4)
-        returning ${id} as id, coalesce(lost_at = now(), false) as newly_lost`,
+      text: lostText(projection, `between $1 and $2 and ${id} not in (select unnest($3::bigint[]))`, '$4'),
     },
   };
+}
+
+/**
+ * The owner's answer that it has no such rows ends every doubt that is older, also about a row that is known to be lost or
+ * deleted.
+ * @param which condition on the id
+ */
+function lostText({ table, id, present }: Projection, which: string, readAt: string): string {
+  return `update ${table} set
+          lost_at = case when ${present} then now() else lost_at end,
+          changed_at = case when ${present} then now() else changed_at end,
+          doubted_at = case when doubted_at > ${readAt} then doubted_at end
+        where ${id} ${which} and changed_at < ${readAt} and (${present} or doubted_at <= ${readAt})
+        returning ${id} as id, coalesce(lost_at = now(), false) as newly_lost`;
 }

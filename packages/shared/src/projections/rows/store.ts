@@ -37,12 +37,8 @@ export async function applyEvents(
   states: readonly ProjectedState[],
   epoch: string,
 ): Promise<EventOutcome[]> {
-  // In the order of the pages that reconciliation writes: two statements that lock the same rows then end in no deadlock.
-  const sorted = states.toSorted((a, b) => a.id - b.id);
-  const rows = await database.run<AppliedRow>(statementsOf(projection).events, [
-    ...columnsOf(projection, sorted),
-    epoch,
-  ]);
+  const values = [...columnsOf(projection, inOrder(states)), epoch];
+  const rows = await database.run<AppliedRow>(statementsOf(projection).events, values);
   return outcomesOf(states, rows);
 }
 
@@ -67,6 +63,17 @@ export async function applyAnswer(
   await database.run(statementsOf(projection).answer, [...columnsOf(projection, [state]), readAt]);
 }
 
+/** The same about different rows, by one statement. */
+export async function applyAnswers(
+  database: Database,
+  projection: Projection,
+  states: readonly ProjectedState[],
+  readAt: Date,
+): Promise<void> {
+  if (states.length === 0) return;
+  await database.run(statementsOf(projection).answers, [...columnsOf(projection, inOrder(states)), readAt]);
+}
+
 /** @returns how many rows were inserted or had another content */
 export async function applyPage(
   database: Database,
@@ -79,21 +86,46 @@ export async function applyPage(
   return rows.filter(({ corrected }) => corrected).length;
 }
 
+/** In the order of the pages that reconciliation writes: two statements that lock the same rows then end in no deadlock. */
+function inOrder(states: readonly ProjectedState[]): ProjectedState[] {
+  return states.toSorted((a, b) => a.id - b.id);
+}
+
 function columnsOf({ contents }: Projection, states: readonly ProjectedState[]): unknown[][] {
   const valuesOf = (field: string): unknown[] => states.map((state) => state[field]);
   return ['id', ...contents.map(({ column }) => column), 'version'].map(valuesOf);
 }
 
-/** Marks rows that the owner does not have, unless they have changed since it was asked. @returns the ids that were not marked before */
+interface LostRow {
+  id: number;
+  newly_lost: boolean;
+}
+
+const newlyLost = (rows: readonly LostRow[]): number[] =>
+  rows.filter(({ newly_lost }) => newly_lost).map(({ id }) => id);
+
+/**
+ * Marks rows that the owner does not have, unless they have changed since it was asked.
+ * @returns the ids that were not marked before
+ */
 export async function markLost(
+  database: Database,
+  projection: Projection,
+  ids: readonly number[],
+  readAt: Date,
+): Promise<number[]> {
+  if (ids.length === 0) return [];
+  return newlyLost(await database.run<LostRow>(statementsOf(projection).lost, [ids, readAt]));
+}
+
+/** The same for all ids of a range but those that the owner has. */
+export async function markLostInRange(
   database: Database,
   projection: Projection,
   { from, to, present }: { from: number; to: number; present: readonly number[] },
   readAt: Date,
 ): Promise<number[]> {
-  const values = [from, to, present, readAt];
-  const rows = await database.run<{ id: number; newly_lost: boolean }>(statementsOf(projection).lost, values);
-  return rows.filter(({ newly_lost }) => newly_lost).map(({ id }) => id);
+  return newlyLost(await database.run<LostRow>(statementsOf(projection).lostInRange, [from, to, present, readAt]));
 }
 
 /** Until the owner has answered, nobody relies on the row. */
@@ -101,7 +133,7 @@ export async function doubt(database: Database, projection: Projection, id: numb
   await database.run(statementsOf(projection).doubt, [id]);
 }
 
-/** @returns the ids of at most 500 doubtful rows */
+/** @returns the ids of at most `maxIdsOfPage` doubtful rows */
 export async function listDoubted(database: Database, projection: Projection): Promise<number[]> {
   return (await database.run<{ id: number }>(statementsOf(projection).doubted, [])).map(({ id }) => id);
 }

@@ -6,7 +6,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { childEnvironment } from '@promopulse/testing/child-environment';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import pg from 'pg';
@@ -19,10 +20,13 @@ const none = { highest_id: 0, lost: 0, subscriptions_of_lost: 0 };
 let testDatabase: TestDatabase;
 let admin: pg.Client;
 let answer: { status: number; body: unknown };
+/** The answer of the second neighbour that consumes events, where a test has one. */
+let secondAnswer: typeof answer;
 const asked: string[] = [];
 const neighbour = createServer((request, response) => {
   asked.push(String(request.url));
-  response.writeHead(answer.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer.body));
+  const { status, body } = request.url?.startsWith('/second') ? secondAnswer : answer;
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 });
 
 beforeAll(async () => {
@@ -64,8 +68,10 @@ const storedEpoch = async (): Promise<string> =>
   (await admin.query('select epoch from users.publication')).rows[0].epoch;
 const neighbourUrl = () => `http://127.0.0.1:${(neighbour.address() as AddressInfo).port}`;
 
-async function run(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/commands/after-restore.ts'), ...args], {
+const command = join(import.meta.dirname, '../../src/commands/after-restore.ts');
+
+async function run(args: string[], env: Record<string, string> = {}, nodeOptions: string[] = []) {
+  const child = spawn(process.execPath, [...nodeOptions, command, ...args], {
     env: {
       ...childEnvironment,
       DATABASE_URL: testDatabase.urlFor('users'),
@@ -103,6 +109,40 @@ test('raises ids above its own when a neighbour has seen fewer, and tells what w
   answer.body = { highest_id: 0, lost: 3, subscriptions_of_lost: 2 };
   expect((await run(['users'])).out).toContain('3 of users that were lost before, and 2 subscriptions of these');
   expect(await insertUser()).toBe(100_002);
+});
+
+describe('with two services that consume its events', () => {
+  const queuesUrl = pathToFileURL(join(import.meta.dirname, '../../src/contracts/queues.ts'));
+  const secondQueue = `import { queues } from '${queuesUrl}'; queues['promotions.projections'] = ['user.*'];`;
+  const runWithBoth = (...more: string[]) =>
+    run(['users', ...more], { PROMOTIONS_INTERNAL_URL: `${neighbourUrl()}/second` }, [
+      `--import=data:text/javascript,${encodeURIComponent(secondQueue)}`,
+    ]);
+  const seen = (highest_id: number) => ({ status: 200, body: { highest_id, lost: 0, subscriptions_of_lost: 0 } });
+  const holdsNothing = { status: 404, body: { status: 404, code: 'not_found', request_id: '1' } };
+
+  test.each([
+    ['the first has', seen(2_000), seen(7)],
+    ['the second has', seen(7), seen(2_000)],
+    ['the first has, when the second holds nothing of it,', seen(2_000), holdsNothing],
+    ['the second has, when the first holds nothing of it,', holdsNothing, seen(2_000)],
+  ])('ids go on above the highest that %s seen', async (_which, first, second) => {
+    answer = first;
+    secondAnswer = second;
+    expect(await runWithBoth()).toMatchObject({ code: 0, out: expect.stringContaining('of users is 102001.') });
+    expect(asked.toSorted()).toEqual(['/internal/projections/users', '/second/internal/projections/users']);
+    expect(await insertUser()).toBe(102_001);
+  });
+
+  test('nothing is changed when one of them does not answer, and it can be left out', async () => {
+    const before = await storedEpoch();
+    answer = seen(2_000);
+    secondAnswer = { status: 503, body: {} };
+    expect(await runWithBoth()).toMatchObject({ code: 1, err: expect.stringContaining('--without promotions') });
+    expect([await storedEpoch(), await insertUser()]).toEqual([before, 2]);
+    expect(await runWithBoth('--without', 'promotions')).toMatchObject({ code: 0, err: '' });
+    expect(await insertUser()).toBe(102_001);
+  });
 });
 
 test('asks nothing more of a neighbour that says by a problem document that it holds nothing of the service', async () => {

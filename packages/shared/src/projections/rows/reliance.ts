@@ -15,10 +15,11 @@ interface RelianceNames {
   lease: string;
 }
 
+/** Both are about a row that is there: where an outer join has none, they say nothing. */
 export interface Reliance {
-  /** The row can be relied on: its source is reconciled, or its owner was asked. False also where there is no row. */
+  /** The row can be relied on: its source is reconciled, or its owner was asked. Never null. */
   believed: string;
-  /** What the row holds was confirmed within the lease: by a heartbeat or by its owner. May be null. */
+  /** What it holds was confirmed within the lease: by a heartbeat or by its owner. May be null. */
   fresh: string;
 }
 

@@ -1,6 +1,7 @@
 // What the owners tell the consumers of their events: pages of rows and digests of buckets, each with the epoch.
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { promotionSnapshot } from '@promopulse/shared/contracts/promotions';
 import { bucketSize, snapshotDigests, snapshotPage } from '@promopulse/shared/contracts/snapshot';
 import { digestSql } from '@promopulse/shared/database/digest';
 import type { ServiceDefinition } from '@promopulse/shared/service';
@@ -11,28 +12,81 @@ import { loadServices } from '../local/services.ts';
 
 const keys = { PII_ENCRYPTION_KEYS: testKeys[0], PII_INDEX_KEY: testKeys[2] };
 const definitions = await loadServices();
-const owners = [
-  { owner: 'users', maxLimit: 10_000, change: { last_name: 'King' } },
-  { owner: 'promotions', maxLimit: 1_000, change: { name: 'Winter Sale' } },
+const start = (owner: string, env: Record<string, string>): Promise<TestService> =>
+  startTestService(definitions.find(({ name }) => name === owner) as ServiceDefinition, env);
+
+interface Owner {
+  owner: string;
+  maxLimit: number;
+  env: Record<string, string>;
+  /** A row to be created, whatever there is already. */
+  newRow(sql: TestService['sql']): object | Promise<object>;
+  /** What a projection gets of one of the first five rows. */
+  state(id: number, version?: number): object;
+  /** Inserts the ids 30,000 to 30,999, with the versions `id % 7 + 1`. */
+  insertMany: string;
+  /** An edit of a row; absent when the owner cannot tell what has changed. */
+  change?: object;
+}
+
+const someTime = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z$/);
+let subscribers = 0;
+
+const owners: Owner[] = [
+  {
+    owner: 'users',
+    maxLimit: 10_000,
+    env: keys,
+    newRow: () => ({ first_name: 'Ada', last_name: 'Lovelace', email: `ada.${randomUUID()}@example.com` }),
+    state: (id, version = 1) => ({ id, version }),
+    insertMany: `insert into users.users (id, first_name, last_name, email_encrypted, email_index, version)
+      select id, 'A', 'B', '', id::text, id % 7 + 1 from generate_series(30000, 30999) as id`,
+    change: { last_name: 'King' },
+  },
+  {
+    owner: 'promotions',
+    maxLimit: 1_000,
+    env: {},
+    newRow: () => ({ name: 'Sale', start_at: '2026-06-01T00:00:00.5Z', end_at: '2026-06-30T00:00:00Z' }),
+    state: (id, version = 1) => ({
+      ...{ id, status: 'draft', version, updated_at: someTime },
+      ...{ start_at: '2026-06-01T00:00:00.500Z', end_at: '2026-06-30T00:00:00Z' },
+    }),
+    insertMany: `insert into promotions.promotions (id, name, status, start_at, end_at, version)
+      select id, 'Sale', 'ended', now(), now() + interval '1 day', id % 7 + 1 from generate_series(30000, 30999) as id`,
+    change: { name: 'Winter Sale' },
+  },
+  {
+    owner: 'subscriptions',
+    maxLimit: 10_000,
+    env: { USERS_INTERNAL_URL: 'http://127.0.0.1:1', PROMOTIONS_INTERNAL_URL: 'http://127.0.0.1:1' },
+    newRow: async (sql) => {
+      subscribers += 1;
+      await sql(
+        `insert into subscriptions.known_users (user_id, version, verified_at) values (${subscribers}, 1, now())`,
+      );
+      await sql(`insert into subscriptions.cached_promotions (promotion_id, status, version, verified_at)
+        values (7, 'active', 1, now()) on conflict (promotion_id) do update set verified_at = now()`);
+      return { user_id: subscribers, promotion_id: 7 };
+    },
+    state: (id, version = 1) => ({ id, version, promotion_id: 7, is_active: true, created_at: someTime }),
+    insertMany: `insert into subscriptions.subscriptions (id, user_id, promotion_id, version)
+      select id, id, 1, id % 7 + 1 from generate_series(30000, 30999) as id`,
+  },
 ];
 
-const newRow: Record<string, () => object> = {
-  users: () => ({ first_name: 'Ada', last_name: 'Lovelace', email: `ada.${randomUUID()}@example.com` }),
-  promotions: () => ({ name: 'Sale', start_at: '2026-06-01T00:00:00Z', end_at: '2026-06-30T00:00:00Z' }),
-};
-
-describe.each(owners)('the routes of $owner for other services', ({ owner, maxLimit, change }) => {
+describe.each(owners)('the routes of $owner for other services', ({ owner, maxLimit, env, newRow, ...more }) => {
+  const { state, insertMany, change } = more;
   let service: TestService;
   const path = `/internal/${owner}`;
   beforeAll(async () => {
-    const definition = definitions.find(({ name }) => name === owner) as ServiceDefinition;
-    service = await startTestService(definition, keys);
+    service = await start(owner, env);
     for (let row = 1; row <= 5; row += 1) await create();
   });
   afterAll(() => service?.close());
 
   const create = async (): Promise<number> => {
-    const answer = await service.api.post(`/${owner}`, newRow[owner]?.());
+    const answer = await service.api.post(`/${owner}`, await newRow(service.sql));
     expect(answer.status).toBe(201);
     return answer.body.id;
   };
@@ -44,8 +98,6 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
     return answer.body;
   }
   const idsOf = ({ items }: { items: unknown[] }) => (items as { id: number }[]).map(({ id }) => id);
-  const state = (id: number, status = 'draft', version = 1) =>
-    owner === 'users' ? { id, version } : { id, status, version };
 
   test('list rows by ascending id, between two ids, with what a projection needs and nothing else', async () => {
     expect((await page('after_id=0&limit=2')).items).toEqual([state(1), state(2)]);
@@ -57,17 +109,29 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
   test('list only the rows that are asked for by id', async () => {
     expect(idsOf(await page('after_id=0&limit=10&ids=5,2,99'))).toEqual([2, 5]);
     expect(idsOf(await page('after_id=2&limit=10&ids=5,2,2147483647'))).toEqual([5]);
-    const { created_at } = (await service.sql(`select now() - interval '1 day' as created_at`))[0];
-    expect(idsOf(await page(`after_id=0&limit=1&ids=4,5&changed_since=${created_at.toISOString()}`))).toEqual([4]);
+    expect(idsOf(await page('after_id=0&limit=1&ids=4,5'))).toEqual([4]);
   });
 
-  test('list only the rows that were changed later than a time', async () => {
+  test('show one row with its version, and what a page has of it; a missing one is 404 with its own code', async () => {
+    const [row] = (await page('after_id=2&limit=1')).items;
+    expect(await read('/3')).toMatchObject({ id: 3, version: 1, ...(row as object) });
+    expect(await service.internal.get(`${path}/99`)).toMatchObject({ status: 404, body: { code: 'not_found' } });
+  });
+
+  test('list only the rows that were changed later than a time, or reject the question', async () => {
     const { read_at } = await page('after_id=0&limit=1');
+    const ofDay = `changed_since=${new Date(new Date(read_at).getTime() - 86_400_000).toISOString()}`;
+    if (!change) {
+      const rejected = await service.internal.get(`${path}?after_id=0&limit=1&${ofDay}`);
+      expect(rejected).toMatchObject({ status: 422, body: { errors: [{ field: 'changed_since' }] } });
+      return;
+    }
+    expect(idsOf(await page(`after_id=0&limit=1&ids=4,5&${ofDay}`))).toEqual([4]);
     expect(idsOf(await page(`after_id=0&limit=10&changed_since=${read_at}`))).toEqual([]);
     await service.api.patch(`/${owner}/3`, change);
     const added = await create();
     const later = await page(`after_id=0&limit=10&changed_since=${read_at}`);
-    expect(later.items).toEqual([state(3, 'draft', 2), state(added)]);
+    expect(later.items).toEqual([state(3, 2), state(added)]);
   });
 
   test('tell the epoch, the position of the outbox and the time of the read', async () => {
@@ -80,18 +144,12 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
   });
 
   test('digest each bucket that has rows; a digest depends on the values alone', async () => {
-    await service.sql(
-      owner === 'users'
-        ? `insert into users.users (id, first_name, last_name, email_encrypted, email_index, version)
-           select id, 'A', 'B', '', id::text, id % 7 + 1 from generate_series(30000, 30999) as id`
-        : `insert into promotions.promotions (id, name, status, start_at, end_at, version)
-           select id, 'Sale', 'ended', now(), now() + interval '1 day', id % 7 + 1 from generate_series(30000, 30999) as id`,
-    );
+    await service.sql(insertMany);
     const first = await digests('from_bucket=0&limit=20');
     expect(first).toMatchObject({ last_bucket: 3, items: [{ bucket: 0 }, { bucket: 3, count: 1_000 }] });
     expect([first.next_bucket, (await digests('from_bucket=0&limit=2')).next_bucket]).toEqual([null, 3]);
     const [{ digest }] = await service.sql(
-      `select ${digestSql({ id: 'user_id', version: 'number', ...(owner !== 'users' && { status: 'text' }) })}::text as digest
+      `select ${digestSql({ id: 'user_id', version: 'number', ...(owner === 'promotions' && { status: 'text' }) })}::text as digest
        from (select id::bigint as user_id, (id % 7 + 1)::int as number, 'ended' as text
              from generate_series(30000, 30999) as id) as copy`,
     );
@@ -137,4 +195,19 @@ describe.each(owners)('the routes of $owner for other services', ({ owner, maxLi
     expect((await page('after_id=0&limit=1')).epoch).not.toBe(epoch);
     expect(await create()).toBeGreaterThan(130_000);
   });
+});
+
+test("the times of a page are those of the row's events: in UTC, to the millisecond, in every year", async () => {
+  const service = await start('promotions', {});
+  try {
+    const times = { start_at: '0001-01-01T00:00:00.123Z', end_at: '9999-12-31T23:59:59.999Z' };
+    await service.api.post('/promotions', { name: 'Sale', ...times });
+    const { items } = snapshotPage.parse((await service.internal.get('/internal/promotions?after_id=0&limit=1')).body);
+    const [event] = await service.events();
+    const { id, version, status, updated_at } = event?.data ?? {};
+    expect(items).toEqual([{ id, version, status, updated_at, ...times }]);
+    expect(promotionSnapshot.parse(items[0])).toEqual(items[0]);
+  } finally {
+    await service.close();
+  }
 });

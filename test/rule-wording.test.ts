@@ -6,7 +6,7 @@ import type { Route } from '@promopulse/shared/http/routes';
 import { internalProjectionRoutes } from '@promopulse/shared/projections/projection-routes';
 import type { z } from 'zod';
 import { internalPromotionRoutes, promotionRoutes } from '../services/promotions/src/routes.ts';
-import { subscriptionRoutes } from '../services/subscriptions/src/routes.ts';
+import { internalSubscriptionRoutes, subscriptionRoutes } from '../services/subscriptions/src/routes.ts';
 import { internalUserRoutes, userRoutes } from '../services/users/src/routes.ts';
 
 /** The handlers do not run, so that they need nothing. */
@@ -17,6 +17,7 @@ const routes: readonly Route[] = [
   ...promotionRoutes(nothing, nothing),
   ...internalPromotionRoutes(nothing),
   ...subscriptionRoutes(nothing, nothing),
+  ...internalSubscriptionRoutes(nothing),
   ...internalProjectionRoutes(nothing, nothing),
 ];
 

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { userState } from '@promopulse/shared/contracts/users';
 import { type Database, openDatabase } from '@promopulse/shared/database/database';
 import { migrate } from '@promopulse/shared/database/migrations';
 import { provision, withClient } from '@promopulse/shared/database/provision';
@@ -19,7 +20,7 @@ import { temporaryDataDir } from './support/start-process.ts';
 
 const silent = createLogger({ service: 'test', level: 'silent' });
 const users = (await loadServices()).find(({ name }) => name === 'users') as ServiceDefinition;
-const source = { table: 'users', columns: ['id', 'version'] } as const;
+const source = { table: 'users', contract: userState } as const;
 const firstPage = (database: Database) => readPage(database, source, { after_id: 0, limit: 10 });
 const insertUser = async (database: Database): Promise<number> => {
   const text = `insert into users (first_name, last_name, email_encrypted, email_index)

@@ -1,5 +1,5 @@
 // The routes of promotions.
-import { promotionState } from '@promopulse/shared/contracts/promotions';
+import { promotionSnapshot, promotionState } from '@promopulse/shared/contracts/promotions';
 import type { Database } from '@promopulse/shared/database/database';
 import { createCommitOnce } from '@promopulse/shared/database/idempotency/commit-once';
 import { historyRoute } from '@promopulse/shared/history/history-routes';
@@ -226,7 +226,7 @@ export function internalPromotionRoutes(database: Database): Route[] {
     ...ownerRoutes(database, {
       owner: 'promotions',
       table: 'promotions',
-      columns: ['id', 'status', 'version'],
+      contract: promotionSnapshot,
       maxLimit: 1_000,
     }),
     route({

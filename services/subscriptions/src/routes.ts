@@ -1,22 +1,21 @@
 // The routes of subscriptions.
 import type { Cause } from '@promopulse/shared/contracts/cause';
+import { subscriptionSnapshot, subscriptionState } from '@promopulse/shared/contracts/subscriptions';
 import type { Database } from '@promopulse/shared/database/database';
 import { createCommitOnce } from '@promopulse/shared/database/idempotency/commit-once';
-import { outcomeUnknown } from '@promopulse/shared/errors';
 import type { Caller } from '@promopulse/shared/http/caller/caller';
 import { costOfPage } from '@promopulse/shared/http/pagination';
 import { describedVersion, versionHeaders } from '@promopulse/shared/http/preconditions';
 import { type HandlerResult, type Route, route } from '@promopulse/shared/http/routes';
+import { ownerRoutes } from '@promopulse/shared/outbox/owner-routes';
 import { presentRow } from '@promopulse/shared/outbox/payload';
-import { ownerUnavailable } from '@promopulse/shared/projections/reading/owner-client';
-import type { ActiveCheck } from './active-check/active-check.ts';
+import { type ActiveCheck, unknownFacts, unknownFactsProblems } from './active-check/active-check.ts';
 import { listSubscriptions, type SubscriptionRow } from './queries.ts';
 import {
   alreadyActive,
   alreadyInactive,
   duplicate,
   exampleFacts,
-  factsUnknown,
   promotionNotActive,
   reactivationNotAllowed,
   userNotFound,
@@ -39,16 +38,13 @@ import {
   checkOwner,
   deactivate,
   getOwnSubscription,
+  getSubscription,
   reactivate,
   subscribe,
   subscriptionNotFound,
 } from './subscriptions.ts';
 
-const unknownFacts =
-  "the user or the promotion's status is not known at the moment; retry after the time in Retry-After. With the code `outcome_unknown`, without Retry-After: the change may or may not have been made";
-
-const unknown = [factsUnknown(), ownerUnavailable('promotions', 1_000), outcomeUnknown()];
-const refusals = [userNotFound(exampleFacts), ...unknown];
+const refusals = [userNotFound(exampleFacts), ...unknownFactsProblems];
 
 export function subscriptionRoutes(database: Database, activeCheck: ActiveCheck): Route[] {
   const checkFor = ({ userId }: Caller): ActiveCheck => ({ ...activeCheck, concealsDrafts: userId !== null });
@@ -221,4 +217,31 @@ function presentChanged(subscription: SubscriptionRow): HandlerResult {
     body: presentRow(presentedSubscription, subscription),
     headers: versionHeaders(subscription.version, `/subscriptions/${subscription.id}`),
   };
+}
+
+/** For other services only: one subscription with its version, and what a projection needs of all. */
+export function internalSubscriptionRoutes(database: Database): Route[] {
+  return [
+    ...ownerRoutes(database, {
+      owner: 'subscriptions',
+      table: 'subscriptions',
+      contract: subscriptionSnapshot,
+      hasChanges: false,
+      maxLimit: 10_000,
+    }),
+    route({
+      method: 'get',
+      path: '/internal/subscriptions/{id}',
+      access: 'internal',
+      operationId: 'getSubscriptionState',
+      summary: 'A subscription with its version',
+      params: subscriptionId,
+      success: { status: 200, description: 'The state', schema: subscriptionState },
+      errors: { 404: 'there is no such subscription' },
+      handle: async ({ params }) => ({
+        status: 200,
+        body: presentRow(subscriptionState, await getSubscription(database, params.id)),
+      }),
+    }),
+  ];
 }

@@ -5,7 +5,7 @@ import { defineService } from '@promopulse/shared/service';
 import packageJson from '../package.json' with { type: 'json' };
 import { projections } from './active-check/projections.ts';
 import { entities } from './entities.ts';
-import { subscriptionRoutes } from './routes.ts';
+import { internalSubscriptionRoutes, subscriptionRoutes } from './routes.ts';
 
 export const subscriptions = defineService({
   name: 'subscriptions',
@@ -19,6 +19,10 @@ export const subscriptions = defineService({
   contractMigrations: ['Migration20261129113411_wide_ids'],
   parts: (context) => {
     const { clients, leaseSeconds, parts } = projectionParts(projections, context);
-    return { ...parts, routes: subscriptionRoutes(context.database, { owners: clients, leaseSeconds }) };
+    return {
+      ...parts,
+      routes: subscriptionRoutes(context.database, { owners: clients, leaseSeconds }),
+      internalRoutes: [...parts.internalRoutes, ...internalSubscriptionRoutes(context.database)],
+    };
   },
 });

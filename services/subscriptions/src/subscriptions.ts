@@ -71,7 +71,7 @@ export async function reactivate<Result>(
 }
 
 /** @throws notFound */
-async function getSubscription(database: Database, id: number): Promise<SubscriptionRow> {
+export async function getSubscription(database: Database, id: number): Promise<SubscriptionRow> {
   const subscription = await findSubscription(database, id);
   if (!subscription) throw subscriptionNotFound();
   return subscription;

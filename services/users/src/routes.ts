@@ -146,7 +146,7 @@ export function userRoutes(database: Database, personalData: PersonalData): Rout
 /** For other services only: which users exist, and their versions. */
 export function internalUserRoutes(database: Database): Route[] {
   return [
-    ...ownerRoutes(database, { owner: 'users', table: 'users', columns: ['id', 'version'], maxLimit: 10_000 }),
+    ...ownerRoutes(database, { owner: 'users', table: 'users', contract: userState, maxLimit: 10_000 }),
     route({
       method: 'get',
       path: '/internal/users/{id}',

@@ -20,3 +20,13 @@ export const promotionState = z.object({
   }),
   version,
 });
+
+/** The rows of the internal pages: what projections of other services hold. */
+export const promotionSnapshot = promotionState.pick({
+  id: true,
+  status: true,
+  start_at: true,
+  end_at: true,
+  updated_at: true,
+  version: true,
+});

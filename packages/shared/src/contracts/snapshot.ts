@@ -15,7 +15,7 @@ export const ownerPosition = z.object({
 
 export type OwnerPosition = z.infer<typeof ownerPosition>;
 
-/** Rows in the order of their ids, with id, version, and of a promotion the status. Each row is parsed by its reader, so that one unknown row does not spoil a page. */
+/** Rows in the order of their ids (`promotionSnapshot`, `subscriptionSnapshot`, `userState`). Each row is parsed by its reader, so that one unknown row does not spoil a page. */
 export const snapshotPage = ownerPosition.extend({ items: z.array(z.unknown()) });
 
 /** Maximum number of single ids that a page is asked for. */

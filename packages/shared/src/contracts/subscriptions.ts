@@ -11,3 +11,6 @@ export const subscriptionState = z.object({
   is_active: z.boolean().meta({ description: 'False after the user has left the promotion.' }),
   created_at: utcTime.meta({ description: 'When it was created, in UTC.' }),
 });
+
+/** The rows of the internal pages: what projections of other services hold. */
+export const subscriptionSnapshot = subscriptionState.omit({ user_id: true });

@@ -35,8 +35,21 @@ const errors = {
   503: 'the database is unavailable, or has moved to another server',
 };
 
+const pageQuery = (maxLimit: number) =>
+  z.strictObject({
+    after_id: textInteger(0, maxId),
+    limit: textInteger(1, maxLimit),
+    /** The last id of the page, at most. */
+    up_to_id: textId.optional(),
+    /** Only rows that were changed later. */
+    changed_since: moment.optional(),
+    /** Only these rows. */
+    ids: ids.optional(),
+  });
+
 /** To be listed before the route of a single row, whose `{id}` would match `digests`. */
 export function ownerRoutes(database: Database, { owner, maxLimit, ...source }: OwnerRoutes): Route[] {
+  const query = pageQuery(maxLimit);
   return [
     route({
       method: 'get',
@@ -55,17 +68,12 @@ export function ownerRoutes(database: Database, { owner, maxLimit, ...source }: 
       path: `/internal/${owner}`,
       operationId: `${owner}Snapshot`,
       summary: 'Rows by ascending id',
-      query: z.strictObject({
-        after_id: textInteger(0, maxId),
-        limit: textInteger(1, maxLimit),
-        /** The last id of the page, at most. */
-        up_to_id: textId.optional(),
-        /** Only rows that were changed later. */
-        changed_since: moment.optional(),
-        /** Only these rows. */
-        ids: ids.optional(),
-      }),
-      success: { status: 200, description: `Rows with ${source.columns.join(', ')}`, schema: snapshotPage },
+      query: source.hasChanges === false ? query.omit({ changed_since: true }) : query,
+      success: {
+        status: 200,
+        description: `Rows with ${Object.keys(source.contract.shape).join(', ')}`,
+        schema: snapshotPage,
+      },
       errors,
       handle: async ({ query }) => ({ status: 200, body: await readPage(database, source, query) }),
     }),

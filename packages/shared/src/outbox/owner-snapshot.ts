@@ -1,6 +1,6 @@
 // Reads what an owner has, for the consumers of its events. Each answer is one statement, so that the rows, the epoch and
 // the position belong together.
-
+import type { z } from 'zod';
 import { maxId } from '../contracts/ids.ts';
 import { bucketSize, type OwnerPosition } from '../contracts/snapshot.ts';
 import type { Database } from '../database/database.ts';
@@ -10,12 +10,16 @@ import type { Statement } from '../database/prepared.ts';
 import { unavailable } from '../errors.ts';
 import { presentTime } from '../http/schemas.ts';
 import type { JsonText } from '../values/json-text.ts';
+import { fieldSql } from './payload.ts';
 import { isSameServerSql, positionSql } from './publication.ts';
 
-/** The table whose rows are read, and the columns that consumers get. `updated_at` changes with every change of a row. */
+/** The table whose rows are read, and the fields of its contract that consumers get. */
 export interface SnapshotSource {
   table: string;
-  columns: readonly ('id' | 'status' | 'version')[];
+  /** Has `id` and `version`. A `status` is digested, too. */
+  contract: z.ZodObject;
+  /** Whether the table has `updated_at`, which changes with every change of a row. Default: true. */
+  hasChanges?: boolean;
 }
 
 export interface PageRange {
@@ -41,12 +45,13 @@ interface OwnerRow {
 const ownerColumns = `epoch, ${positionSql} as position, now() as read_at, ${isSameServerSql} as "isSameServer"`;
 
 /** @throws unavailable when the database is on another server than its epoch */
-export function readPage(database: Database, { table, columns }: SnapshotSource, range: PageRange) {
+export function readPage(database: Database, { table, contract }: SnapshotSource, range: PageRange) {
   const { after_id, up_to_id = maxId, limit, changed_since, ids } = range;
   const values: unknown[] = [after_id, up_to_id, limit];
   const conditions = ['id > $1::bigint', 'id <= $2::bigint'];
   if (changed_since) conditions.push(`updated_at > $${values.push(changed_since.toISOString())}::timestamptz`);
   if (ids) conditions.push(`id = any($${values.push(ids)}::bigint[])`);
+  const columns = Object.keys(contract.shape).map((field) => `${fieldSql(contract, field)} as "${field}"`);
   // With a limit, the planner expects changed rows everywhere and reads the table from the first id on. So they are
   // found first, and then sorted.
   const materialized = changed_since ? 'as materialized' : 'as not materialized';
@@ -61,8 +66,8 @@ export function readPage(database: Database, { table, columns }: SnapshotSource,
 }
 
 /** @throws unavailable when the database is on another server than its epoch */
-export function readDigests(database: Database, { table, columns }: SnapshotSource, range: DigestRange) {
-  const digested = { id: 'id', version: 'version', ...(columns.includes('status') && { status: 'status' }) };
+export function readDigests(database: Database, { table, contract }: SnapshotSource, range: DigestRange) {
+  const digested = { id: 'id', version: 'version', ...('status' in contract.shape && { status: 'status' }) };
   // One scan of the index for each bucket: to group all rows by an expression would sort them on the disk.
   const text = `select ${ownerColumns}, coalesce((select ${bucketSql('max(id)')} from ${table}), -1) as last_bucket,
       (select ${bucketSql('min(id)')} from ${table} where id >= ($1::bigint + $2::int) * ${bucketSize}) as next_bucket, (

@@ -2,7 +2,8 @@
 // and the owners asked about what cannot be relied on.
 import type { Cause } from '@promopulse/shared/contracts/cause';
 import type { Database } from '@promopulse/shared/database/database';
-import type { OwnerClients } from '@promopulse/shared/projections/reading/owner-client';
+import { outcomeUnknown } from '@promopulse/shared/errors';
+import { type OwnerClients, ownerUnavailable } from '@promopulse/shared/projections/reading/owner-client';
 import { applyAnswer, markLost } from '@promopulse/shared/projections/rows/store';
 import { type Consulted, concealDraft, type Decision, factsUnknown } from '../rules.ts';
 import type { ReadFacts } from './facts-store.ts';
@@ -21,6 +22,11 @@ export interface ActiveCheck {
   /** For an end user. */
   concealsDrafts?: boolean;
 }
+
+/** Of a route that decides: what 503 means, and its problems. */
+export const unknownFacts =
+  "the user or the promotion's status is not known at the moment; retry after the time in Retry-After. With the code `outcome_unknown`, without Retry-After: the change may or may not have been made";
+export const unknownFactsProblems = [factsUnknown(), ownerUnavailable('promotions', 1_000), outcomeUnknown()];
 
 type Decide = (facts: ReadFacts, consulted: Consulted) => Decision;
 

@@ -11,9 +11,15 @@ const headerName = idempotencyKeyHeader.toLowerCase();
 /** Maximum length of a key, in characters. */
 export const maxKeyLength = 255;
 
+interface RepeatedRoute {
+  method: string;
+  /** It needs no key. */
+  isRepeatable?: boolean;
+}
+
 /** Whether repetitions of a request of this route can be made once. */
-export function takesIdempotencyKey({ method }: { method: string }): boolean {
-  return method !== 'get';
+export function takesIdempotencyKey({ method, isRepeatable = false }: RepeatedRoute): boolean {
+  return method !== 'get' && !isRepeatable;
 }
 
 /** A key without quotes. */

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { Cause } from '../contracts/cause.ts';
 import { DomainError } from '../errors.ts';
 import { traceparentOf } from '../telemetry/trace-context.ts';
-import type { ParsedJson } from '../values/parse-json.ts';
+import type { JsonFault, ParsedJson } from '../values/parse-json.ts';
 import { methodNotAllowed } from './app.ts';
 import { checkAccess, checkAccessToBody, maySeeResource, type RouteAccess, readScopeOf } from './caller/access.ts';
 import { type Caller, callerOf } from './caller/caller.ts';
@@ -32,6 +32,8 @@ interface Input<Params, Query, Body> {
   body: Body;
   cause: Cause;
   caller: Caller;
+  /** With `itemsMayFail`: what the parser of the body has found. Else it is empty. */
+  faults: readonly JsonFault[];
   /** Of If-Match and If-None-Match. A route with `currentVersion` evaluates them in its change. */
   conditions: Preconditions;
 }
@@ -59,8 +61,7 @@ type Place<Params extends z.ZodType, Query extends z.ZodType, Body extends z.Zod
 
 interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> {
   method: Method;
-  /** In OpenAPI notation: `/users/{id}`. */
-  path: string;
+  path: string; // in OpenAPI notation: `/users/{id}`
   /** Who may use it. It is checked before the body is read, as far as no body is needed. */
   access: RouteAccess<Place<Params, Query, Body>>;
   operationId: string;
@@ -72,6 +73,14 @@ interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Bod
   params?: Params;
   query?: Query;
   body?: Body;
+  /** The handler judges the items of the body one by one: what the parser has found in them is its business, too. */
+  itemsMayFail?: boolean;
+  /** What the document shows of the body. Default: `body`. */
+  describedBody?: z.ZodType;
+  /** A repetition changes nothing, whatever header it has: `Idempotency-Key` has no effect. */
+  isRepeatable?: boolean;
+  /** Its answer tells what has become of what the caller has sent, and nothing else. It needs no scope to read. */
+  showsOnlySent?: boolean;
   /** Whether the change goes into a history: then `X-Reason` is read. */
   takesReason?: boolean;
   /** An example body, shown in the interactive docs. */
@@ -189,15 +198,23 @@ function handlerOf(definition: Route, { budget, requireIfMatch = false, confirm 
  * Whether the route answers a resource that was there before, with values of others. It is 204 to a caller who may not
  * read it. A creation shows what the caller has sent.
  */
-export function showsChanged({ access, success }: Pick<Route, 'access' | 'success'>): boolean {
-  return typeof access !== 'string' && readScopeOf(access.scope) !== access.scope && success.status === 200;
+export function showsChanged({
+  access,
+  success,
+  showsOnlySent = false,
+}: Pick<Route, 'access' | 'success' | 'showsOnlySent'>): boolean {
+  const isChange = typeof access !== 'string' && readScopeOf(access.scope) !== access.scope;
+  return isChange && success.status === 200 && !showsOnlySent;
 }
 
-function parseInput({ params = noInput, query = noInput, body }: Route, request: Request, sent: ReadBody | undefined) {
+function parseInput(definition: Route, request: Request, sent: ReadBody | undefined) {
+  const { params = noInput, query = noInput, body, itemsMayFail = false } = definition;
+  const faults = sent?.faults ?? [];
   return {
+    faults: itemsMayFail ? faults : [],
     params: validateInput(params, request.params, 'request'),
     query: validateInput(query, request.url.includes('?') ? { ...request.query } : {}, 'request'),
-    body: body ? validateInput(body, sent?.value, 'body', sent?.faults) : sent && rejectMembers(sent),
+    body: body ? validateInput(body, sent?.value, 'body', itemsMayFail ? [] : faults) : sent && rejectMembers(sent),
   };
 }
 

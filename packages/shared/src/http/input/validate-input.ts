@@ -9,6 +9,8 @@ import { type JsonFault, roundedRule } from '../../values/parse-json.ts';
 /** A body of unknown names could have thousands of errors, and the response would be many times as large. */
 const maxErrors = 100;
 
+type InputName = 'request' | 'body' | 'event';
+
 /**
  * @param inputName field name in the error, for a rule that concerns no single field
  * @param faults what the parser of a body has found, where the schema has found nothing
@@ -18,7 +20,7 @@ const maxErrors = 100;
 export function validateInput<Schema extends z.ZodType>(
   schema: Schema,
   input: unknown,
-  inputName: 'request' | 'body',
+  inputName: InputName,
   faults: readonly JsonFault[] = [],
 ): z.infer<Schema> {
   const result = schema.safeParse(withoutRounded(input, faults), { reportInput: true, error: defaultRule });
@@ -52,7 +54,7 @@ function distinct(errors: readonly FieldError[], inputName: string, uncounted: n
   return [...all.slice(0, maxErrors), { field: inputName, rule: `has more errors (${more})` }];
 }
 
-function fieldErrorsOf(issue: z.core.$ZodIssue, inputName: string): FieldError[] {
+function fieldErrorsOf(issue: z.core.$ZodIssue, inputName: InputName): FieldError[] {
   const field = fieldName(issue.path);
   // What a query repeats is an array. In a body that is a type like any other.
   if (inputName === 'request' && issue.path.length === 1 && Array.isArray(issue.input)) {

@@ -148,8 +148,8 @@ function accessText(access: RouteAccess): string | undefined {
   return `${needs} An end user may use it with their own id in \`${endUser.split('.')[1]}\`.`;
 }
 
-function requestBody({ method, body, example }: DescribedRoute) {
-  const media = { schema: body as z.ZodType, ...(example !== undefined && { example }) };
+function requestBody({ method, body, describedBody = body, example }: DescribedRoute) {
+  const media = { schema: describedBody as z.ZodType, ...(example !== undefined && { example }) };
   const content = Object.fromEntries([...bodyTypesOf(method.toUpperCase())].map((type) => [type, media]));
   return { required: true, content };
 }

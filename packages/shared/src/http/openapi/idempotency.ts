@@ -39,7 +39,7 @@ const texts: Readonly<Record<string, string>> = {
 const problems = [idempotencyInProgress(), idempotencyKeyReused()];
 
 /** The errors of a route together with those of the key, if the route changes something. */
-export function withKeyErrors(route: Pick<Route, 'method' | 'errors' | 'problems'>): {
+export function withKeyErrors(route: Pick<Route, 'method' | 'isRepeatable' | 'errors' | 'problems'>): {
   errors: Readonly<Record<string, string>>;
   problems: readonly DomainError[];
 } {

@@ -175,6 +175,7 @@ function inputProblems({
 }: Pick<Route, 'method' | 'params' | 'query' | 'body'>): DomainError[] {
   const attempts: [z.ZodType | undefined, unknown, 'request' | 'body'][] = [
     [body, {}, 'body'],
+    [body, [], 'body'],
     [params, namesOf(params, 'abc'), 'request'],
     [query, {}, 'request'],
     [query, { limit: '0' }, 'request'],

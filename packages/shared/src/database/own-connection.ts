@@ -22,6 +22,16 @@ export async function withOwnConnection<Result>(
  * For a statement that takes long: on a connection that is shared, the statements of requests would wait behind it. It is
  * planned each time, for its values: no plan of a former time can be invalid after a change of its tables.
  */
-export function runApart<Row>(database: Database, { text }: Statement, values: readonly unknown[]): Promise<Row[]> {
-  return withOwnConnection(database, (connection) => connection.query<Row>({ text }, values));
+export function runApart<Row>(
+  database: Database,
+  { text, timeoutMs }: Statement,
+  values: readonly unknown[],
+): Promise<Row[]> {
+  return withOwnConnection(database, async (connection) => {
+    if (timeoutMs === undefined) return await connection.query<Row>({ text }, values);
+    await connection.query({ text: `set statement_timeout = ${timeoutMs}` });
+    const rows = await connection.query<Row>({ text, timeoutMs }, values);
+    await connection.query({ text: 'reset statement_timeout' });
+    return rows;
+  });
 }

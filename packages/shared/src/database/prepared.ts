@@ -19,6 +19,8 @@ export interface Statement {
    * SQLSTATE 55P03, and the statement is not repeated. Default false.
    */
   failsWhenLocked?: boolean;
+  /** Longest time, in milliseconds, where `runApart` runs it. Default: that of every statement. */
+  timeoutMs?: number;
 }
 
 /** Names a row of an entity for lock-waiters.ts, by the values of a unique key. */
@@ -44,8 +46,12 @@ typeParsers.setTypeParser(pg.types.builtins.INT8, (text: string) => {
 const rowParsers = new pg.TypeOverrides({ getTypeParser: typeParsers.getTypeParser.bind(typeParsers) });
 rowParsers.setTypeParser(pg.types.builtins.JSON, (text: string) => new JsonText(text));
 
-export function queryOf({ name, text }: Statement, values: readonly unknown[]): pg.QueryConfig {
-  return { ...(name !== undefined && { name }), text, values: [...values], types: rowParsers };
+/** The server ends a statement at its limit. This is how much longer the client waits for the answer. */
+const answerMarginMs = 1_000;
+
+export function queryOf({ name, text, timeoutMs }: Statement, values: readonly unknown[]): pg.QueryConfig {
+  const limit = timeoutMs !== undefined && { query_timeout: timeoutMs + answerMarginMs };
+  return { ...(name !== undefined && { name }), text, values: [...values], types: rowParsers, ...limit };
 }
 
 /**

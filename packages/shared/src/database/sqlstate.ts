@@ -63,9 +63,20 @@ export function isUnanswered(error: unknown): boolean {
   });
 }
 
+/** Whether a row belongs to no partition of its table. A check constraint has a name. */
+export function isMissingPartition(error: unknown): boolean {
+  return someCause(error, ({ code, constraint }) => (code === '23514' ? constraint === undefined : undefined));
+}
+
+/** Whether a statement has named a time zone that the server does not know (invalid_parameter_value). */
+export function isUnknownTimeZone(error: unknown): boolean {
+  return someCause(error, ({ code }) => (code === '22023' ? true : undefined));
+}
+
 interface CodedError {
   code?: unknown;
   message?: unknown;
+  constraint?: unknown;
   /** The function of PostgreSQL that reported the error. */
   routine?: unknown;
 }

@@ -238,7 +238,7 @@ describe('the command for the accounts', () => {
     stub.close();
     expect({ code, stdout }).toEqual({
       code: 0,
-      stdout: 'The accounts of users, promotions, subscriptions are up to date.\n',
+      stdout: `The accounts of ${services.join(', ')} are up to date.\n`,
     });
     expect(stub.received.map(({ method, url }) => `${method} ${url}`)).toEqual(
       services.flatMap((service) => [

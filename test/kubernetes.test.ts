@@ -1,8 +1,8 @@
 // The manifests of deploy/kubernetes, without a cluster: Kustomize builds them, tsc checks each object against its type,
 // the configuration of each process is loaded with the variables of its pod, and the rules of manifest-rules.ts hold.
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { hasQueue } from '@promopulse/shared/contracts/queues';
-import { schemaOwners, services } from '@promopulse/shared/contracts/services';
+import { bindingsOf } from '@promopulse/shared/contracts/queues';
+import { eventPrefix, schemaOwners, services } from '@promopulse/shared/contracts/services';
 import type { ServiceDefinition } from '@promopulse/shared/service';
 import { loadServices } from '../local/services.ts';
 import { configProblems, loadAsDeployed } from './support/manifest-config.ts';
@@ -204,7 +204,7 @@ described('who may connect to whom', () => {
       expect(may(deployment(from), pod('StatefulSet rabbitmq', demo()), 5672)).toBe(true);
       expect(may(deployment(from), pod('StatefulSet rabbitmq', demo()), 15672)).toBe(false);
       for (const to of services.filter((name) => name !== from)) {
-        const asks = hasQueue(from) && !hasQueue(to);
+        const asks = bindingsOf(from).includes(`${eventPrefix(to)}*`);
         expect([from, to, may(deployment(from), deployment(to), portOf(to, 'internal'))]).toEqual([from, to, asks]);
         expect(may(deployment(from), deployment(to), portOf(to, 'public'))).toBe(false);
       }

@@ -11,6 +11,7 @@ const lastUnruled = 'Migration20261125123730';
 
 /** A statement that may stand although a rule forbids it: `<migration>: <rule>` → why it is harmless. */
 const exceptions: Record<string, string> = {
+  'Migration20261130121027_initial: time-outs': 'a setting of the function that drops a day, and not of the migration',
   'Migration20261129113411_wide_ids: removal or renaming':
     'in the way back (down): the function with wide ids is replaced by the one before it',
 };

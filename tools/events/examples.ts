@@ -1,6 +1,7 @@
 // What people read about each message: a sentence, and an example.
 import { heartbeatName } from '@promopulse/shared/contracts/heartbeat';
 import { dataSchema, type EventName, eventType } from '@promopulse/shared/contracts/index';
+import { eventPrefix, services } from '@promopulse/shared/contracts/services';
 
 /** By name, so that an event without a sentence is found by a test. */
 export const summaries: Record<string, string> = {
@@ -13,6 +14,8 @@ export const summaries: Record<string, string> = {
   'subscription.created': 'A user has subscribed to a promotion.',
   'subscription.deactivated': 'A user has left a promotion.',
   'subscription.reactivated': 'A user has subscribed again to a promotion that they had left.',
+  'engagement.counted':
+    'More events of a promotion were counted. It is sent at most once in an interval, and has the totals of all time.',
   [heartbeatName]: 'The relay of a service has published everything that was committed before the watermark.',
 };
 
@@ -47,12 +50,20 @@ const exampleData: Record<string, object> = {
   'subscription.created': subscription,
   'subscription.deactivated': { ...subscription, version: 2, is_active: false },
   'subscription.reactivated': { ...subscription, version: 3 },
+  'engagement.counted': {
+    ...{ id: 12, version: 4, counted_at: '2026-06-02T08:16:00Z' },
+    view: { count: 120, unique: 80 },
+    click: { count: 14, unique: 12 },
+    redeem: { count: 3, unique: 3 },
+  },
   [heartbeatName]: { service: 'promotions', watermark: '2026-06-02T08:15:01.042Z', position: 4_711 },
 };
 
 /** The service that sends a message, by the name of the message: `user.created` is sent by `users`. */
 export function senderOf(name: EventName): string {
-  return name === heartbeatName ? 'promotions' : `${name.split('.')[0]}s`;
+  return name === heartbeatName
+    ? 'promotions'
+    : String(services.find((service) => name.startsWith(eventPrefix(service))));
 }
 
 /** @returns undefined for a message without example data */

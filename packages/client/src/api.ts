@@ -240,6 +240,66 @@ export interface paths {
         patch: operations["reactivateSubscription"];
         trace?: never;
     };
+    "/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Count what users have done
+         * @description One event, or an array of 1 to 100. Each gets a receipt of its own, in order: one that is rejected does not fail the others, and what is accepted or a duplicate is stored. An event is known by its client, its `id` and the UTC day of `occurred_at`: send it again as it was until it has a receipt other than `retry`. An event counts for a promotion that is active, or was when it occurred; it is late after 7 days, as the one in the example is. Needs the scope `events:write`.
+         */
+        post: operations["countEvents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was counted of a promotion
+         * @description Counts of events by the time at which they occurred, and of subscriptions by the time of the change: exact, and with everything that was accepted before the request. The range is extended to whole points. A promotion without events, or without existence, has zeros. Needs the scope `events:read`.
+         */
+        get: operations["getStatistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/statistics/reconciliation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether everything that was received is counted once
+         * @description Sums of all time, from one moment. They are made from the receipts, from the counts and from the stored events, and must agree at every moment. Needs the scope `events:read`.
+         */
+        get: operations["getReconciliation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api-keys": {
         parameters: {
             query?: never;
@@ -886,6 +946,238 @@ export interface components {
             /** @description The `cursor` of the next page; null on the last page, however many items a page has. */
             next_cursor: string | null;
         };
+        /** @description An event, or 1 to 100 of them. */
+        Events: components["schemas"]["Event"] | components["schemas"]["Event"][];
+        /** @description What a user has done with a promotion. */
+        Event: {
+            /** @description Chosen by the client, such as a UUID. A repetition has the same `id` and the same `occurred_at`, and is counted once. */
+            id: string;
+            /**
+             * @description What the user has done.
+             * @enum {string}
+             */
+            type: "view" | "click" | "redeem";
+            /**
+             * Format: int64
+             * @description With which promotion.
+             */
+            promotion_id: number;
+            /**
+             * Format: int64
+             * @description Who. Exactly one of `user_id` and `visitor` must be given.
+             */
+            user_id?: number;
+            /** @description Who, if it is no user: a pseudonym, such as the value of a cookie. Never an address or a phone number. */
+            visitor?: string;
+            /**
+             * Format: date-time
+             * @description When, by the clock of the client.
+             */
+            occurred_at: string;
+            /** @description Where, such as `web` or `newsletter`. It is kept with the event. */
+            source?: string;
+        };
+        /**
+         * @description Receipts.
+         * @example {
+         *       "receipts": [
+         *         {
+         *           "id": "0198c7a2-5a6e-7c3d-9f52-6f1d2b7c8e90",
+         *           "status": "late"
+         *         }
+         *       ]
+         *     }
+         */
+        ReceiptList: {
+            /** @description One for each event, in order. */
+            receipts: components["schemas"]["Receipt"][];
+        };
+        /**
+         * @description What has become of an event.
+         * @example {
+         *       "id": "0198c7a2-5a6e-7c3d-9f52-6f1d2b7c8e90",
+         *       "status": "late"
+         *     }
+         */
+        Receipt: {
+            /** @description The `id` of the event; null when it breaks a rule. */
+            id: string | null;
+            /**
+             * @description `accepted`: counted. `duplicate`: counted before. `late`: too long ago to be counted. `rejected`: not counted, and `code`, `field` and `rule` say why. `retry`: not known yet; send it again.
+             * @enum {string}
+             */
+            status: "accepted" | "duplicate" | "late" | "rejected" | "retry";
+            /**
+             * @description Of a rejected event: why.
+             * @enum {string}
+             */
+            code?: "validation_failed" | "occurred_in_future" | "user_not_found" | "promotion_not_found" | "promotion_not_active" | "outside_promotion_dates";
+            /** @description Of a rejected event: the field that breaks a rule. */
+            field?: string;
+            /** @description Of a rejected event: the rule. It completes "field …". */
+            rule?: string;
+        };
+        /**
+         * @description What was counted of a promotion.
+         * @example {
+         *       "promotion_id": 1,
+         *       "from": "2026-06-02T00:00:00Z",
+         *       "to": "2026-06-03T00:00:00Z",
+         *       "series": [
+         *         {
+         *           "at": "2026-06-02T00:00:00Z",
+         *           "raw": 0,
+         *           "unique": null,
+         *           "joined": 0,
+         *           "left": 0,
+         *           "active": 0
+         *         }
+         *       ],
+         *       "totals": {
+         *         "raw": 0,
+         *         "unique": null,
+         *         "duplicate": 0,
+         *         "late": 0,
+         *         "rejected": 0
+         *       }
+         *     }
+         */
+        Statistics: {
+            /**
+             * Format: int64
+             * @description The id of the promotion.
+             */
+            promotion_id: number;
+            /**
+             * Format: date-time
+             * @description When the first point begins.
+             */
+            from: string;
+            /**
+             * Format: date-time
+             * @description When the last point ends.
+             */
+            to: string;
+            /** @description Every point of the range, in order, also those without an event. */
+            series: {
+                /**
+                 * Format: date-time
+                 * @description When it begins, in UTC.
+                 */
+                at: string;
+                /**
+                 * Format: int64
+                 * @description The events that occurred in it.
+                 */
+                raw: number;
+                /**
+                 * Format: int64
+                 * @description The users and visitors of these, for one type and days of UTC; else null: sums of them mean nothing.
+                 */
+                unique: number | null;
+                /**
+                 * Format: int64
+                 * @description How often users have subscribed, or come back.
+                 */
+                joined: number;
+                /**
+                 * Format: int64
+                 * @description How often users have left.
+                 */
+                left: number;
+                /**
+                 * Format: int64
+                 * @description The active subscriptions at its end.
+                 */
+                active: number;
+            }[];
+            /** @description Of the whole range. */
+            totals: {
+                /**
+                 * Format: int64
+                 * @description The events that occurred in the range.
+                 */
+                raw: number;
+                /**
+                 * Format: int64
+                 * @description The users and visitors of these, for one type and a range with all of its events; else null.
+                 */
+                unique: number | null;
+                /**
+                 * Format: int64
+                 * @description Receipts `duplicate` that were given in the range.
+                 */
+                duplicate: number;
+                /**
+                 * Format: int64
+                 * @description Receipts `late` that were given in the range.
+                 */
+                late: number;
+                /**
+                 * Format: int64
+                 * @description Receipts `rejected` that were given in the range, of this promotion.
+                 */
+                rejected: number;
+            };
+        };
+        /**
+         * @description The sums of everything that was received, at one moment.
+         * @example {
+         *       "received": 1,
+         *       "accepted": 0,
+         *       "duplicate": 0,
+         *       "late": 1,
+         *       "rejected": 0,
+         *       "counters": 0,
+         *       "rows": 0,
+         *       "rows_removed": 0,
+         *       "is_balanced": true
+         *     }
+         */
+        Reconciliation: {
+            /**
+             * Format: int64
+             * @description Items that have got a receipt other than `retry`.
+             */
+            received: number;
+            /**
+             * Format: int64
+             * @description Receipts `accepted`.
+             */
+            accepted: number;
+            /**
+             * Format: int64
+             * @description Receipts `duplicate`.
+             */
+            duplicate: number;
+            /**
+             * Format: int64
+             * @description Receipts `late`.
+             */
+            late: number;
+            /**
+             * Format: int64
+             * @description Receipts `rejected`.
+             */
+            rejected: number;
+            /**
+             * Format: int64
+             * @description The sum of all counts of which statistics are made.
+             */
+            counters: number;
+            /**
+             * Format: int64
+             * @description The stored events, with those that were removed after their retention.
+             */
+            rows: number;
+            /**
+             * Format: int64
+             * @description The events that were removed.
+             */
+            rows_removed: number;
+            /** @description Whether received = accepted + duplicate + late + rejected, and accepted = counters = rows. */
+            is_balanced: boolean;
+        };
         /** @description A new API key. */
         CreateApiKey: {
             /** @description For people: which program has the key. No email, no phone number. */
@@ -902,7 +1194,7 @@ export interface components {
          * @description What a caller may be allowed to do.
          * @enum {string}
          */
-        Scope: "users:read" | "users:write" | "promotions:read" | "promotions:write" | "subscriptions:read" | "subscriptions:write" | "keys:manage";
+        Scope: "users:read" | "users:write" | "promotions:read" | "promotions:write" | "subscriptions:read" | "subscriptions:write" | "events:read" | "events:write" | "keys:manage";
         /** @description How to change the secret. */
         RotateApiKey: {
             /**
@@ -3018,6 +3310,247 @@ export interface operations {
             500: components["responses"]["InternalServerError"];
             503: components["responses"]["SubscriptionServiceUnavailable"];
             504: components["responses"]["ChangeTimeout"];
+            default: components["responses"]["Other"];
+        };
+    };
+    countEvents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example [
+                 *       {
+                 *         "id": "0198c7a2-5a6e-7c3d-9f52-6f1d2b7c8e90",
+                 *         "type": "click",
+                 *         "promotion_id": 1,
+                 *         "user_id": 1,
+                 *         "occurred_at": "2026-06-02T08:15:00.5Z",
+                 *         "source": "web"
+                 *       }
+                 *     ]
+                 */
+                "application/json": components["schemas"]["Events"];
+            };
+        };
+        responses: {
+            /** @description The receipts. With a `retry` among them, Retry-After says when to send these events again */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    /** @description Seconds, if a receipt is `retry`. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "receipts": [
+                     *         {
+                     *           "id": "0198c7a2-5a6e-7c3d-9f52-6f1d2b7c8e90",
+                     *           "status": "late"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReceiptList"];
+                };
+            };
+            400: components["responses"]["ChangeBadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["ContentTooLarge"];
+            /** @description Unsupported Media Type: the body is not JSON */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    Accept: components["headers"]["Accept"];
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Accept-Patch": components["headers"]["Accept-Patch"];
+                    "Accept-Post": components["headers"]["Accept-Post"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content: the body is neither an event nor an array of 1 to 100 */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            /** @description Service Unavailable: the database is unavailable; nothing is stored, or it is not known whether it is: send the events again */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Promopulse-Reached-Limit": components["headers"]["Promopulse-Reached-Limit"];
+                    "Promopulse-Unavailable-Dependency": components["headers"]["Promopulse-Unavailable-Dependency"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            504: components["responses"]["ChangeTimeout"];
+            default: components["responses"]["Other"];
+        };
+    };
+    getStatistics: {
+        parameters: {
+            query: {
+                /**
+                 * @description Of which promotion.
+                 * @example 1
+                 */
+                promotion_id: number;
+                /** @description Of one type. Without it, `raw` is of all types together, and `unique` is null. */
+                type?: "view" | "click" | "redeem";
+                /**
+                 * @description From this time on. By default 7 days before `to`.
+                 * @example 2026-06-02T00:00:00Z
+                 */
+                from?: string;
+                /**
+                 * @description Until before this time. By default now.
+                 * @example 2026-06-03T00:00:00Z
+                 */
+                to?: string;
+                /** @description The length of a point. A series has at most 10000 points. */
+                granularity?: "15m" | "hour" | "day";
+                /** @description In which a day begins at midnight: a name of the IANA database. A day of it may have 23 or 25 hours. */
+                time_zone?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A series and its totals */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "promotion_id": 1,
+                     *       "from": "2026-06-02T00:00:00Z",
+                     *       "to": "2026-06-03T00:00:00Z",
+                     *       "series": [
+                     *         {
+                     *           "at": "2026-06-02T00:00:00Z",
+                     *           "raw": 0,
+                     *           "unique": null,
+                     *           "joined": 0,
+                     *           "left": 0,
+                     *           "active": 0
+                     *         }
+                     *       ],
+                     *       "totals": {
+                     *         "raw": 0,
+                     *         "unique": null,
+                     *         "duplicate": 0,
+                     *         "late": 0,
+                     *         "rejected": 0
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Statistics"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            /** @description Unprocessable Content: a parameter is missing, unknown, repeated or breaks its rule */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ReadUnavailable"];
+            504: components["responses"]["ReadTimeout"];
+            default: components["responses"]["Other"];
+        };
+    };
+    getReconciliation: {
+        parameters: {
+            query?: {
+                /** @description Of one promotion. Without it: of all, with the receipts of no known promotion. */
+                promotion_id?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sums */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "received": 1,
+                     *       "accepted": 0,
+                     *       "duplicate": 0,
+                     *       "late": 1,
+                     *       "rejected": 0,
+                     *       "counters": 0,
+                     *       "rows": 0,
+                     *       "rows_removed": 0,
+                     *       "is_balanced": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Reconciliation"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            /** @description Unprocessable Content: a parameter is missing, unknown, repeated or breaks its rule */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ReadUnavailable"];
+            504: components["responses"]["ReadTimeout"];
             default: components["responses"]["Other"];
         };
     };

@@ -2,6 +2,7 @@
 // An event carries the aggregate's whole public state and its version, never a difference and never personal data.
 // The envelope is CloudEvents 1.0 JSON (https://github.com/cloudevents/spec).
 import type { z } from 'zod';
+import { engagementTotals } from './engagement.ts';
 import { type CloudEvent, envelope } from './envelope.ts';
 import { heartbeatName, relayHeartbeat } from './heartbeat.ts';
 import { promotionState } from './promotions.ts';
@@ -19,6 +20,7 @@ export const eventData = {
   'subscription.created': subscriptionState,
   'subscription.deactivated': subscriptionState,
   'subscription.reactivated': subscriptionState,
+  'engagement.counted': engagementTotals,
   [heartbeatName]: relayHeartbeat,
 } as const;
 

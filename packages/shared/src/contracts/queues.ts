@@ -4,6 +4,7 @@ import { heartbeatName } from './heartbeat.ts';
 /** Queue → routing keys it is bound to. In a pattern, `*` matches one word and `#` any number of words. */
 export const queues = {
   'subscriptions.projections': ['promotion.*', 'user.*', heartbeatName],
+  'engagement.projections': ['promotion.*', 'user.*', 'subscription.*', heartbeatName],
 } as const satisfies Record<string, readonly string[]>;
 
 export type QueueName = keyof typeof queues;
@@ -12,6 +13,16 @@ export type QueueName = keyof typeof queues;
 export function bindingsOf(service: string): string[] {
   const own = Object.entries(queues).filter(([queue]) => queue.startsWith(`${service}.`));
   return [...new Set(own.flatMap(([, bindings]) => bindings))];
+}
+
+/**
+ * The queues that an account of the broker may use: with the account of a service those of the service, else all.
+ * @param account the name of a service, or a name that ends with it after a hyphen, such as `promopulse-users`
+ */
+export function queuesOf(account: string): QueueName[] {
+  const names = Object.keys(queues) as QueueName[];
+  const own = names.filter((queue) => `-${account}`.endsWith(`-${queue.split('.')[0]}`));
+  return own.length > 0 ? own : names;
 }
 
 /** Whether a service consumes events. */

@@ -1,5 +1,5 @@
 // The list of services behind the gateway. A name is also the name of the service's folder, schema, role and image.
-export const services = ['users', 'promotions', 'subscriptions'] as const;
+export const services = ['users', 'promotions', 'subscriptions', 'engagement'] as const;
 
 /** Who has a role and a schema of the same name in the database: the services, and the gateway for its callers. */
 export const schemaOwners = ['gateway', ...services] as const;

@@ -11,6 +11,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { childEnvironment } from '@promopulse/testing/child-environment';
 import { createTestDatabase, type TestDatabase } from '@promopulse/testing/servers';
 import pg from 'pg';
+import { hasQueue } from '../../src/contracts/queues.ts';
+import { services } from '../../src/contracts/services.ts';
 import { openDatabase } from '../../src/database/database.ts';
 import { Lease, tryLease } from '../../src/database/lease.ts';
 import { OutboxMessage } from '../../src/outbox/outbox.ts';
@@ -70,8 +72,13 @@ const neighbourUrl = () => `http://127.0.0.1:${(neighbour.address() as AddressIn
 
 const command = join(import.meta.dirname, '../../src/commands/after-restore.ts');
 
+/** With one neighbour: the others that consume events are left out. */
+const others = services
+  .filter((name) => name !== 'subscriptions' && hasQueue(name))
+  .flatMap((name) => ['--without', name]);
+
 async function run(args: string[], env: Record<string, string> = {}, nodeOptions: string[] = []) {
-  const child = spawn(process.execPath, [...nodeOptions, command, ...args], {
+  const child = spawn(process.execPath, [...nodeOptions, command, ...args, ...others], {
     env: {
       ...childEnvironment,
       DATABASE_URL: testDatabase.urlFor('users'),

@@ -1,5 +1,6 @@
 // Where the internal listeners of the services are, when the environment does not say it.
 import { expect, test } from '@jest/globals';
+import { queues, queuesOf } from '../../src/contracts/queues.ts';
 import { withInternalUrls } from '../../src/contracts/services.ts';
 
 test.each([
@@ -28,4 +29,11 @@ test.each([
   { PROMOTIONS_URL: 'http://promotions:8002', PROMOTIONS_INTERNAL_URL_FILE: '/run/secrets/url' },
 ])('what is set stays: %j', (env) => {
   expect(withInternalUrls(env)).toEqual(env);
+});
+
+test('with the account of a consumer one reaches its queues, and with any other all of them', () => {
+  const all = Object.keys(queues);
+  expect(queuesOf('subscriptions')).toEqual(['subscriptions.projections']);
+  expect(queuesOf('promopulse-engagement')).toEqual(['engagement.projections']);
+  for (const account of ['users', 'guest', 'promopulse', '', 'mysubscriptions']) expect(queuesOf(account)).toEqual(all);
 });

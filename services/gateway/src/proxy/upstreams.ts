@@ -22,6 +22,7 @@ const prefixes = {
   users: ['/users'],
   promotions: ['/promotions'],
   subscriptions: ['/subscriptions'],
+  engagement: ['/events', '/statistics'],
 } as const satisfies Record<ServiceName, readonly string[]>;
 
 type UpstreamConfig = Record<UrlVariable<ServiceName>, string> &

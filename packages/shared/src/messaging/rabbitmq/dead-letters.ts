@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ChannelModel, ConfirmChannel, GetMessage } from 'amqplib';
 import { settleWithin } from '../../backoff.ts';
-import { queues } from '../../contracts/queues.ts';
+import { queuesOf } from '../../contracts/queues.ts';
 import type { DeadLetter, DeadLetterStore } from '../broker.ts';
 import { guard, openConnection } from './connection.ts';
 import type { RabbitEndpoint } from './endpoint.ts';
@@ -27,7 +27,16 @@ export async function openRabbitDeadLetters(
     clearTimeout(timer),
   );
   const channel = guard(await connection.createConfirmChannel(), lifetime);
-  return new RabbitDeadLetters(channel, lifetime, topologyOf(prefix));
+  const account = decodeURIComponent(new URL(endpoint.url).username);
+  return new RabbitDeadLetters({ channel, lifetime, topology: topologyOf(prefix), queues: queuesOf(account) });
+}
+
+interface Opened {
+  channel: ConfirmChannel;
+  lifetime: AbortController;
+  topology: Topology;
+  /** Those that the account may use. */
+  queues: readonly string[];
 }
 
 /** Open from the constructor until `close` or the end of the connection; then every method rejects. */
@@ -35,12 +44,14 @@ class RabbitDeadLetters implements DeadLetterStore {
   readonly #channel: ConfirmChannel;
   readonly #lifetime: AbortController;
   readonly #topology: Topology;
+  readonly #queues: readonly string[];
   readonly #sender: ConfirmSender;
 
-  constructor(channel: ConfirmChannel, lifetime: AbortController, topology: Topology) {
+  constructor({ channel, lifetime, topology, queues }: Opened) {
     this.#channel = channel;
     this.#lifetime = lifetime;
     this.#topology = topology;
+    this.#queues = queues;
     this.#sender = new ConfirmSender(channel, lifetime.signal);
   }
 
@@ -77,7 +88,7 @@ class RabbitDeadLetters implements DeadLetterStore {
     const topology = this.#topology;
     await declareExchanges(this.#channel, topology);
     const processed: DeadLetter[] = [];
-    for (const name of Object.keys(queues)) {
+    for (const name of this.#queues) {
       for (let left = await declareDeadQueue(this.#channel, topology, name); left > 0; left -= 1) {
         const raw = await this.#channel.get(topology.deadQueue(name));
         if (!raw) break; // another process takes them at the same time

@@ -1,0 +1,247 @@
+// The statements that count events. Each is one transaction, and all receipts of it are true when it is committed.
+// `record` inserts events and counts them; `settle` counts what is not accepted. Both lock in one order: events, first
+// seen, first seen of the day, each sorted by its key, and counts that nobody else has locked (decision 0035).
+import type { Database } from '@promopulse/shared/database/database';
+import { joinSource, reliance } from '@promopulse/shared/projections/rows/reliance';
+import { bucketMinutes, type FinalVerdict, lateAfterDays, maxAheadMinutes, type Verdict } from './rules.ts';
+
+/** An event as its client has sent it. */
+interface NewEvent {
+  id: string;
+  type: string;
+  promotion_id: number;
+  user_id?: number | undefined;
+  visitor?: string | undefined;
+  occurred_at: Date;
+  source?: string | undefined;
+}
+
+/** An item of a batch: its place in it, and its event. */
+export interface Item {
+  position: number;
+  event: NewEvent;
+}
+
+/** The answers of owners that this request has got: the ids that were asked about, and those of which there is nothing. */
+export interface Consulted {
+  promotions: readonly number[];
+  missingPromotions: readonly number[];
+  missingUsers: readonly number[];
+}
+
+/** $1: client. $2 to $9: columns of the items. */
+const given = `given as materialized (
+  select *, (occurred_at at time zone 'UTC')::date as day,
+    substr(sha256(convert_to(coalesce('user ' || user_id, 'visitor ' || visitor), 'UTF8')), 1, 16) as subject,
+    ${bucketSql('occurred_at')} as bucket
+  from unnest($2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::timestamptz[], $9::text[])
+    as item (position, event_id, type, promotion_id, user_id, visitor, occurred_at, source)
+)`;
+
+function bucketSql(time: string): string {
+  return `date_bin('${bucketMinutes} minutes', ${time}, '2000-01-01T00:00:00Z')`;
+}
+
+const user = reliance({ row: 'u', source: 'us', lease: '$10' });
+const promotion = reliance({ row: 'p', source: 'ps', lease: '$10' });
+
+/** $10: lease in seconds. $11 to $13: what was consulted. A "no" that is not final needs the owner's answer. */
+const judged = `judged as materialized (
+  select *, verdict = 'countable' as is_countable from (select item.*, p.promotion_id is not null as is_known, case
+    when occurred_at > now() + interval '${maxAheadMinutes} minutes' then 'occurred_in_future'
+    when occurred_at < now() - interval '${lateAfterDays} days'
+      or day < (select first_day from event_horizon) then 'late'
+    when item.user_id is not null and (u.user_id is null or not ${user.believed}) then
+      case when item.user_id = any($13::bigint[]) then 'user_not_found' else 'ask_users' end
+    when u.deleted then 'user_not_found'
+    when p.promotion_id is null or not ${promotion.believed} then
+      case when item.promotion_id = any($12::bigint[]) then 'promotion_not_found' else 'ask_promotions' end
+    when p.status not in ('active', 'ended') then
+      case when item.promotion_id = any($11::bigint[]) then 'promotion_not_active' else 'ask_promotions' end
+    when occurred_at < p.start_at or occurred_at >= p.end_at or p.status = 'ended' and occurred_at > p.updated_at
+      then 'outside_promotion_dates'
+    when p.status = 'active' and ${promotion.fresh} is not true then 'ask_promotions'
+    when to_regclass('events_' || to_char(day, 'YYYYMMDD')) is null
+      or to_regclass('first_seen_' || to_char(day, 'YYYYMMDD')) is null then 'retry'
+    else 'countable' end as verdict
+  from given as item
+  left join known_users u on u.user_id = item.user_id
+  left join cached_promotions p on p.promotion_id = item.promotion_id
+  ${joinSource('users', 'us')} ${joinSource('promotions', 'ps')}
+  ) as item
+)`;
+
+/**
+ * Of items with one id the first that can be counted is proposed. `accepted` is what was inserted. Each insert has a
+ * total order, and begins after the one before it has ended.
+ */
+const inserted = `proposed as materialized (
+  select distinct on (event_id, day) * from judged where is_countable order by event_id, day, position
+), inserted as (
+  insert into events (client, event_id, day, type, promotion_id, user_id, visitor, occurred_at, source)
+  select $1, event_id, day, type, promotion_id, user_id, visitor, occurred_at, source from proposed order by event_id, day
+  on conflict do nothing returning event_id, day
+), accepted as materialized (
+  select proposed.*,
+    row_number() over (partition by promotion_id, type, subject order by occurred_at, position) = 1 as leads_ever,
+    row_number() over (partition by promotion_id, type, subject, day order by occurred_at, position) = 1 as leads_day
+  from proposed where ((event_id, day) in (select event_id, day from inserted)) is true
+), ever as (
+  insert into first_seen (promotion_id, type, subject)
+  select promotion_id, type, subject from accepted where leads_ever order by promotion_id, type, subject
+  on conflict do nothing returning promotion_id, type, subject
+), ever_done as materialized (select count(*) as count from ever), of_day as (
+  insert into first_seen_by_day (promotion_id, type, day, subject)
+  select promotion_id, type, day, subject from accepted, ever_done where leads_day
+  order by promotion_id, type, day, subject
+  on conflict do nothing returning promotion_id, type, day, subject
+)`;
+
+/** `in` as a value, and not as a condition, is looked up in a hash table. The planner would compare all pairs. */
+const counted = `counted as materialized (
+  select promotion_id, type, bucket, count(*) as accepted, count(*) filter (where is_first_ever) as first_ever,
+    count(*) filter (where is_first_of_day) as first_of_day
+  from (
+    select promotion_id, type, bucket,
+      leads_ever and (promotion_id, type, subject) in (select promotion_id, type, subject from ever) as is_first_ever,
+      leads_day and (promotion_id, type, day, subject) in (select promotion_id, type, day, subject from of_day)
+        as is_first_of_day
+    from accepted
+  ) as each group by 1, 2, 3
+)`;
+
+interface Counts {
+  /** Of the common table expression with one row for each group; the count's rows are `<name>_taken` and so on. */
+  name: string;
+  table: string;
+  columns: readonly string[];
+}
+
+const countKey = ['promotion_id', 'type', 'bucket'];
+
+/** Adds to a row of each group that nobody has locked, and makes one where there is none. */
+function addSql({ name, table, columns }: Counts): string {
+  const key = countKey.join(', ');
+  return `${name}_taken as materialized (
+    select ${name}.*, free.id from ${name} left join lateral (
+      select id from ${table} as held where (${countKey.map((column) => `held.${column}`).join(', ')})
+        = (${countKey.map((column) => `${name}.${column}`).join(', ')})
+      limit 1 for no key update skip locked
+    ) as free on true
+  ), ${name}_updated as (
+    update ${table} as held set ${columns.map((column) => `${column} = held.${column} + taken.${column}`).join(', ')}
+    from ${name}_taken as taken where held.id = taken.id returning taken.id
+  ), ${name}_added as (
+    insert into ${table} (${key}, ${columns.join(', ')})
+    select ${key}, ${columns.join(', ')} from ${name}_taken as taken
+    where not exists (select from ${name}_updated as updated where updated.id = taken.id)
+  )`;
+}
+
+const eventCounts: Counts = {
+  name: 'counted',
+  table: 'event_counts',
+  columns: ['accepted', 'first_ever', 'first_of_day'],
+};
+const receiptColumns = ['received', 'accepted', 'duplicate', 'late', 'rejected'];
+const receiptCounts: Counts = { name: 'receipts', table: 'receipt_counts', columns: receiptColumns };
+
+/** What is counted of the items in `outcomes`, whose verdict is final. */
+const receipts = `receipts as materialized (
+  select case when is_known then promotion_id else 0 end as promotion_id, type, ${bucketSql('now()')} as bucket,
+    count(*) as received, count(*) filter (where verdict = 'accepted') as accepted,
+    count(*) filter (where verdict = 'duplicate') as duplicate, count(*) filter (where verdict = 'late') as late,
+    count(*) filter (where verdict not in ('accepted', 'duplicate', 'late')) as rejected
+  from outcomes group by 1, 2, 3
+)`;
+
+const statements = {
+  record: {
+    name: 'events_record',
+    text: `with ${given}, ${judged}, ${inserted}, ${counted}, ${addSql(eventCounts)}, outcomes as materialized (
+        select position, promotion_id, type, is_known,
+          case when position in (select position from accepted) then 'accepted' else 'duplicate' end as verdict
+        from judged where is_countable
+      ), ${receipts}, ${addSql(receiptCounts)}
+      select position, verdict from outcomes
+      union all select position, verdict from judged where not is_countable`,
+  },
+  /** $2, $3: ids and days of items that are not accepted. $4 to $6: promotion, type and verdict. $7: number of invalid items. */
+  settle: {
+    name: 'events_settle',
+    text: `with given as materialized (
+        select * from unnest($2::text[], $3::date[], $4::bigint[], $5::text[], $6::text[])
+          with ordinality as item (event_id, day, promotion_id, type, verdict, position)
+      ), outcomes as materialized (
+        select position, promotion_id, type,
+          exists (select from cached_promotions p where p.promotion_id = given.promotion_id) as is_known,
+          case when exists (select from events where client = $1 and event_id = given.event_id and day = given.day)
+            then 'duplicate' else verdict end as verdict
+        from given
+        union all select null, 0, '', false, 'invalid' from generate_series(1, $7::int)
+      ), ${receipts}, ${addSql(receiptCounts)}
+      select verdict from outcomes where position is not null order by position`,
+  },
+};
+
+export interface RecordOptions {
+  client: string;
+  leaseSeconds: number;
+  consulted: Consulted;
+}
+
+/**
+ * Commits the items that can be counted: accepted ones and duplicates.
+ * @returns the verdict of each item, by its position; the others have changed nothing
+ * @throws the database's error
+ */
+export async function recordEvents(
+  database: Database,
+  items: readonly Item[],
+  { client, leaseSeconds, consulted }: RecordOptions,
+): Promise<Map<number, Verdict>> {
+  const column = <Value>(read: (event: NewEvent) => Value) => items.map(({ event }) => read(event));
+  const rows = await database.write<{ position: number; verdict: Verdict }>(statements.record, [
+    client,
+    items.map(({ position }) => position),
+    column(({ id }) => id),
+    column(({ type }) => type),
+    column(({ promotion_id }) => promotion_id),
+    column(({ user_id }) => user_id ?? null),
+    column(({ visitor }) => visitor ?? null),
+    column(({ occurred_at }) => occurred_at.toISOString()),
+    column(({ source }) => source ?? null),
+    leaseSeconds,
+    consulted.promotions,
+    consulted.missingPromotions,
+    consulted.missingUsers,
+  ]);
+  return new Map(rows.map(({ position, verdict }) => [position, verdict]));
+}
+
+export interface Unaccepted {
+  event: NewEvent;
+  verdict: FinalVerdict;
+}
+
+/**
+ * Counts items that are not accepted, and those that are no events.
+ * @returns the verdict of each: `duplicate` where the id was accepted before
+ * @throws the database's error
+ */
+export async function settleEvents(
+  database: Database,
+  client: string,
+  { unaccepted, invalid }: { unaccepted: readonly Unaccepted[]; invalid: number },
+): Promise<FinalVerdict[]> {
+  const rows = await database.write<{ verdict: FinalVerdict }>(statements.settle, [
+    client,
+    unaccepted.map(({ event }) => event.id),
+    unaccepted.map(({ event }) => event.occurred_at.toISOString().slice(0, -14)),
+    unaccepted.map(({ event }) => event.promotion_id),
+    unaccepted.map(({ event }) => event.type),
+    unaccepted.map(({ verdict }) => verdict),
+    invalid,
+  ]);
+  return rows.map(({ verdict }) => verdict);
+}

@@ -1,0 +1,105 @@
+// The promise: each event is counted once, whatever is repeated, shuffled or sent at once, and every sum agrees.
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { fullScale } from '@promopulse/testing/scale';
+import fc from 'fast-check';
+import { at, event, type Scene, startScene } from './scene.ts';
+
+let scene: Scene;
+beforeAll(async () => {
+  scene = await startScene();
+});
+afterAll(() => scene.close());
+
+type Event = ReturnType<typeof event>;
+
+function shuffled<Item>(items: readonly Item[]): Item[] {
+  return items
+    .map((item) => ({ item, order: Math.random() }))
+    .sort((a, b) => a.order - b.order)
+    .map(({ item }) => item);
+}
+
+const types = ['view', 'click', 'redeem'];
+const many = (length: number): Event[] =>
+  Array.from({ length }, (_, index) =>
+    event({ type: types[index % 3], visitor: `visitor-${index % 17}`, occurred_at: at(-index * 3_000_000) }),
+  );
+
+/** Sends a batch until each event has a receipt other than "retry", as a client does. @returns how many were accepted */
+async function deliver(events: readonly Event[]): Promise<number> {
+  const { status, body } = await scene.api.post('/events', events);
+  if (status === 503) return await deliver(events);
+  expect(status).toBe(200);
+  const statuses = body.receipts.map((receipt: { status: string }) => receipt.status);
+  const again = events.filter((_, index) => statuses[index] === 'retry');
+  const accepted = statuses.filter((each: string) => each === 'accepted').length;
+  return again.length > 0 ? accepted + (await deliver(again)) : accepted;
+}
+
+describe('the same events', () => {
+  test('20 times at once are each accepted once', async () => {
+    const before = await scene.balance();
+    const batch = many(100);
+    const accepted = await Promise.all(Array.from({ length: 20 }, () => deliver(batch)));
+    expect(accepted.reduce((sum, each) => sum + each)).toBe(100);
+    expect((await scene.balance()).accepted).toBe(before.accepted + 100);
+  });
+
+  test('in other orders from several writers at once end in no deadlock, and are each accepted once', async () => {
+    const before = await scene.balance();
+    const all = many(100);
+    const rounds = fullScale ? 50 : 10;
+    const writer = async (): Promise<number> => {
+      let accepted = 0;
+      for (let round = 0; round < rounds; round += 1) accepted += await deliver(shuffled(all).slice(0, 60));
+      return accepted;
+    };
+    const accepted = (await Promise.all([writer(), writer(), writer(), writer()])).reduce((sum, each) => sum + each);
+    const rest = await deliver(all);
+    expect(accepted + rest).toBe(100);
+    expect((await scene.balance()).accepted).toBe(before.accepted + 100);
+    const [uniques] = await scene.sql<{ wrong: number }>(`select count(*)::int as wrong from (
+      select promotion_id, type, sum(first_ever) from engagement.event_counts group by 1, 2
+      except select promotion_id, type, count(*) from engagement.first_seen group by 1, 2) as difference`);
+    expect(uniques?.wrong).toBe(0);
+  });
+});
+
+const item = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      id: fc.constantFrom('p1', 'p2', 'p3', 'p4', 'p5'),
+      type: fc.constantFrom(...types, 'like'),
+      promotion_id: fc.constantFrom(1, 1, 2, 3, 99, 0, 1e300),
+      user_id: fc.constantFrom(1, 2, 4),
+      age: fc.constantFrom(1_000, 3_700_000, 90_000_000, 700_000_000, -3_600_000),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .anything({ withNullPrototype: false, maxDepth: 2 })
+      .map((value) => JSON.parse(JSON.stringify(value) ?? 'null')),
+  },
+);
+
+test('any batch has one receipt for each item, and adds them to the sums', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(item, { minLength: 1, maxLength: 30 }), async (items) => {
+      const before = await scene.balance();
+      const events = items.map((each) => {
+        if (typeof each !== 'object' || each === null || !('age' in each)) return each;
+        const { age, ...fields } = each as { age: number };
+        return { ...fields, occurred_at: at(-age) };
+      });
+      const receipts = await scene.send(events);
+      const count = (status: string) => receipts.filter((receipt) => receipt.status === status).length;
+      const after = await scene.balance();
+      for (const status of ['accepted', 'duplicate', 'late', 'rejected'])
+        expect([status, after[status] - before[status]]).toEqual([status, count(status)]);
+      expect(after.received - before.received).toBe(items.length - count('retry'));
+    }),
+    { numRuns: fullScale ? 500 : 60 },
+  );
+});

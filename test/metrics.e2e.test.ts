@@ -198,7 +198,7 @@ describe('by the rules of Prometheus', () => {
       counter: /_total$/,
       histogram: /_seconds$/,
       gauge:
-        /_(seconds|bytes|ratio|info|fds|events|letters|requests|connections|statements|max|up|state|leading|open|shared|reconciled)$/,
+        /_(seconds|bytes|ratio|info|fds|events|letters|requests|connections|statements|max|up|state|leading|open|shared|reconciled|ahead)$/,
     };
     for (const { metric, type } of types) expect([metric, unit[type as 'gauge'].test(metric)]).toEqual([metric, true]);
   });

@@ -105,6 +105,17 @@ const cutOwner: Cause = async ({ stack }) => {
   };
 };
 
+/** The days ahead of engagement are gone, and the function that makes them is, too. */
+const dropDays: Cause = async ({ sql }) => {
+  await sql.query('alter function engagement.add_event_day(date) rename to hidden');
+  const { rows } = await sql.query<{ name: string }>(
+    `select oid::regclass::text as name from pg_class where relkind = 'r' and relname ~ '^(events|first_seen)_\\d{8}$'
+      and to_date(right(relname, 8), 'YYYYMMDD') > current_date`,
+  );
+  for (const { name } of rows) await sql.query(`drop table ${name}`);
+  return () => sql.query('alter function engagement.hidden(date) rename to add_event_day');
+};
+
 export const causedAlerts: readonly CausedAlert[] = [
   { alert: 'PromoPulseProcessDown', cause: killReplica, isShort: true },
   { alert: 'PromoPulseProcessRestarts', cause: restartOften },
@@ -145,6 +156,7 @@ export const causedAlerts: readonly CausedAlert[] = [
     cause: (scene) => holdOpen(scene, lockProjection),
   },
   { alert: 'PromoPulseProjectionNotReconciled', cause: cutOwner },
+  { alert: 'PromoPulseDaysMissing', cause: dropDays },
   {
     // So many failures of users open its breaker later.
     alert: 'PromoPulseRequestsFail',

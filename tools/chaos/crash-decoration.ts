@@ -33,9 +33,10 @@ class ConsumedEvents {
   }
 
   /** @returns the requests of the events that the statement applies; undefined for another statement */
-  requestIdsOf({ name = '' }: Statement, [ids, , versions]: readonly unknown[]): (string | undefined)[] | undefined {
+  requestIdsOf({ name = '' }: Statement, values: readonly unknown[]): (string | undefined)[] | undefined {
     const [, owner] = /^projection_(\w+)_events?$/.exec(name) ?? [];
     if (!owner) return undefined;
+    const [ids, versions] = [values[0], values.at(-2)]; // the contents are between them, and the epoch is last
     const rows = (ids as number[]).map((id, index) => `${id} ${(versions as number[])[index]}`);
     return rows.map((row) => this.#requestIds.get(`/promopulse/${owner} ${row}`));
   }

@@ -53,6 +53,8 @@ export interface DatabaseState {
   subscriptions: SubscriptionRow[];
   knownUsers: ({ id: number; version: number; deleted: boolean } & Reliance)[];
   cachedPromotions: ({ id: number; version: number; status: string } & Reliance)[];
+  /** Rows that engagement holds otherwise than their owners. */
+  heldByEngagement: { line: string; lost: boolean }[];
   /** Owners that were not read again since their projection was invalidated. */
   unreconciled: string[];
   events: RecordedEvent[];
@@ -76,6 +78,28 @@ const historyRows = `
 
 const reliance = 'lost_at is not null as lost, doubted_at is not null as doubted';
 
+/** @param same SQL condition on `owner` and `held`, of a row that is there */
+const differenceSql = (owner: string, held: string, id: string, same: string): string => `
+  select 'engagement, ${held} ' || coalesce(owner.id, held.${id}) as line, held.lost_at is not null as lost
+  from ${owner} as owner full join engagement.${held} as held on held.${id} = owner.id
+  where (${same} and held.lost_at is null and held.doubted_at is null) is not true`;
+
+const engagementDifferences = [
+  differenceSql(
+    'promotions.promotions',
+    'cached_promotions',
+    'promotion_id',
+    '(owner.version, owner.status, owner.end_at) = (held.version, held.status, held.end_at)',
+  ),
+  differenceSql('users.users', 'known_users', 'user_id', 'owner.version = held.version and not held.deleted'),
+  differenceSql(
+    'subscriptions.subscriptions',
+    'known_subscriptions',
+    'subscription_id',
+    'owner.version = held.version',
+  ),
+].join(' union all ');
+
 async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): Promise<DatabaseState> {
   const store = await openRabbitDeadLetters({ url: rabbit.url }, { prefix });
   const deadLetters = (await store.list()).map(({ routingKey, reason }) => `${routingKey}: ${reason}`);
@@ -92,7 +116,8 @@ async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): 
       migrations.push({ service, names: applied.map(({ name }) => name) });
     }
     const unreconciled = await all<{ service: string }>(
-      'select service from subscriptions.projection_sources where reconciled_at is null',
+      `select service from subscriptions.projection_sources where reconciled_at is null
+       union all select 'engagement, ' || service from engagement.projection_sources where reconciled_at is null`,
     );
     return {
       users: await all('select id, first_name, version from users.users order by id'),
@@ -106,6 +131,7 @@ async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): 
       cachedPromotions: await all(
         `select promotion_id as id, version, status, ${reliance} from subscriptions.cached_promotions order by id`,
       ),
+      heldByEngagement: await all(engagementDifferences),
       unreconciled: unreconciled.map(({ service }) => service),
       events,
       histories: await all(historyRows),
@@ -120,7 +146,7 @@ async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): 
  * is a difference too, and so is one in doubt. @returns one line for each difference
  */
 export function projectionDifferences(state: DatabaseState): string[] {
-  const { users, promotions, knownUsers, cachedPromotions, unreconciled } = state;
+  const { users, promotions, knownUsers, cachedPromotions, heldByEngagement, unreconciled } = state;
   const owned = [
     ...users.map(({ id, version }) => `user ${id} version ${version}`),
     ...promotions.map(({ id, version, status }) => `promotion ${id} version ${version} ${status}`),
@@ -134,15 +160,20 @@ export function projectionDifferences(state: DatabaseState): string[] {
   return [
     ...owned.filter((line) => !projectedLines.has(line)).map((line) => `only in the owner: ${line}`),
     ...projected.filter((line) => !ownedLines.has(line)).map((line) => `only in the projection: ${line}`),
+    ...heldByEngagement.map(({ line }) => `not as its owner has it: ${line}`),
     ...unreconciled.map((owner) => `not read again after an invalidation: ${owner}`),
   ];
 }
 
 /** The state without what the projections mark as lost: after a restore these rows are expected, and the caller checks them. */
 export function withoutLostRows(state: DatabaseState): DatabaseState {
-  const isKept = ({ lost }: Reliance): boolean => !lost;
-  const { knownUsers, cachedPromotions } = state;
-  return { ...state, knownUsers: knownUsers.filter(isKept), cachedPromotions: cachedPromotions.filter(isKept) };
+  const isKept = ({ lost }: Pick<Reliance, 'lost'>): boolean => !lost;
+  return {
+    ...state,
+    knownUsers: state.knownUsers.filter(isKept),
+    cachedPromotions: state.cachedPromotions.filter(isKept),
+    heldByEngagement: state.heldByEngagement.filter(isKept),
+  };
 }
 
 /** Every outbox is published and the projections equal their owners. */

@@ -61,7 +61,7 @@ export class LoadOperations {
   }
 
   async createPromotion(): Promise<void> {
-    const period = { start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
+    const period = { start_at: '2026-01-01T00:00:00Z', end_at: '2036-01-01T00:00:00Z' };
     const body = { name: `P${this.#client.nextNumber}`, ...period };
     const path = '/promotions';
     const { status, id } = await this.#client.send({ kind: 'create promotion', method: 'POST', path, body });

@@ -32,6 +32,11 @@ export function hasInternalListener(root: string): boolean {
   return existsSync(join(root, 'packages/shared/src/service/listener-config.ts'));
 }
 
+/** Whether a release has this part. A later one may have more services. */
+export function hasPart({ root }: { root: string }, part: string): boolean {
+  return existsSync(join(root, 'services', part));
+}
+
 function differences(folder: string, path: string): string[] {
   const { dependencies = {} } = JSON.parse(readFileSync(join(folder, path, 'package.json'), 'utf8')) as Manifest;
   return Object.entries(dependencies).flatMap(([name, wanted]) => {

@@ -14,6 +14,7 @@ import { type Exit, Replica } from '../../local/replica.ts';
 import { startPostgres, startRabbit } from '../../local/servers.ts';
 import type { StateSource } from './database-state.ts';
 import { openReadyBalancer, type ReadyBalancer, type Target, type Unit } from './ready-balancer.ts';
+import { hasPart } from './release-checkout.ts';
 import { stopInOrder } from './stack.ts';
 
 export type Part = ServiceName | 'gateway';
@@ -51,9 +52,9 @@ export interface RolloutStack extends StateSource {
   logFiles: string[];
   /** Connections that no process took. */
   refused(): string[];
-  /** Starts the first replicas of a part. */
+  /** Starts the first replicas of a part, if the release has it. */
   start(part: Part, release: Release): Promise<void>;
-  /** Replaces each replica of a part by one of the release. */
+  /** Replaces each replica of a part by one of the release. What only one of both releases has is started or ended. */
   rollOut(part: Part, release: Release): Promise<void>;
   /** Runs the migration command of a release for every service. @returns the names that it printed as applied */
   migrate(release: Release, command: 'expand' | 'up'): Promise<string[]>;
@@ -121,17 +122,21 @@ function replicaSteps(wiring: Wiring, keep: Lifecycle['keep']): Pick<RolloutStac
   const running = new Map<Part, Running[]>(parts.map((part) => [part, []]));
   keep(() => stopInOrder([...running.values()].flat().map(({ replica }) => replica)));
   const of = (part: Part): Running[] => running.get(part) as Running[];
+  const start: RolloutStack['start'] = async (part, release) => {
+    if (!hasPart(release, part)) return;
+    const started = Array.from({ length: replicasOfPart }, () => startReplica(wiring, part, release));
+    of(part).push(...(await Promise.all(started)));
+  };
   return {
-    start: async (part, release) => {
-      const started = Array.from({ length: replicasOfPart }, () => startReplica(wiring, part, release));
-      of(part).push(...(await Promise.all(started)));
-    },
+    start,
     rollOut: async (part, release) => {
-      for (const old of [...of(part)]) {
-        of(part).push(await startReplica(wiring, part, release));
-        await retire(wiring, old);
-        of(part).splice(of(part).indexOf(old), 1);
-      }
+      if (of(part).length === 0) await start(part, release);
+      else
+        for (const old of [...of(part)]) {
+          if (hasPart(release, part)) of(part).push(await startReplica(wiring, part, release));
+          await retire(wiring, old);
+          of(part).splice(of(part).indexOf(old), 1);
+        }
     },
   };
 }

@@ -16,10 +16,10 @@ import { type Part, type Release, type RolloutStack, startRolloutServers } from 
 
 /** The last commit of 0.1.0, which has no tag. */
 const lastCommitOf010 = 'de081ed8';
-/** Consumers of events first, then the owners (docs/operations.md, Change a contract). */
-const forward: readonly (readonly Part[])[] = [['subscriptions'], ['users', 'promotions'], ['gateway']];
+/** Consumers of events before the owners that 0.1.0 has (docs/operations.md, Change a contract), then what is new. */
+const forward: readonly (readonly Part[])[] = [['subscriptions'], ['users', 'promotions'], ['engagement'], ['gateway']];
 const back = forward.toReversed();
-const startOrder: typeof forward = [['users', 'promotions'], ['subscriptions'], ['gateway']];
+const startOrder: typeof forward = [['users', 'promotions'], ['subscriptions'], ['engagement'], ['gateway']];
 
 const { values } = parseArgs({
   options: {

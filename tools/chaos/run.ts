@@ -13,6 +13,7 @@ import type { Check } from './check.ts';
 import { checkHistory, checkTotals } from './checks.ts';
 import { checkContactData } from './contact-data.ts';
 import { checkActivatedPromotions, checkEndedPromotions } from './ended-promotions.ts';
+import { startEventStream } from './event-stream.ts';
 import { type FinalState, finishRun } from './final-state.ts';
 import { checkRecoveries, injectAll } from './inject-plan.ts';
 import { checkRevocations, mayDisturbKeys, type Revocations, startRevocations } from './key-revocations.ts';
@@ -55,24 +56,23 @@ await runLifecycle(async (lifecycle) => {
   const stack = await startStack(lifecycle, { traced: true, measured: true, asksCallers });
   say(`two replicas of every part are ready; logs in ${folder}`);
   const canary = makeCanary(seededRandom(seed + 2));
-  const load = startLoad({
-    url: stack.url,
-    random: seededRandom(seed + 1),
-    perSecond,
-    canary,
-    credential: stack.credential,
-  });
+  const { url, credential } = stack;
+  const load = startLoad({ url, random: seededRandom(seed + 1), perSecond, canary, credential });
   keep(() => load.stop());
-  const revocations = stack.credential ? startRevocations({ ...stack, credential: stack.credential }) : undefined;
+  const revocations = credential ? startRevocations({ ...stack, credential }) : undefined;
   keep(async () => revocations?.stop());
+  const events = startEventStream(stack, { load, random: seededRandom(seed + 4) });
+  keep(() => events.stop());
   const injections = await injectWithProgress(stack, plan, load, lifecycle);
   if (lifecycle.isStopping()) return 130;
   say('no more faults; the load ends');
   await revocations?.stop();
+  await events.stop();
+  const counted = await events.check();
   const finalState = await finishRun(stack, load);
 
   const recoveries = injections.map((injection) => recoveryOf(injection, load.history));
-  const checks = await checkEverything(stack, load, { canary, finalState, recoveries, revocations });
+  const checks = [...(await checkEverything(stack, load, { canary, finalState, recoveries, revocations })), counted];
   const report: Report = {
     ...{ seed, asksCallers, minutes, seconds: (performance.now() - startedAt) / 1_000 },
     requests: load.history.length,
@@ -81,12 +81,16 @@ await runLifecycle(async (lifecycle) => {
     ...{ recoveries, checks, breaches: countBreaches(checks) },
   };
   printReport(report, print);
-  mkdirSync(dirname(jsonFile), { recursive: true });
-  writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
-  print(`The report as JSON: ${jsonFile}`);
+  writeReport(report, print);
   if (report.breaches > 0) keepEvidence(lifecycle, load, finalState);
   return report.breaches === 0 ? 0 : 1;
 });
+
+function writeReport(report: Report, print: Lifecycle['print']): void {
+  mkdirSync(dirname(jsonFile), { recursive: true });
+  writeFileSync(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
+  print(`The report as JSON: ${jsonFile}`);
+}
 
 function printPlan(plan: Plan, print: Lifecycle['print']): void {
   const callers = asksCallers ? 'AUTH=required' : 'AUTH=off';

@@ -45,6 +45,7 @@ function correctRun() {
     subscriptions: [{ ...subscription, created_at: new Date(epoch + 4_050) }],
     knownUsers: [{ id: 1, version: 1, deleted: false, lost: false, doubted: false }],
     cachedPromotions: [{ id: 1, version: 3, status: 'ended', lost: false, doubted: false }],
+    heldByEngagement: [],
     unreconciled: [],
     events: [
       event(1, 'users', 'user.created', { id: 1, version: 1 }),

@@ -40,12 +40,12 @@ export async function fillTables(sql: Sql, { users, promotions, subscriptions }:
 }
 
 /**
- * Keeps the projections of the subscriptions service fresh, so that it asks no owner: those may not run in a section.
+ * Keeps the projections of a service fresh, so that it asks no owner: those may not run in a section.
  * @returns how to end it
  */
-export async function keepFresh(sql: Sql): Promise<() => Promise<void>> {
+export async function keepFresh(sql: Sql, service: ServiceName): Promise<() => Promise<void>> {
   const refresh = (): Promise<unknown> =>
-    sql(`update subscriptions.projection_sources
+    sql(`update ${service}.projection_sources
          set watermark = now(), reconciled_at = now(), compared_at = now() + interval '1 day', complete_needed = false`);
   await refresh();
   const stop = new AbortController();

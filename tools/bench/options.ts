@@ -13,6 +13,7 @@ const partNames = [
   'cost',
   'metrics',
   'growth',
+  'events',
   'start',
 ] as const;
 type PartName = (typeof partNames)[number];

@@ -12,6 +12,7 @@ const measures = [
   'outbox drain',
   'projection',
   'data growth',
+  'events',
   'cost of outbox and log',
   'cost of callers and limits',
   'cost of metrics',

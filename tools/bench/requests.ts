@@ -2,7 +2,7 @@
 // and with the same server written by hand on Express and on Fastify.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPersonalData } from '../../services/users/src/personal-data/personal-data.ts';
-import { fillUsers, resetData } from './data.ts';
+import { fillUsers, keepFresh, resetData } from './data.ts';
 import { type EndpointName, endpoints, targetOf } from './endpoints.ts';
 import { type Peer, type PeerName, startPeer } from './peers.ts';
 import { runPgbench } from './pgbench.ts';
@@ -108,7 +108,11 @@ async function pgbenchCase(name: EndpointName, { servers, bare }: Requests): Pro
     name: `${name} pgbench`,
     components: () => ({ postgres: servers.postgresPid }),
     ...(writes && { prepare: () => resetData(bare.sql, service, bare.sizes) }),
-    run: (seconds) => runPgbench(servers.folder, url, made, { clients: connections, seconds }),
+    run: async (seconds) => {
+      // Without it the statement would find no promotion that it can rely on, and insert nothing.
+      const endFreshness = await keepFresh(bare.sql, 'subscriptions');
+      return await runPgbench(servers.folder, url, made, { clients: connections, seconds }).finally(endFreshness);
+    },
   };
 }
 

@@ -17,6 +17,7 @@ import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
 import { measureCallers } from './callers.ts';
 import { measureCost } from './cost.ts';
 import { endpointNames } from './endpoints.ts';
+import { measureEvents } from './events.ts';
 import { assess, baselineFile, margin, measuredRatios, readBaseline } from './gate.ts';
 import { measureGateway } from './gateway.ts';
 import { measureGrowth } from './growth.ts';
@@ -63,6 +64,7 @@ async function measureSections(servers: Servers, sections: Sections, plan: Plan)
   if (isSelected('cost')) await sections.add('cost', () => measureCost(servers, sizes, plan));
   if (isSelected('metrics')) await sections.add('metrics', () => measureMetricsCost(servers, sizes, plan));
   if (isSelected('growth')) await sections.add('growth', () => measureGrowth(servers, plan));
+  if (isSelected('events')) await sections.add('events', () => measureEvents(servers, plan));
   const names = endpointNames.filter(isSelected);
   if (names.length === 0 && !isSelected('propagation')) return;
   const requests = await prepareRequests(servers, served, bare, profile);

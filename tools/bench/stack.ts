@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hasQueue } from '@promopulse/shared/contracts/queues';
 import { internalServiceUrls, schemaOwners, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { migrate } from '@promopulse/shared/database/migrations';
 import { type Provisioned, provision, withClient } from '@promopulse/shared/database/provision';
@@ -13,6 +14,7 @@ import { portAllocator } from '../../local/ports.ts';
 import type { LocalRabbit } from '../../local/rabbitmq.ts';
 import { type Exit, Replica } from '../../local/replica.ts';
 import { type Keep, type Postgres, startPostgres, startRabbit } from '../../local/servers.ts';
+import { engagement } from '../../services/engagement/src/service.ts';
 import { promotions } from '../../services/promotions/src/service.ts';
 import { subscriptions } from '../../services/subscriptions/src/service.ts';
 import { users } from '../../services/users/src/service.ts';
@@ -85,7 +87,7 @@ export interface BenchDatabase extends Provisioned {
 /** Creates a database, migrates it and fills it, except the users' own table: see `fillUsers`. */
 export async function createBenchDatabase(servers: Servers, name: string, sizes: Sizes): Promise<BenchDatabase> {
   const provisioned = await provision(servers.postgres.url(), { database: name, services: schemaOwners });
-  for (const definition of [users, promotions, subscriptions]) {
+  for (const definition of [users, promotions, subscriptions, engagement]) {
     await migrate(
       databaseOptionsOf(definition, provisioned.urls[definition.name] ?? ''),
       createLogger({ service: name, level: 'warn' }),
@@ -138,7 +140,7 @@ export function environmentOf(
       AMQP_URL: servers.rabbit.url,
       AMQP_PREFIX: `${database.name}.`,
     }),
-    ...(part === 'subscriptions' && { RECONCILE_INTERVAL_MS: '86400000' }), // 1 day: no run lasts that long
+    ...(hasQueue(part) && { RECONCILE_INTERVAL_MS: '86400000' }), // 1 day: no run lasts that long
   };
 }
 
@@ -170,7 +172,8 @@ export async function startParts(
     });
     servers.keep(() => replica.stop());
     await replica.start(script?.(part));
-    const endFreshness = part === 'subscriptions' ? await keepFresh(database.sql) : async () => undefined;
+    const consumer = services.find((service) => service === part && hasQueue(service));
+    const endFreshness = consumer ? await keepFresh(database.sql, consumer) : async () => undefined;
     const stop = async (): Promise<void> => {
       await endFreshness();
       await replica.stop();

@@ -14,6 +14,8 @@ export interface Target {
   body?: string;
   a?: number;
   b?: number;
+  /** The body is an array of so many; in each, `{n}` stands for a text that no other has. */
+  batch?: number;
   /** Sent as a bearer token: an API key or an access token. */
   credential?: string;
 }
@@ -58,9 +60,20 @@ async function runWrk(wrk: string, folder: string, target: Target, { connections
 }
 
 /** The script builds each request as one text, because wrk.format would format all headers again for each request. */
-function luaOf({ url, method, path, body, a = 1, b = 1, credential }: Target): string {
+function luaOf({ url, method, path, body, a = 1, b = 1, batch, credential }: Target): string {
   const quoted = (text: string): string =>
-    `"${text.replaceAll('"', '\\"').replaceAll('{a}', '"..a.."').replaceAll('{b}', '"..b.."')}"`;
+    `"${text.replaceAll('"', '\\"').replaceAll('{a}', '"..a.."').replaceAll('{b}', '"..b.."').replaceAll('{n}', '"..n.."')}"`;
+  const bodyText = (text: string): string =>
+    batch === undefined
+      ? `local body = ${quoted(text)}`
+      : `local items = {}
+  for item = 1, ${batch} do
+    local a, b = random(${a}), random(${b})
+    count = count + 1
+    local n = "${seed}-"..count
+    items[item] = ${quoted(text)}
+  end
+  local body = "["..table.concat(items, ",").."]"`;
   const authorization = credential ? `Authorization: Bearer ${credential}\\r\\n` : '';
   const head = `"${method} "..${quoted(path)}.." HTTP/1.1\\r\\nHost: ${new URL(url).host}\\r\\n${authorization}`;
   const request = body
@@ -68,10 +81,11 @@ function luaOf({ url, method, path, body, a = 1, b = 1, credential }: Target): s
     : `${head}\\r\\n"`;
   return `
 local random = math.random
+local count = 0
 function init() math.randomseed(${seed}) end
 function request()
   local a, b = random(${a}), random(${b})
-  ${body ? `local body = ${quoted(body)}` : ''}
+  ${body ? bodyText(body) : ''}
   return ${request}
 end
 function done(summary, latency)

@@ -65,7 +65,7 @@ export const demoPromotions: readonly DemoPromotion[] = [
     name: 'Demo: Summer Sale',
     description: '20% off everything',
     status: 'active',
-    startsInDays: -10,
+    startsInDays: -40,
     endsInDays: 20,
     subscribers: everyone,
     left: [emailOf('zoe')],

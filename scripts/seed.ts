@@ -1,14 +1,20 @@
 // `npm run seed`: demonstration data through the API of BASE_URL, or of this machine's port PORT (8000), so that lists and
 // pages have something to show. With AUTH=required it sends the key in API_KEY. It can be repeated: users are found by
-// their email, promotions by their name, and what is there already is left as it is.
+// their email, promotions by their name, events by their id, and what is there already is left as it is. Events of the
+// last week go through the API, older ones into the database of `npm start` (or of DATABASE_URL).
 import { randomUUID } from 'node:crypto';
+import { resolve } from 'node:path';
 import { retryingFetch } from '@promopulse/client/retry';
 import { type DemoPromotion, type DemoUser, demoPromotions, demoUsers } from '../local/demo-data.ts';
+import { demoEvents, storeDemoEvents } from '../local/demo-events.ts';
+import { useStackDatabase } from '../local/stack-database.ts';
 
 interface Promotion {
   id: number;
   name: string;
   status: 'draft' | 'active' | 'ended';
+  start_at: string;
+  end_at: string;
 }
 
 interface Page<Item> {
@@ -19,24 +25,29 @@ interface Page<Item> {
 // biome-ignore lint/suspicious/noExplicitAny: what the API answers is described by its OpenAPI document
 type Body = any;
 
-const { BASE_URL, PORT } = process.env;
+const { BASE_URL, DATABASE_URL, DATA_DIR, PORT } = process.env;
+const dataDir = resolve(import.meta.dirname, '..', DATA_DIR || '.data');
+let database: Awaited<ReturnType<typeof useStackDatabase>> | undefined;
 const baseUrl = (BASE_URL || `http://localhost:${PORT || 8000}`).replace(/\/+$/, '');
 const sendPatiently = retryingFetch({ attempts: 10 });
 const steps = ['draft', 'active', 'ended'] as const;
-const made = { users: 0, promotions: 0, subscriptions: 0 };
+const batchSize = 100;
+const made = { users: 0, promotions: 0, subscriptions: 0, events: 0 };
 
 try {
   await seed();
-  const { users, promotions, subscriptions } = made;
+  const { users, promotions, subscriptions, events } = made;
   print(
-    users + promotions + subscriptions === 0
+    users + promotions + subscriptions + events === 0
       ? `Everything is at ${baseUrl} already.`
       : `Created at ${baseUrl}: ${users} of ${demoUsers.length} users, ${promotions} of ${demoPromotions.length} promotions, ` +
-          `${subscriptions} subscriptions.`,
+          `${subscriptions} subscriptions, ${events} events.`,
   );
 } catch (error) {
   process.stderr.write(`The demonstration data is not complete. ${(error as Error).message}\n`);
   process.exitCode = 1;
+} finally {
+  await database?.stop();
 }
 
 async function seed(): Promise<void> {
@@ -52,6 +63,7 @@ async function seed(): Promise<void> {
   for (const wanted of demoPromotions) {
     const promotion = existing.get(wanted.name) ?? (await createPromotion(wanted));
     await bringForward(promotion, wanted, userIds);
+    if (wanted.status !== 'draft') await countTraffic(promotion);
   }
 }
 
@@ -80,6 +92,24 @@ async function createPromotion({ name, description, startsInDays, endsInDays }: 
   made.promotions += 1;
   print(`promotion ${promotion.id}: ${name}`);
   return promotion;
+}
+
+/** Views, clicks and redemptions of the last month. */
+async function countTraffic(promotion: Promotion): Promise<void> {
+  const { recent, older } = demoEvents(promotion);
+  for (let first = 0; first < recent.length; first += batchSize) {
+    const { receipts } = await call('POST', '/events', recent.slice(first, first + batchSize));
+    made.events += receipts.filter(({ status }: { status: string }) => status === 'accepted').length;
+  }
+  const url = await engagementUrl();
+  if (url && older.length > 0) made.events += await storeDemoEvents(url, older);
+}
+
+/** @returns undefined for a stack of which only the API is known */
+async function engagementUrl(): Promise<string | undefined> {
+  if (BASE_URL && !DATABASE_URL) return undefined;
+  database ??= await useStackDatabase({ env: process.env, dataDir, print: () => undefined });
+  return database.urls.engagement;
 }
 
 function daysFromToday(days: number): string {

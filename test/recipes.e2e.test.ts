@@ -246,7 +246,15 @@ describe('Add an event', () => {
 
   test('types and lint have nothing to say', () => {
     expect(typecheck(folder)).toEqual(ok);
-    expect(lint(folder, 'services/promotions/src', 'services/subscriptions/src', 'packages/shared/src')).toEqual(ok);
+    expect(
+      lint(
+        folder,
+        'services/promotions/src',
+        'services/subscriptions/src',
+        'services/engagement/src',
+        'packages/shared/src',
+      ),
+    ).toEqual(ok);
   }, 60_000);
 
   test('the event is recorded, published and applied', async () => {
@@ -292,6 +300,7 @@ describe('Add an event', () => {
       'services/subscriptions/src/active-check/projections.ts',
       'services/subscriptions/src/active-check/projections.ts',
     ],
+    ['its other consumer', 'services/engagement/src/entities.ts', 'services/engagement/src/entities.ts'],
   ];
   test.each(fullScale ? steps : steps.slice(0, 1))(
     'without %s the type check names the place',

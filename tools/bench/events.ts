@@ -104,7 +104,7 @@ async function batchScript(): Promise<PgbenchScript> {
     recordEvents(database, [], { client: '', leaseSeconds: 5, consulted }),
   );
   const array = (expression: string, type: string): string =>
-    `(select array_agg(${expression})::${type}[] from generate_series(1, ${batchSize}) as n)`;
+    `(select array_agg((${expression})::${type}) from generate_series(1, ${batchSize}) as n)`;
   const none = (type: string): string => `array_fill(null::${type}, array[${batchSize}])`;
   const values = [
     "'pgbench'",

@@ -51,6 +51,8 @@ export function startEventStream(
       target,
       batch.map(({ event }) => event),
     );
+    if (receipts.length > 0 && receipts.length !== batch.length)
+      readings.unbalanced.push(`${receipts.length} receipts for ${batch.length} events`);
     for (const [index, status] of receipts.entries()) batch[index]?.statuses.push(status);
   };
   const writer = async (promotions: readonly number[]): Promise<void> => {
@@ -157,8 +159,17 @@ async function checkEvents(
     const counts = [sums?.accepted, sums?.counters, sums?.rows];
     if (counts.some((each) => each !== events.length))
       breaches.push(`promotion ${promotion}: ${events.length} events, counted ${counts.join(', ')}`);
+    const views = events.filter(({ event }) => event.type === 'view');
+    const visitors = new Set(views.map(({ event }) => event.visitor)).size;
+    const query = `promotion_id=${promotion}&type=view&from=${new Date(Date.now() - 432_000_000).toISOString()}`;
+    const totals = (await get<{ totals: { raw: number; unique: number } }>(target, `/statistics?${query}`))?.totals;
+    if (totals?.raw !== views.length || totals.unique !== visitors)
+      breaches.push(
+        `promotion ${promotion}: ${views.length} views of ${visitors}, statistics ${JSON.stringify(totals)}`,
+      );
   }
   if (sent.length === 0) breaches.push('no event was sent');
+  if (count === 0) breaches.push('the reconciliation was never read');
   return {
     promise: 'each event is counted once, and the sums agree whenever they are read',
     examined: `${sent.length} events, ${count} readings`,

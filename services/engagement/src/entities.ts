@@ -93,6 +93,16 @@ const EventHorizon = defineEntity({
   },
 });
 
+/** One row: until when receipts were looked at for rollups. */
+const RollupProgress = defineEntity({
+  name: 'RollupProgress',
+  tableName: 'rollup_progress',
+  properties: {
+    id: p.boolean().primary().default(true),
+    read_to: p.datetime(),
+  },
+});
+
 /** What was last published of a promotion. */
 const Rollup = defineEntity({
   name: 'Rollup',
@@ -150,6 +160,7 @@ export const entities = [
   SubscriptionChange,
   RemovedEvents,
   EventHorizon,
+  RollupProgress,
   Rollup,
   CachedPromotion,
   KnownUser,

@@ -19,7 +19,7 @@ export const engagement = defineService({
   config: {
     ...projectionConfig(projections),
     /** How long events are stored beyond the days in which they are accepted. */
-    EVENT_RETENTION_DAYS: z.coerce.number().int().min(0).max(3_650).default(90),
+    EVENT_RETENTION_DAYS: z.coerce.number().int().min(0).max(365).default(90),
     ROLLUP_INTERVAL_SECONDS: z.coerce.number().int().min(1).max(86_400).default(60),
   },
   entities,

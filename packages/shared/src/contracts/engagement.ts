@@ -12,7 +12,7 @@ const total = z.object({
   unique: z.int().nonnegative().meta({ description: 'How many users and visitors they are from.' }),
 });
 
-/** The totals of all time. They never fall. */
+/** The totals of all time. They fall only with a restore of the service's database. */
 export const engagementTotals = z.object({
   id: id.meta({ description: 'The id of the promotion.' }),
   version,

@@ -41,6 +41,8 @@ export class Migration20261130121027_initial extends Migration {
 
     this.addSql(`create table "engagement"."removed_events" ("promotion_id" bigint not null, "count" bigint not null, primary key ("promotion_id"));`);
 
+    this.addSql(`create table "engagement"."rollup_progress" ("id" boolean not null default true, "read_to" timestamptz not null, primary key ("id"));`);
+
     this.addSql(`create table "engagement"."rollups" ("promotion_id" bigint not null, "version" int not null, "totals" jsonb not null, primary key ("promotion_id"));`);
 
     this.addSql(`create table "engagement"."subscription_changes" ("id" bigserial primary key, "promotion_id" bigint not null, "bucket" timestamptz not null, "joined" bigint not null, "left" bigint not null);`);
@@ -61,7 +63,7 @@ export class Migration20261130121027_initial extends Migration {
     this.addSql(`create table "engagement"."first_seen_by_day" ("promotion_id" bigint not null, "type" varchar(10) not null, "day" date not null, "subject" bytea not null, primary key ("promotion_id", "type", "day", "subject")) partition by range ("day");`);
 
     // The states of a subscription alternate with its versions: version v is after v/2 joins, rounded up, and v/2 leaves,
-    // rounded down. The first join was when it was created; when the others were applied is the best that is known.
+    // rounded down; a row that its owner has lost is after none. The first join was when it was created; when the others were applied is the best that is known.
     this.addSql(`create function "engagement"."add_to_subscription_changes"("of" bigint, "at" timestamptz, "more_joined" bigint, "more_left" bigint) returns void language plpgsql as $$
       declare
         quarter timestamptz := date_bin('15 minutes', "at", '2000-01-01T00:00:00Z');
@@ -83,8 +85,10 @@ export class Migration20261130121027_initial extends Migration {
           from added group by promotion_id;
         else
           perform "engagement"."add_to_subscription_changes"(promotion_id, now(), sum(joined)::bigint, sum("left")::bigint)
-          from (select promotion_id, (version + 1) / 2 as joined, version / 2 as "left" from added
-                union all select promotion_id, -((version + 1) / 2), -(version / 2) from removed) as changes
+          from (select promotion_id, (known + 1) / 2 as joined, known / 2 as "left"
+                from (select promotion_id, case when lost_at is null then version else 0 end as known from added) as rows
+                union all select promotion_id, -((known + 1) / 2), -(known / 2)
+                from (select promotion_id, case when lost_at is null then version else 0 end as known from removed) as rows) as changes
           group by promotion_id;
         end if;
         return null;
@@ -100,8 +104,9 @@ export class Migration20261130121027_initial extends Migration {
         parent text;
         part text;
       begin
-        if "day" < (select first_day from event_horizon) then return; end if;
-        perform pg_advisory_xact_lock(hashtextextended('promopulse.engagement.days', 0));
+        if "day" < (select first_day from event_horizon) or to_regclass('events_' || to_char("day", 'YYYYMMDD')) is not null
+          and to_regclass('first_seen_' || to_char("day", 'YYYYMMDD')) is not null then return; end if;
+        lock table event_horizon in share update exclusive mode; -- against other processes that make days
         foreach parent in array array['events', 'first_seen_by_day'] loop
           part := replace(parent, '_by_day', '') || '_' || to_char("day", 'YYYYMMDD');
           continue when to_regclass(part) is not null;
@@ -152,6 +157,7 @@ export class Migration20261130121027_initial extends Migration {
     this.addSql(`drop table if exists "engagement"."publication" cascade;`);
     this.addSql(`drop table if exists "engagement"."receipt_counts" cascade;`);
     this.addSql(`drop table if exists "engagement"."removed_events" cascade;`);
+    this.addSql(`drop table if exists "engagement"."rollup_progress" cascade;`);
     this.addSql(`drop table if exists "engagement"."rollups" cascade;`);
     this.addSql(`drop table if exists "engagement"."subscription_changes" cascade;`);
     this.addSql(`drop table if exists "engagement"."events" cascade;`);

@@ -61,7 +61,7 @@ export function statisticsRoutes(database: Database): Route[] {
 function presentSeries({ query, hasUniqueDays }: WantedSeries, points: readonly SeriesPoint[]) {
   const [first, last] = [points[0] as SeriesPoint, points.at(-1) as SeriesPoint];
   const totals = first.totals as NonNullable<SeriesPoint['totals']>;
-  const { raw, raw_ever, first_ever, duplicate, late, rejected } = totals;
+  const { raw, is_all, first_ever, duplicate, late, rejected } = totals;
   return {
     promotion_id: query.promotion_id,
     from: presentTime(first.at),
@@ -71,7 +71,7 @@ function presentSeries({ query, hasUniqueDays }: WantedSeries, points: readonly 
     })),
     totals: {
       raw,
-      unique: query.types.length === 1 && raw === raw_ever ? first_ever : null,
+      unique: query.types.length === 1 && is_all ? first_ever : null,
       ...{ duplicate, late, rejected },
     },
   };

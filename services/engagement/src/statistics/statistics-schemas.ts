@@ -10,12 +10,14 @@ const dayMs = 86_400_000;
 const shortestMs = { '15m': 900_000, hour: 3_600_000, day: 82_800_000 } as const;
 const maxPoints = 10_000;
 const defaultDays = 7;
+const [firstYear, lastYear] = [2000, 9998];
 
-export const timeZoneRule = 'must be the name of a time zone of the IANA database, such as Europe/Berlin';
+export const timeZoneRule =
+  'must be UTC, or the name of a time zone of the IANA database with a slash, such as Europe/Berlin';
 
-/** Of a text, how the database writes the same zone; undefined for anything else, such as an offset. */
+/** The zone that a name stands for; undefined for others. Of abbreviations the server has an opinion of its own. */
 function zoneOf(name: string): string | undefined {
-  if (!/^[A-Za-z]/.test(name) || name.length > 64) return undefined;
+  if (!/^([A-Za-z_]+\/|UTC$)/i.test(name) || name.length > 64) return undefined;
   try {
     return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone;
   } catch {
@@ -67,6 +69,11 @@ export function seriesOf(
 ): WantedSeries {
   const end = to ?? now;
   const start = from ?? new Date(end.getTime() - defaultDays * dayMs);
+  const years = [start, end].map((time) => time.getUTCFullYear());
+  if (years.some((year) => year < firstYear || year > lastYear)) {
+    const field = (years[0] as number) < firstYear || (years[0] as number) > lastYear ? 'from' : 'to';
+    throw invalidInput([{ field, rule: `must be in the years ${firstYear} to ${lastYear}` }]);
+  }
   if (start >= end) throw invalidInput([{ field: 'to', rule: 'must be after from' }]);
   const expectedPoints = Math.ceil((end.getTime() - start.getTime()) / shortestMs[granularity]);
   if (expectedPoints > maxPoints) {

@@ -23,6 +23,7 @@ export interface SeriesPoint {
   raw: number;
   /** Users and visitors who were seen for the first time on that day of UTC. */
   first_of_day: number;
+  /** What an owner that was set back has lost counts the other way round. */
   joined: number;
   left: number;
   active: number;
@@ -32,8 +33,9 @@ export interface SeriesPoint {
 
 interface Totals {
   raw: number;
-  /** Of all time: events, and users and visitors. */
-  raw_ever: number;
+  /** Whether no event of the promotion occurred outside of the range. */
+  is_all: boolean;
+  /** Users and visitors who were seen for the first time ever. */
   first_ever: number;
   duplicate: number;
   late: number;
@@ -75,7 +77,8 @@ const points: Record<Granularity, Points> = {
     end: '$3::timestamptz at time zone $4',
     step: '1 day',
     keyOf: (time) => `date_trunc('day', ${time} at time zone $4)`,
-    at: (key) => `((${key}) at time zone $4)`,
+    // Of a midnight that comes twice the first, and of one that does not come the moment in its place.
+    at: (key) => `(((${key}) - interval '1 minute') at time zone $4 + interval '1 minute')`,
   },
 };
 
@@ -91,7 +94,8 @@ function seriesText(granularity: Granularity): string {
       select key, ${at('key')} as at, ${at(`key + interval '${step}'`)} as until
       from bounds, generate_series(bounds.first, ${end}, '${step}') as key where ${at('key')} < $3
     ), counts as materialized (
-      select ${keyOf('bucket')} as key, sum(accepted)::bigint as raw, sum(first_of_day)::bigint as first_of_day
+      select ${keyOf('bucket')} as key, sum(accepted)::bigint as raw, sum(first_of_day)::bigint as first_of_day,
+        sum(first_ever)::bigint as first_ever
       from event_counts, bounds where promotion_id = $1 and type = any($5::text[]) and ${near} group by 1
     ), changes as materialized (
       select ${keyOf('bucket')} as key, sum(joined)::bigint as joined, sum("left")::bigint as "left"
@@ -100,17 +104,19 @@ function seriesText(granularity: Granularity): string {
       select coalesce(sum(duplicate), 0) as duplicate, coalesce(sum(late), 0) as late, coalesce(sum(rejected), 0) as rejected
       from receipt_counts where promotion_id = $1 and type = any($5::text[])
         and bucket >= (select min(at) from shown) and bucket < (select max(until) from shown)
-    ), ever as materialized (
-      select coalesce(sum(accepted), 0) as raw_ever, coalesce(sum(first_ever), 0) as first_ever
-      from event_counts where promotion_id = $1 and type = any($5::text[])
+    ), outside as materialized (
+      select not exists (select from event_counts where promotion_id = $1 and type = any($5::text[])
+        and (bucket < (select min(at) from shown) or bucket >= (select max(until) from shown))) as is_all
     ), before as materialized (
       select coalesce(sum(joined - "left"), 0) as active from changes, bounds where key < bounds.first
     ), totals as materialized (
-      select (select coalesce(sum(raw), 0) from counts join shown using (key)) as raw, ever.*, receipts.*
-      from ever, receipts
+      select in_range.*, outside.*, receipts.*
+      from (select coalesce(sum(raw), 0) as raw, coalesce(sum(first_ever), 0) as first_ever
+        from counts join shown using (key)) as in_range, outside, receipts
     )
     select at, until, coalesce(raw, 0) as raw, coalesce(first_of_day, 0) as first_of_day,
-      coalesce(joined, 0) as joined, coalesce("left", 0) as "left",
+      greatest(coalesce(joined, 0), 0) + greatest(-coalesce("left", 0), 0) as joined,
+      greatest(coalesce("left", 0), 0) + greatest(-coalesce(joined, 0), 0) as "left",
       ((select active from before) + sum(coalesce(joined, 0) - coalesce("left", 0)) over (order by key))::bigint as active,
       case when key = bounds.first then (select to_jsonb(totals) from totals) end as totals
     from bounds, shown left join counts using (key) left join changes using (key)

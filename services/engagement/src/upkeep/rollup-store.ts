@@ -2,6 +2,7 @@
 // lost is made good by the next one.
 import { engagementTotals, engagementTypes } from '@promopulse/shared/contracts/engagement';
 import type { Database } from '@promopulse/shared/database/database';
+import { runApart } from '@promopulse/shared/database/own-connection';
 import { presentTime } from '@promopulse/shared/http/schemas';
 import { recordEvent } from '@promopulse/shared/outbox/outbox';
 import { z } from 'zod';
@@ -11,15 +12,22 @@ const { view, click, redeem } = engagementTotals.shape;
 const typeTotals = z.object({ view, click, redeem });
 type TypeTotals = z.infer<typeof typeTotals>;
 
+/** A statement that counts may have begun in the quarter of an hour before the one in which it is committed. */
+const overlap = `interval '${2 * bucketMinutes} minutes'`;
+
 const statements = {
-  /** $1: promotions with events that were accepted since, or a quarter of an hour before; null: all. */
+  /** The promotions that were counted since the last pass, or ever; and the clock. */
   changed: {
-    name: 'rollup_changed',
-    text: `select distinct promotion_id from receipt_counts
-      where accepted > 0 and bucket >= coalesce($1::timestamptz - interval '${bucketMinutes} minutes', '-infinity')
-      order by 1`,
+    text: `select now() as read_at, array(
+        select distinct promotion_id from receipt_counts
+        where accepted > 0 and bucket >= coalesce((select read_to - ${overlap} from rollup_progress), '-infinity')
+        order by 1) as promotions`,
+    timeoutMs: 20_000,
   },
-  now: { name: 'rollup_now', text: 'select now()' },
+  progress: {
+    name: 'rollup_progress',
+    text: `insert into rollup_progress (read_to) values ($1) on conflict (id) do update set read_to = excluded.read_to`,
+  },
   totals: `select now() as counted_at, coalesce(jsonb_object_agg(type, jsonb_build_object('count', accepted, 'unique', first_ever)), '{}') as totals,
       (select jsonb_build_object('version', version, 'totals', totals) from rollups where promotion_id = ?) as published
     from (select type, sum(accepted) as accepted, sum(first_ever) as first_ever
@@ -34,18 +42,18 @@ interface TotalsRow {
   published: { version: number; totals: TypeTotals } | null;
 }
 
-export async function readNow(database: Database): Promise<Date> {
-  return ((await database.run<{ now: Date }>(statements.now, []))[0] as { now: Date }).now;
-}
-
-/** @returns the promotions whose totals may differ from what was published at `since` */
-export async function listCounted(database: Database, since: Date | null): Promise<number[]> {
-  const rows = await database.run<{ promotion_id: number }>(statements.changed, [since]);
-  return rows.map(({ promotion_id }) => promotion_id);
+/** Publishes the totals of every promotion that was counted since the last pass, whichever process made that. */
+export async function publishChanged(database: Database, stop: AbortSignal): Promise<void> {
+  const [row] = await runApart<{ read_at: Date; promotions: string[] }>(database, statements.changed, []);
+  for (const promotion of row?.promotions ?? []) {
+    if (stop.aborted) return;
+    await publishTotals(database, Number(promotion));
+  }
+  await database.run(statements.progress, [row?.read_at]);
 }
 
 /** Records an event when the totals differ from what was published last. @returns whether they do */
-export async function publishTotals(database: Database, promotionId: number): Promise<boolean> {
+async function publishTotals(database: Database, promotionId: number): Promise<boolean> {
   return await database.transaction(async (em) => {
     const [row]: TotalsRow[] = await em.execute(statements.totals, [promotionId, promotionId]);
     const { counted_at, totals, published } = row as TotalsRow;

@@ -1,5 +1,5 @@
-// What one replica does for all: it publishes totals, makes the days ahead, and removes old ones. Which replica: the one
-// that holds a lease.
+// What one replica does for all: it makes the days ahead, publishes totals, and removes old days. It is the one that holds
+// a lease, for as long as it can. So totals are published once in an interval, however many replicas there are.
 import { sleep } from '@promopulse/shared/backoff';
 import type { Database } from '@promopulse/shared/database/database';
 import { tryLease } from '@promopulse/shared/database/lease';
@@ -7,9 +7,11 @@ import { describeError } from '@promopulse/shared/telemetry/describe-error';
 import { type Logger, warnRepeatedly } from '@promopulse/shared/telemetry/logger';
 import type { Metrics } from '@promopulse/shared/telemetry/metrics';
 import { addDays, countDaysAhead, removeDays } from './partition-store.ts';
-import { listCounted, publishTotals, readNow } from './rollup-store.ts';
+import { publishChanged } from './rollup-store.ts';
 
 const daysEveryMs = 60_000;
+/** How often a replica without the lease tries to get it. */
+const tryEveryMs = 2_000;
 
 interface UpkeepOptions {
   database: Database;
@@ -31,61 +33,69 @@ export function measureUpkeep(metrics: Metrics, database: Database): void {
 }
 
 /** @returns the function that stops it */
-export function startUpkeep({ retentionDays, rollupSeconds, ...options }: UpkeepOptions): () => Promise<void> {
+export function startUpkeep(options: UpkeepOptions): () => Promise<void> {
   const stopping = new AbortController();
-  const { signal } = stopping;
-  const { database } = options;
-  const rollup = new Rollup(database);
-  const running = Promise.all([
-    // The days ahead come first, and apart: removing old ones may wait for a backup.
-    repeat('days', daysEveryMs, signal, { ...options, work: () => addDays(database) }),
-    repeat('old days', daysEveryMs, signal, { ...options, work: (stop) => removeDays(database, retentionDays, stop) }),
-    repeat('rollup', rollupSeconds * 1_000, signal, { ...options, work: (stop) => rollup.publish(stop) }),
-  ]);
+  const running = tryToLead(options, stopping.signal);
   return async () => {
     stopping.abort();
     await running;
   };
 }
 
-interface Job extends Pick<UpkeepOptions, 'database' | 'log'> {
-  work(stop: AbortSignal): Promise<unknown>;
-}
-
-/** Does the work in the replica that has the lease of this name. Never rejects. */
-async function repeat(name: string, everyMs: number, signal: AbortSignal, { database, log, work }: Job): Promise<void> {
+/** Never rejects. */
+async function tryToLead(options: UpkeepOptions, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await sleep(everyMs * (0.8 + Math.random() * 0.2), signal);
-    if (signal.aborted) return;
-    try {
-      const lease = await tryLease(database, `upkeep.${name}`);
-      if (!lease) continue; // another replica does it
+    await attempt(options, signal, 'lead', async () => {
+      const lease = await tryLease(options.database, 'upkeep');
+      if (!lease) return; // another replica has it
       try {
-        await work(AbortSignal.any([signal, lease.lost]));
+        await doJobs(options, AbortSignal.any([signal, lease.lost]));
       } finally {
         await lease.release();
       }
-    } catch (error) {
-      if (!signal.aborted) warnRepeatedly(log, { job: name, reason: describeError(error, 0, false) }, 'upkeep failed');
-    }
+    });
+    await sleep(tryEveryMs, signal);
   }
 }
 
-/** Looks at the promotions that were counted since its last pass; in its first one, at all. */
-class Rollup {
-  readonly #database: Database;
-  #since: Date | null = null;
-
-  constructor(database: Database) {
-    this.#database = database;
-  }
-
-  async publish(stop: AbortSignal): Promise<void> {
-    const now = await readNow(this.#database);
-    for (const promotion of await listCounted(this.#database, this.#since)) {
-      if (stop.aborted) return;
-      await publishTotals(this.#database, promotion);
+/** One job at a time, until `stop` aborts. The first totals come after an interval: another leader may just have sent some. */
+async function doJobs(options: UpkeepOptions, stop: AbortSignal): Promise<void> {
+  const { database, retentionDays, rollupSeconds } = options;
+  const jobs = [
+    { name: 'days', everyMs: daysEveryMs, dueAt: 0, work: () => addDays(database) },
+    {
+      name: 'rollup',
+      everyMs: rollupSeconds * 1_000,
+      dueAt: dueIn(rollupSeconds * 1_000),
+      work: () => publishChanged(database, stop),
+    },
+    { name: 'old days', everyMs: daysEveryMs, dueAt: 0, work: () => removeDays(database, retentionDays, stop) },
+  ];
+  while (!stop.aborted) {
+    for (const job of jobs) {
+      if (stop.aborted || performance.now() < job.dueAt) continue;
+      await attempt(options, stop, job.name, job.work);
+      job.dueAt = dueIn(job.everyMs);
     }
-    this.#since = now;
+    const nextAt = Math.min(...jobs.map(({ dueAt }) => dueAt));
+    await sleep(Math.max(0, nextAt - performance.now()), stop);
+  }
+}
+
+function dueIn(ms: number): number {
+  return performance.now() + ms;
+}
+
+/** Never rejects: it logs an error, and the work is done again later. */
+async function attempt(
+  { log }: UpkeepOptions,
+  stop: AbortSignal,
+  job: string,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!stop.aborted) warnRepeatedly(log, { job, reason: describeError(error, 0, false) }, 'upkeep failed');
   }
 }

@@ -3,7 +3,11 @@
 import type { BenchDatabase } from './stack.ts';
 
 /** Fills empty tables. */
-export async function fillEvents({ sql, sizes: { users, promotions } }: BenchDatabase, stored: number): Promise<void> {
+export async function fillEvents(database: BenchDatabase, stored: number): Promise<void> {
+  const {
+    sql,
+    sizes: { users, promotions },
+  } = database;
   await sql(
     `select engagement.add_event_day(day::date) from generate_series(current_date - 8, current_date + 3, '1 day') as day`,
   );
@@ -11,21 +15,27 @@ export async function fillEvents({ sql, sizes: { users, promotions } }: BenchDat
     select n, 'active', now() - interval '2 years', now() + interval '2 years', now(), 2 from generate_series(1, ${promotions}) as n`);
   await sql(`insert into engagement.known_users (user_id, version) select n, 1 from generate_series(1, ${users}) as n`);
   await sql(`insert into engagement.projection_sources (service) values ('promotions'), ('users'), ('subscriptions')`);
-  await sql(`insert into engagement.events (client, event_id, day, type, promotion_id, visitor, occurred_at)
-    select '', 'stored-' || n, at::date, 'view', 1 + n % ${promotions}, 'v' || n % 100000, at
-    from generate_series(1, ${stored}) as n, lateral (select current_date - interval '1 second' * (n % 500000) as at) as times`);
-  await sql(`insert into engagement.first_seen (promotion_id, type, subject)
-    select distinct promotion_id, type, substr(sha256(convert_to('visitor ' || visitor, 'UTF8')), 1, 16) from engagement.events`);
+  await storeEvents(database, stored);
   await sql(`insert into engagement.event_counts (promotion_id, type, bucket, accepted, first_ever, first_of_day)
     select 1, 'view', at, 10, 1, 2 from generate_series(date_trunc('day', now()) - interval '370 days', now(), '15 minutes') as at`);
   await sql('vacuum analyze');
 }
 
-/** Removes what requests have stored since the fill, and vacuums the tables. */
-export async function resetEvents({ sql }: BenchDatabase): Promise<void> {
-  const events = `select substr(sha256(convert_to('visitor ' || visitor, 'UTF8')), 1, 16) from engagement.events`;
-  await sql(`delete from engagement.events where event_id not like 'stored-%'`);
-  await sql(`delete from engagement.first_seen where subject not in (${events})`);
-  await sql('truncate engagement.first_seen_by_day, engagement.receipt_counts, engagement.outbox');
-  await sql('vacuum engagement.events, engagement.first_seen, engagement.event_counts');
+async function storeEvents({ sql, sizes: { promotions } }: BenchDatabase, stored: number): Promise<void> {
+  await sql(`insert into engagement.events (client, event_id, day, type, promotion_id, visitor, occurred_at)
+    select '', 'stored-' || n, at::date, 'view', 1 + n % ${promotions}, 'v' || n % 100000, at
+    from generate_series(1, ${stored}) as n, lateral (select current_date - interval '1 second' * (n % 500000) as at) as times`);
+  await sql(`insert into engagement.first_seen (promotion_id, type, subject)
+    select distinct promotion_id, type, substr(sha256(convert_to('visitor ' || visitor, 'UTF8')), 1, 16) from engagement.events`);
+}
+
+/** How many events are stored before a round on few of them. */
+export const fewEvents = 10_000;
+
+/** Brings the tables that requests write to back to what the fill made with `fewEvents`, and vacuums them. */
+export async function resetEvents(database: BenchDatabase): Promise<void> {
+  const tables = ['events', 'first_seen', 'first_seen_by_day', 'receipt_counts', 'outbox'];
+  await database.sql(`truncate ${tables.map((table) => `engagement.${table}`).join(', ')}`);
+  await storeEvents(database, fewEvents);
+  await database.sql('vacuum engagement.events, engagement.first_seen, engagement.event_counts');
 }

@@ -3,7 +3,7 @@
 import { recordEvents } from '../../services/engagement/src/queries.ts';
 import { keepFresh } from './data.ts';
 import { targetOf } from './endpoints.ts';
-import { fillEvents, resetEvents } from './event-data.ts';
+import { fewEvents, fillEvents, resetEvents } from './event-data.ts';
 import { type PgbenchScript, runPgbench, statementOf } from './pgbench.ts';
 import { findPgbench } from './programs.ts';
 import type { Row, Section } from './report.ts';
@@ -13,6 +13,8 @@ import { type BenchDatabase, createBenchDatabase, type Servers, type Started, st
 import { loadHttp, type Target } from './wrk.ts';
 
 const batchSize = 100;
+/** Of how many promotions the events of a batch are. */
+const promotionsOfBatch = 10;
 const day = 86_400_000;
 /** A batch of 100 is worth as many events; the goal is 20 times the requests that subscribe. */
 const goals = { pgbench: 0.5, subscriptions: 20, growth: 1.2, year: 1.2 };
@@ -27,10 +29,10 @@ export async function measureEvents(servers: Servers, plan: Plan): Promise<Secti
   const small = await createBenchDatabase(servers, 'events', sizes);
   const large = await createBenchDatabase(servers, 'manyevents', sizes);
   plan.say(`storing ${stored} events …`);
-  await fillEvents(small, 10_000);
+  await fillEvents(small, fewEvents);
   await fillEvents(large, stored);
   const bare = await createBenchDatabase(servers, 'bareevents', sizes);
-  await fillEvents(bare, 10_000);
+  await fillEvents(bare, fewEvents);
   const endFreshness = await keepFresh(bare.sql, 'engagement');
   const parts = await startParts(servers, small, ['promotions', 'subscriptions', 'engagement', 'gateway']);
   const atLarge = await startParts(servers, large, ['engagement']);
@@ -78,7 +80,7 @@ async function casesOf({ servers, small, bare, parts, atLarge }: Measured): Prom
 function batchTarget(url: string): Target {
   const occurred = new Date(Date.now() - 60_000).toISOString();
   const item = `{"id":"{n}","type":"view","promotion_id":{a},"visitor":"v{b}","occurred_at":"${occurred}"}`;
-  return { url, method: 'POST', path: '/events', body: item, batch: batchSize, a: sizes.promotions, b: 100_000 };
+  return { url, method: 'POST', path: '/events', body: item, batch: batchSize, a: promotionsOfBatch, b: 100_000 };
 }
 
 function seriesTarget(url: string, name: 'week' | 'year'): Target {
@@ -111,7 +113,7 @@ async function batchScript(): Promise<PgbenchScript> {
     array('n', 'int'),
     array('gen_random_uuid()', 'text'),
     array("'view'", 'text'),
-    array(`1 + (random() * ${sizes.promotions - 1})::int`, 'bigint'),
+    array(`1 + (random() * ${promotionsOfBatch - 1})::int`, 'bigint'),
     none('bigint'),
     array("'v' || (random() * 100000)::int", 'text'),
     array("now() - interval '1 minute'", 'timestamptz'),
@@ -133,7 +135,7 @@ function rowsOf(rounds: Record<string, Round[]>, stored: number): Row[] {
       { atLeast: goals.subscriptions },
     ),
     row(
-      `${batches}: CPU at ${stored} stored events / 10000`,
+      `${batches}: CPU at ${stored} stored events / ${fewEvents}`,
       ratio(of('events on many'), of('events direct'), totalCpu),
       { atMost: goals.growth },
     ),

@@ -45,6 +45,10 @@ export async function countEvents(options: BatchOptions, batch: SentBatch, cause
 }
 
 function readItem(item: unknown, position: number, faults: readonly JsonFault[]): Item | { receipt: Receipt } {
+  if (faults.length === 0) {
+    const { success, data: event } = newEvent.safeParse(item); // half of the cost of validateInput, which names the rule
+    if (success) return { position, event };
+  }
   try {
     return { position, event: validateInput(newEvent, item, 'event', faults) };
   } catch (error) {

@@ -45,7 +45,15 @@ function bucketSql(time: string): string {
 const user = reliance({ row: 'u', source: 'us', lease: '$10' });
 const promotion = reliance({ row: 'p', source: 'ps', lease: '$10' });
 
+/** The days of the items that have a partition of both tables. */
+const readyDays = `ready_days as materialized (
+  select day from (select distinct day from given) as days
+  where to_regclass('events_' || to_char(day, 'YYYYMMDD')) is not null
+    and to_regclass('first_seen_' || to_char(day, 'YYYYMMDD')) is not null
+)`;
+
 /** $10: lease in seconds. $11 to $13: what was consulted. A "no" that is not final needs the owner's answer. */
+/** The rows of promotion and user are looked up one by one: a plan for all would read their whole tables. */
 const judged = `judged as materialized (
   select *, verdict = 'countable' as is_countable from (select item.*, p.promotion_id is not null as is_known, case
     when occurred_at > now() + interval '${maxAheadMinutes} minutes' then 'occurred_in_future'
@@ -61,12 +69,11 @@ const judged = `judged as materialized (
     when occurred_at < p.start_at or occurred_at >= p.end_at or p.status = 'ended' and occurred_at > p.updated_at
       then 'outside_promotion_dates'
     when p.status = 'active' and ${promotion.fresh} is not true then 'ask_promotions'
-    when to_regclass('events_' || to_char(day, 'YYYYMMDD')) is null
-      or to_regclass('first_seen_' || to_char(day, 'YYYYMMDD')) is null then 'retry'
+    when (day in (select day from ready_days)) is not true then 'retry'
     else 'countable' end as verdict
   from given as item
-  left join known_users u on u.user_id = item.user_id
-  left join cached_promotions p on p.promotion_id = item.promotion_id
+  left join lateral (select * from known_users where user_id = item.user_id limit 1) as u on true
+  left join lateral (select * from cached_promotions where promotion_id = item.promotion_id limit 1) as p on true
   ${joinSource('users', 'us')} ${joinSource('promotions', 'ps')}
   ) as item
 )`;
@@ -119,7 +126,10 @@ interface Counts {
 
 const countKey = ['promotion_id', 'type', 'bucket'];
 
-/** Adds to a row of each group that nobody has locked, and makes one where there is none. */
+/**
+ * Adds to a row of each group that nobody has locked, and makes one where there is none. By the array the rows are found in
+ * the index; a join alone would read the whole table.
+ */
 function addSql({ name, table, columns }: Counts): string {
   const key = countKey.join(', ');
   return `${name}_taken as materialized (
@@ -130,7 +140,9 @@ function addSql({ name, table, columns }: Counts): string {
     ) as free on true
   ), ${name}_updated as (
     update ${table} as held set ${columns.map((column) => `${column} = held.${column} + taken.${column}`).join(', ')}
-    from ${name}_taken as taken where held.id = taken.id returning taken.id
+    from ${name}_taken as taken
+    where held.id = any(array(select id from ${name}_taken where id is not null)) and held.id = taken.id
+    returning taken.id
   ), ${name}_added as (
     insert into ${table} (${key}, ${columns.join(', ')})
     select ${key}, ${columns.join(', ')} from ${name}_taken as taken
@@ -158,12 +170,13 @@ const receipts = `receipts as materialized (
 const statements = {
   record: {
     name: 'events_record',
-    text: `with ${given}, ${judged}, ${inserted}, ${counted}, ${addSql(eventCounts)}, outcomes as materialized (
+    text: `with ${given}, ${readyDays}, ${judged}, ${inserted}, ${counted}, ${addSql(eventCounts)}, outcomes as materialized (
         select position, promotion_id, type, is_known,
           case when position in (select position from accepted) then 'accepted' else 'duplicate' end as verdict
         from judged where is_countable
       ), ${receipts}, ${addSql(receiptCounts)}
-      select position, verdict from outcomes
+      select null as position, 'accepted' as verdict
+      union all select position, verdict from outcomes where verdict <> 'accepted'
       union all select position, verdict from judged where not is_countable`,
   },
   /** $2, $3: ids and days of items that are not accepted. $4 to $6: promotion, type and verdict. $7: number of invalid items. */
@@ -192,7 +205,7 @@ export interface RecordOptions {
 
 /**
  * Commits the items that can be counted: accepted ones and duplicates.
- * @returns the verdict of each item, by its position; the others have changed nothing
+ * @returns the verdict of each item, by its position. What is neither accepted nor a duplicate has changed nothing
  * @throws the database's error
  */
 export async function recordEvents(
@@ -201,7 +214,7 @@ export async function recordEvents(
   { client, leaseSeconds, consulted }: RecordOptions,
 ): Promise<Map<number, Verdict>> {
   const column = <Value>(read: (event: NewEvent) => Value) => items.map(({ event }) => read(event));
-  const rows = await database.write<{ position: number; verdict: Verdict }>(statements.record, [
+  const rows = await database.write<{ position: number | null; verdict: Verdict }>(statements.record, [
     client,
     items.map(({ position }) => position),
     column(({ id }) => id),
@@ -216,7 +229,10 @@ export async function recordEvents(
     consulted.missingPromotions,
     consulted.missingUsers,
   ]);
-  return new Map(rows.map(({ position, verdict }) => [position, verdict]));
+  // Most items are accepted: only the others have a row, beside one that says that the statement has run.
+  const verdicts = new Map<number, Verdict>(items.map(({ position }) => [position, 'accepted']));
+  for (const { position, verdict } of rows) if (position !== null) verdicts.set(position, verdict);
+  return verdicts;
 }
 
 export interface Unaccepted {

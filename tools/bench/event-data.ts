@@ -19,6 +19,7 @@ export async function fillEvents(database: BenchDatabase, stored: number): Promi
   await sql(`insert into engagement.event_counts (promotion_id, type, bucket, accepted, first_ever, first_of_day)
     select 1, 'view', at, 10, 1, 2 from generate_series(date_trunc('day', now()) - interval '370 days', now(), '15 minutes') as at`);
   await sql('vacuum analyze');
+  await sql('checkpoint'); // else the requests would write what the fill has left in the buffers
 }
 
 async function storeEvents({ sql, sizes: { promotions } }: BenchDatabase, stored: number): Promise<void> {

@@ -1,7 +1,7 @@
 // Measures events: batches through the gateway and at the service, beside pgbench with the same statement and beside
 // single subscriptions in the same run; a batch on few and on many stored events; a series of a week and of a year.
 import { recordEvents } from '../../services/engagement/src/queries.ts';
-import { keepFresh } from './data.ts';
+import { keepFresh, resetData } from './data.ts';
 import { targetOf } from './endpoints.ts';
 import { fewEvents, fillEvents, resetEvents } from './event-data.ts';
 import { type PgbenchScript, runPgbench, statementOf } from './pgbench.ts';
@@ -70,7 +70,9 @@ async function casesOf({ servers, small, bare, parts, atLarge }: Measured): Prom
     http('events gateway', batchTarget(gateway), service, reset),
     http('events direct', batchTarget(service.url), service, reset),
     ...(findPgbench() ? [await pgbenchCase(servers, bare)] : []),
-    http('subscribe gateway', targetOf('post', gateway, sizes), subscriptions),
+    http('subscribe gateway', targetOf('post', gateway, sizes), subscriptions, () =>
+      resetData(small.sql, 'subscriptions', sizes),
+    ),
     http('events on many', batchTarget(large.url), large),
     ...(['week', 'year'] as const).map((name) => http(`series of a ${name}`, seriesTarget(large.url, name), large)),
   ];

@@ -72,7 +72,8 @@ const item = fc.oneof(
       id: fc.constantFrom('p1', 'p2', 'p3', 'p4', 'p5'),
       type: fc.constantFrom(...types, 'like'),
       promotion_id: fc.constantFrom(1, 1, 2, 3, 99, 0, 1e300),
-      user_id: fc.constantFrom(1, 2, 4),
+      user_id: fc.constantFrom(1, 2, 4, undefined),
+      visitor: fc.constantFrom(undefined, undefined, 'v', '👋', 'a\0b', '\ud800', ''),
       age: fc.constantFrom(1_000, 3_700_000, 90_000_000, 700_000_000, -3_600_000),
     }),
   },
@@ -86,7 +87,7 @@ const item = fc.oneof(
 
 test('any batch has one receipt for each item, and adds them to the sums', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(item, { minLength: 1, maxLength: 30 }), async (items) => {
+    fc.asyncProperty(fc.array(item, { minLength: 1, maxLength: 100 }), async (items) => {
       const before = await scene.balance();
       const events = items.map((each) => {
         if (typeof each !== 'object' || each === null || !('age' in each)) return each;

@@ -1,6 +1,10 @@
 // What a client of /events gets for each item.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Database, openDatabase } from '@promopulse/shared/database/database';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
+import { type BatchOptions, countEvents } from '../src/batches.ts';
 import { rejections } from '../src/rules.ts';
+import { engagement } from '../src/service.ts';
 import { at, daysFromNow, event, promotionState, type Scene, startScene } from './scene.ts';
 
 let scene: Scene;
@@ -61,6 +65,12 @@ describe('a batch', () => {
     const first = event();
     const receipts = await scene.statuses([first, { ...first, type: 'click' }, { ...first, promotion_id: 3 }]);
     expect(receipts).toEqual(['accepted', 'duplicate', 'duplicate']);
+  });
+
+  test('may have letters of any script and emoji in its texts, 64 characters each', async () => {
+    const fields = { id: '🎉'.repeat(64), visitor: 'ज़ायर', source: 'Zürich 👋' };
+    expect(await scene.send(event(fields))).toEqual([{ id: fields.id, status: 'accepted' }]);
+    expect(await scene.statuses(event(fields))).toEqual(['duplicate']);
   });
 
   test('one bad event fails no other', async () => {
@@ -247,4 +257,26 @@ test('without the partition of its day an event gets "retry", and others their r
   );
   expect(await scene.statuses([hidden, other])).toEqual(['accepted', 'duplicate']);
   await scene.balance();
+});
+
+test('when the rejected events of a batch cannot be counted, they get "retry", and the accepted ones stay accepted', async () => {
+  const database = await openDatabase(databaseOptionsOf(engagement, String(scene.env.DATABASE_URL)));
+  const failing: Database = {
+    ...database,
+    write: async (statement, values) => {
+      if (statement.name === 'events_settle') throw Object.assign(new Error('gone'), { code: '57P01' });
+      return await database.write(statement, values);
+    },
+  };
+  const before = await scene.balance();
+  const items = [event(), event({ occurred_at: at(600_000) }), { id: 'bad' }];
+  const batch = { items, client: '', faultsOf: () => [] };
+  const owners = {} as BatchOptions['owners'];
+  const send = (through: Database) =>
+    countEvents({ database: through, owners, leaseSeconds: 60 }, batch, { requestId: 'test' });
+  expect((await send(failing)).map(({ status }) => status)).toEqual(['accepted', 'retry', 'rejected']);
+  expect((await send(database)).map(({ status }) => status)).toEqual(['duplicate', 'rejected', 'rejected']);
+  const after = await scene.balance();
+  expect([after.accepted - before.accepted, after.rejected - before.rejected]).toEqual([1, 2]);
+  await database.close();
 });

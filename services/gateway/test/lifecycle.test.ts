@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { services } from '@promopulse/shared/contracts/services';
 import { childEnvironment } from '@promopulse/testing/child-environment';
 import { eventually } from '@promopulse/testing/eventually';
 import { startGateway } from '../src/app.ts';
@@ -45,7 +46,7 @@ describe('the process', () => {
 
   test('in production, refuses to serve without authentication, and names the way out', async () => {
     const stub = await startStub();
-    const env = { ...environmentFor([stub, stub, stub]), ENVIRONMENT: 'production' };
+    const env = { ...environmentFor(services.map(() => stub)), ENVIRONMENT: 'production' };
     for (const off of [{}, { AUTH: 'off' }]) {
       const { code, stderr } = await run({ ...env, ...off }).exit;
       expect({ code, lines: stderr.trim().split('\n') }).toEqual({
@@ -69,7 +70,7 @@ describe('the process', () => {
 
   test('when the port is in use, prints one line that names PORT; startGateway rejects with EADDRINUSE', async () => {
     const stub = await startStub();
-    const env = { ...environmentFor([stub, stub, stub]), PORT: new URL(stub.url).port };
+    const env = { ...environmentFor(services.map(() => stub)), PORT: new URL(stub.url).port };
     await expect(startGateway({ ...env, LOG_LEVEL: 'silent' })).rejects.toMatchObject({ code: 'EADDRINUSE' });
     const { code, stderr } = await run(env).exit;
     expect(code).toBe(1);
@@ -132,7 +133,7 @@ describe('the process', () => {
   }
 
   async function startProcess(stub: StubService, env: Record<string, string> = {}) {
-    const process = run({ ...environmentFor([stub, stub, stub]), ...env });
+    const process = run({ ...environmentFor(services.map(() => stub)), ...env });
     toClose.push({ close: () => process.child.kill('SIGKILL') });
     return { ...process, port: process.port };
   }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { services } from '@promopulse/shared/contracts/services';
 import { createApp } from '@promopulse/shared/http/app';
 import { serve } from '@promopulse/shared/http/server';
 import type { Wire } from '@promopulse/testing/client';
@@ -14,9 +15,7 @@ let gateway: TestGateway;
 
 beforeEach(async () => {
   gateway = await startTestGateway({ ENVIRONMENT: 'test' });
-  gateway.users.handler = service(documentOf('users'));
-  gateway.promotions.handler = service(documentOf('promotions'));
-  gateway.subscriptions.handler = service(documentOf('subscriptions'));
+  for (const name of services) gateway[name].handler = service(documentOf(name));
 });
 afterEach(() => gateway.close());
 
@@ -29,11 +28,9 @@ describe('health', () => {
       app: 'PromoPulse',
       version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       environment: 'test',
-      services: {
-        users: { status: 'ok', version: '1.2.3', breaker: 'closed' },
-        promotions: { status: 'ok', version: '1.2.3', breaker: 'closed' },
-        subscriptions: { status: 'ok', version: '1.2.3', breaker: 'closed' },
-      },
+      services: Object.fromEntries(
+        services.map((name) => [name, { status: 'ok', version: '1.2.3', breaker: 'closed' }]),
+      ),
     });
   });
 
@@ -99,13 +96,8 @@ const keyPaths = ['/api-keys', '/api-keys/{id}', '/api-keys/{id}/rotate'];
 describe('the document', () => {
   test('has the public paths of every service, the health of the gateway and the errors that the gateway adds', async () => {
     const document = await readDocument();
-    expect(Object.keys(document.paths).sort()).toEqual([
-      ...keyPaths,
-      '/health',
-      '/promotions/{id}',
-      '/subscriptions/{id}',
-      '/users/{id}',
-    ]);
+    const ofServices = services.map((name) => `/${name}/{id}`);
+    expect(Object.keys(document.paths).sort()).toEqual([...keyPaths, '/health', ...ofServices].sort());
     expect(Object.keys(document.components.schemas)).toEqual(
       expect.arrayContaining(['Health', 'Problem', 'Promotions', 'Subscriptions', 'Users']),
     );
@@ -157,7 +149,7 @@ describe('the document', () => {
     const { info, tags, servers } = await readDocument();
     expect(info).toMatchObject({ title: 'PromoPulse', license: { name: 'MIT' }, contact: expect.anything() });
     expect(tags).toEqual([
-      ...['users', 'promotions', 'subscriptions'].map((name) => ({ name, description: `About ${name}` })),
+      ...services.map((name) => ({ name, description: `About ${name}` })),
       { name: 'Keys', description: expect.any(String) },
       { name: 'Gateway', description: expect.any(String) },
     ]);
@@ -175,7 +167,7 @@ describe('the document', () => {
   test('what operations have in common is one component', async () => {
     const document = await readDocument();
     expect(document.components.responses.NotFound).toMatchObject({ description: 'no' });
-    for (const name of ['users', 'promotions', 'subscriptions']) {
+    for (const name of services) {
       expect(responsesOf(document, `/${name}/{id}`)[404]).toEqual({ $ref: '#/components/responses/NotFound' });
     }
   });

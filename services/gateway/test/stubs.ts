@@ -1,7 +1,7 @@
-// A gateway in this process, with three stub services that record the requests they receive.
+// A gateway in this process, with a stub of each service that records the requests it receives.
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { serviceUrls } from '@promopulse/shared/contracts/services';
+import { internalServiceUrls, type ServiceName, services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { eventually } from '@promopulse/testing/eventually';
 import { type RunningGateway, startGateway } from '../src/app.ts';
 
@@ -74,21 +74,18 @@ export async function closedPort(): Promise<number> {
   return Number(new URL(stub.url).port);
 }
 
-export interface TestGateway {
+export interface TestGateway extends Record<ServiceName, StubService> {
   url: string;
   port: number;
   gateway: RunningGateway;
-  users: StubService;
-  promotions: StubService;
-  subscriptions: StubService;
   /** Log lines that the gateway has written. */
   logLines: string[];
   close(): Promise<void>;
 }
 
 export async function startTestGateway(env: Record<string, string> = {}): Promise<TestGateway> {
-  const stubs = await Promise.all([startStubService(), startStubService(), startStubService()]);
-  const [users, promotions, subscriptions] = stubs;
+  const stubs = await Promise.all(services.map(() => startStubService()));
+  const named = Object.fromEntries(services.map((name, index) => [name, stubs[index]]));
   const logLines: string[] = [];
   const gateway = await startGateway(
     { ...environmentFor(stubs), ...env },
@@ -98,9 +95,7 @@ export async function startTestGateway(env: Record<string, string> = {}): Promis
     url: gateway.url,
     port: gateway.port,
     gateway,
-    users,
-    promotions,
-    subscriptions,
+    ...(named as Record<ServiceName, StubService>),
     logLines,
     close: async () => {
       await gateway.close();
@@ -112,19 +107,14 @@ export async function startTestGateway(env: Record<string, string> = {}): Promis
 /** For services that these tests do not need. Nothing listens on the discard port. */
 const unusedUrl = 'http://127.0.0.1:9';
 
+/** @param stubs in the order of the list of services; a stub serves its pages on the same port */
 export function environmentFor(stubs: readonly StubService[]): Record<string, string> {
-  const [users, promotions, subscriptions] = stubs.map(({ url }) => url);
+  const urlOf = (name: ServiceName): string => stubs[services.indexOf(name)]?.url ?? unusedUrl;
   return {
     HOST: '127.0.0.1',
     PORT: '0',
-    ...serviceUrls(() => unusedUrl),
-    USERS_URL: String(users),
-    PROMOTIONS_URL: String(promotions),
-    SUBSCRIPTIONS_URL: String(subscriptions),
-    // A stub serves its pages on the same port.
-    USERS_INTERNAL_URL: String(users),
-    PROMOTIONS_INTERNAL_URL: String(promotions),
-    SUBSCRIPTIONS_INTERNAL_URL: String(subscriptions),
+    ...serviceUrls(urlOf),
+    ...internalServiceUrls(urlOf),
     SHUTDOWN_TIMEOUT_MS: '2000',
   };
 }

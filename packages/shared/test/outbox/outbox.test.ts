@@ -497,15 +497,9 @@ describe('over RabbitMQ', () => {
   test('an event that has no consumer is published and marked', async () => {
     const broker = rabbit();
     relayOn(database, broker);
-    const data = {
-      id: 1,
-      version: 1,
-      user_id: 1,
-      promotion_id: 1,
-      is_active: true,
-      created_at: '2026-06-01T00:00:00Z',
-    };
-    await database.transaction((em) => recordEvent(em, 'subscription.created', data, cause));
+    const none = { count: 0, unique: 0 };
+    const data = { id: 1, version: 1, view: none, click: none, redeem: none, counted_at: '2026-06-01T00:00:00Z' };
+    await database.transaction((em) => recordEvent(em, 'engagement.counted', data, cause));
     await eventually(async () => expect(await waiting()).toBe(0));
   });
 

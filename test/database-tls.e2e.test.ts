@@ -149,7 +149,7 @@ describe('with TLS, the connections', () => {
     expect(migrated).toMatchObject({ code: 0, err: '' });
     const restored = await run(
       'packages/shared/src/commands/after-restore.ts',
-      ['users', '--without', 'subscriptions'],
+      ['users', '--without', 'subscriptions', '--without', 'engagement'],
       { DATABASE_URL: usersUrl() },
     );
     expect(restored).toMatchObject({ code: 0, err: '', out: expect.stringContaining('users begins the epoch') });
@@ -239,7 +239,7 @@ describe('a start fails at once, and says in one line why the server and DATABAS
     expect(start).toEqual({ code: 1, out: '', err: `The users service cannot start. ${reason}` });
     const list = await run('services/users/src/migrate.ts', ['list'], env);
     expect(list).toEqual({ code: 1, out: '', err: `The migration command has failed. ${reason}` });
-    const args = ['users', '--without', 'subscriptions'];
+    const args = ['users', '--without', 'subscriptions', '--without', 'engagement'];
     const restore = await run('packages/shared/src/commands/after-restore.ts', args, env);
     expect(restore).toEqual({ code: 1, out: '', err: reason });
     plain.close();

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { internalServiceUrls } from '@promopulse/shared/contracts/services';
+import { internalServiceUrls, type ServiceName, services } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
 import { type RunningService, type ServiceDefinition, startService } from '@promopulse/shared/service';
 import { childEnvironment } from '@promopulse/testing/child-environment';
@@ -19,22 +19,22 @@ import {
 } from '@promopulse/testing/servers';
 import { testKeys } from '@promopulse/testing/service';
 import { portAllocator } from '../local/ports.ts';
+import { engagement } from '../services/engagement/src/service.ts';
 import { promotions } from '../services/promotions/src/service.ts';
 import { subscriptions } from '../services/subscriptions/src/service.ts';
 import { users } from '../services/users/src/service.ts';
 
-const definitions = { users, promotions, subscriptions };
-type Name = keyof typeof definitions;
+const definitions = { users, promotions, subscriptions, engagement };
 
 let database: TestDatabase;
 let prefix: string;
-let ports: Record<Name, { port: number; internalPort: number }>;
-const running = new Map<Name, RunningService>();
+let ports: Record<ServiceName, { port: number; internalPort: number }>;
+const running = new Map<ServiceName, RunningService>();
 
-const urlOf = (name: Name) => `http://127.0.0.1:${ports[name].port}`;
-const internalUrlOf = (name: string) => `http://127.0.0.1:${ports[name as Name].internalPort}`;
-const api = (name: Name): Client => client(urlOf(name));
-const environment = (name: Name) => ({
+const urlOf = (name: ServiceName) => `http://127.0.0.1:${ports[name].port}`;
+const internalUrlOf = (name: ServiceName) => `http://127.0.0.1:${ports[name].internalPort}`;
+const api = (name: ServiceName): Client => client(urlOf(name));
+const environment = (name: ServiceName) => ({
   HOST: '127.0.0.1',
   PORT: String(ports[name].port),
   INTERNAL_PORT: String(ports[name].internalPort),
@@ -47,17 +47,17 @@ const environment = (name: Name) => ({
   ...internalServiceUrls(internalUrlOf),
 });
 
-async function start(name: Name): Promise<void> {
+async function start(name: ServiceName): Promise<void> {
   running.set(name, await startService(definitions[name] as ServiceDefinition, environment(name)));
 }
-async function stop(name: Name): Promise<void> {
+async function stop(name: ServiceName): Promise<void> {
   await running.get(name)?.close();
   running.delete(name);
 }
 const sql = (text: string): Promise<Wire[]> =>
   withClient(database.adminUrl, async (admin) => (await admin.query(text)).rows);
 
-async function afterRestore(name: Name): Promise<string> {
+async function afterRestore(name: ServiceName): Promise<string> {
   const command = promisify(execFile);
   const { stdout } = await command(process.execPath, ['packages/shared/src/commands/after-restore.ts', name], {
     env: { ...childEnvironment, ...environment(name) },
@@ -70,11 +70,13 @@ beforeEach(async () => {
   prefix = uniquePrefix();
   const next = portAllocator();
   const pair = async () => ({ port: await next(), internalPort: await next() });
-  ports = { users: await pair(), promotions: await pair(), subscriptions: await pair() };
-  for (const name of ['users', 'promotions', 'subscriptions'] as const) await start(name);
+  ports = { users: await pair(), promotions: await pair(), subscriptions: await pair(), engagement: await pair() };
+  for (const name of services) await start(name);
   await eventually(async () => {
-    const { projections } = (await client(internalUrlOf('subscriptions')).get('/health')).body;
-    expect([projections.users.reconciled, projections.promotions.reconciled]).toEqual([true, true]);
+    for (const name of ['subscriptions', 'engagement'] as const) {
+      const { projections } = (await client(internalUrlOf(name)).get('/health')).body;
+      for (const owner of Object.values(projections) as Wire[]) expect(owner.reconciled).toBe(true);
+    }
   });
 }, 60_000);
 afterEach(async () => {
@@ -144,8 +146,10 @@ test('of the promotions: versions go back, and an end takes effect within the le
     expect((await subscribe(await createUser(), promotion)).status).toBe(422);
   }
   await eventually(async () => {
-    const [row] = await sql(`select * from subscriptions.cached_promotions where promotion_id = ${promotion}`);
-    expect(row).toMatchObject({ status: 'ended', version: 6 });
+    for (const reader of ['subscriptions', 'engagement']) {
+      const [row] = await sql(`select * from ${reader}.cached_promotions where promotion_id = ${promotion}`);
+      expect(row).toMatchObject({ status: 'ended', version: 6 });
+    }
   });
 }, 60_000);
 

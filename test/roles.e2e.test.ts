@@ -6,23 +6,24 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, expect, test } from '@jest/globals';
+import { internalServiceUrls, type ServiceName, services } from '@promopulse/shared/contracts/services';
 import { migrate } from '@promopulse/shared/database/migrations';
 import { provision, unprovision, withClient } from '@promopulse/shared/database/provision';
 import { type RunningService, type ServiceDefinition, startService } from '@promopulse/shared/service';
 import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { childEnvironment } from '@promopulse/testing/child-environment';
-import { type Client, client } from '@promopulse/testing/client';
+import { type Client, client, type Wire } from '@promopulse/testing/client';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
 import { testKeys } from '@promopulse/testing/service';
 import pg from 'pg';
+import { engagement } from '../services/engagement/src/service.ts';
 import { promotions } from '../services/promotions/src/service.ts';
 import { subscriptions } from '../services/subscriptions/src/service.ts';
 import { users } from '../services/users/src/service.ts';
 
 const cluster = String(process.env.TEST_DATABASE_URL);
-const services = ['users', 'promotions', 'subscriptions'] as const;
 const silent = createLogger({ service: 'test', level: 'silent' });
 const prefix = uniquePrefix();
 const cleanUp: (() => Promise<unknown>)[] = [];
@@ -81,17 +82,20 @@ async function takeAdvisoryLocks(role: string, service: string): Promise<void> {
   }
 }
 
-async function startAll(): Promise<Record<(typeof services)[number], RunningService>> {
-  const own = { users: await start(users), promotions: await start(promotions) };
-  const env = { USERS_INTERNAL_URL: own.users.internalUrl, PROMOTIONS_INTERNAL_URL: own.promotions.internalUrl };
-  return { ...own, subscriptions: await start(subscriptions, env) };
+const internalUrlsOf = (stack: Readonly<Partial<Record<ServiceName, RunningService>>>): Record<string, string> =>
+  internalServiceUrls((name) => stack[name]?.internalUrl ?? 'http://127.0.0.1:1');
+
+async function startAll(): Promise<Record<ServiceName, RunningService>> {
+  const owners = { users: await start(users), promotions: await start(promotions) };
+  const own = { ...owners, subscriptions: await start(subscriptions, internalUrlsOf(owners)) };
+  return { ...own, engagement: await start(engagement, internalUrlsOf(own)) };
 }
 
 /** @returns the answer of a subscribe right after user and promotion were made */
 async function subscribe(stack: Awaited<ReturnType<typeof startAll>>): Promise<unknown> {
   const user_id = await createUser(client(stack.users.url));
   const api = client(stack.promotions.url);
-  const promotion = { name: 'Sale', start_at: '2026-06-01T00:00:00Z', end_at: '2026-07-01T00:00:00Z' };
+  const promotion = { name: 'Sale', start_at: '2026-06-01T00:00:00Z', end_at: '2099-07-01T00:00:00Z' };
   const { id: promotion_id } = (await api.post('/promotions', promotion)).body;
   const { headers } = await api.post(`/promotions/${promotion_id}/status`, { status: 'active' });
   const { status } = await client(stack.subscriptions.url).post('/subscriptions', { user_id, promotion_id });
@@ -108,12 +112,13 @@ async function useProvisioned(options: { migrators?: boolean }): Promise<Record<
 
 const isReconciled = async ({ internalUrl }: RunningService): Promise<void> => {
   const { projections } = (await client(internalUrl).get('/health')).body;
-  for (const owner of ['users', 'promotions']) expect(projections[owner].reconciled).toBe(true);
+  for (const owner of Object.values(projections) as Wire[]) expect(owner.reconciled).toBe(true);
 };
 
 test('events go out within 2 s, a leader is replaced and a replica starts while another role holds the locks of 0.1.0', async () => {
   await useProvisioned({});
-  for (const service of services) await takeAdvisoryLocks(service === 'promotions' ? 'users' : 'promotions', service);
+  for (const service of ['users', 'promotions', 'subscriptions'])
+    await takeAdvisoryLocks(service === 'promotions' ? 'users' : 'promotions', service);
   const stack = await startAll();
   await eventually(() => isReconciled(stack.subscriptions));
   await createUser(client(stack.users.url));
@@ -129,13 +134,18 @@ test('events go out within 2 s, a leader is replaced and a replica starts while 
 
 test('a role that can only read and change rows serves, publishes, reconciles and begins an epoch after a restore', async () => {
   const migratorUrls = await useProvisioned({ migrators: true });
-  for (const definition of [users, promotions, subscriptions]) {
+  for (const definition of [users, promotions, subscriptions, engagement]) {
     await migrate(databaseOptionsOf(definition, String(migratorUrls[definition.name])), silent);
   }
   const stack = await startAll();
   expect(await subscribe(stack)).toEqual({ projection: 'applied', status: 201 });
   await expectAllPublished(2_000);
   await eventually(() => isReconciled(stack.subscriptions));
+  await eventually(() => isReconciled(stack.engagement));
+  const [view] = await sql('select promotion_id, user_id from subscriptions.subscriptions');
+  const event = { ...view, id: 'view-1', type: 'view', occurred_at: new Date().toISOString() };
+  const { body } = await client(stack.engagement.url).post('/events', event);
+  expect(body.receipts).toEqual([expect.objectContaining({ status: 'accepted' })]);
   await expect(withClient(String(urls.users), (role) => role.query('alter table users add more int'))).rejects.toThrow(
     'must be owner',
   );
@@ -145,7 +155,7 @@ test('a role that can only read and change rows serves, publishes, reconciles an
   const env = {
     ...childEnvironment,
     DATABASE_URL: urls.users,
-    SUBSCRIPTIONS_INTERNAL_URL: stack.subscriptions.internalUrl,
+    ...internalUrlsOf(stack),
   };
   const { stdout } = await promisify(execFile)(process.execPath, command, { env });
   expect(stdout).toContain('users begins the epoch');

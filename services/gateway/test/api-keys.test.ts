@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { withClient } from '@promopulse/shared/database/provision';
+import { scopes } from '@promopulse/shared/http/caller/scopes';
 import { credentialRule } from '@promopulse/shared/values/credential-text';
 import { addressRule } from '@promopulse/shared/values/personal-text';
 import { bodyOf, client, invalid, problem, type Wire } from '@promopulse/testing/client';
@@ -71,7 +72,7 @@ describe('POST /api-keys', () => {
     expect(answers.map(({ status }) => status)).toEqual([403, 403, 403, 403, 403]);
   });
 
-  const scopesRule = 'must be a list of 1 to 7 scopes, none of them twice';
+  const scopesRule = `must be a list of 1 to ${scopes.length} scopes, none of them twice`;
   test.each([
     [
       {},

@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { services } from '@promopulse/shared/contracts/services';
+import { services, serviceUrls } from '@promopulse/shared/contracts/services';
 import { childEnvironment } from '@promopulse/testing/child-environment';
 import { eventually } from '@promopulse/testing/eventually';
 import { startGateway } from '../src/app.ts';
@@ -59,8 +59,7 @@ describe('the process', () => {
   });
 
   test('does not start when it cannot know an internal listener: the message names the variable', async () => {
-    const urls = { USERS_URL: 'http://users', PROMOTIONS_URL: 'http://p:8002', SUBSCRIPTIONS_URL: 'http://s:8003' };
-    const { exit } = run(urls);
+    const { exit } = run({ ...serviceUrls((name) => `http://${name}:8001`), USERS_URL: 'http://users' });
     const { code, stderr } = await exit;
     expect(code).toBe(1);
     expect(stderr).toBe(

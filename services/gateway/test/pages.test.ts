@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { services } from '@promopulse/shared/contracts/services';
+import { type ServiceName, services } from '@promopulse/shared/contracts/services';
 import { createApp } from '@promopulse/shared/http/app';
 import { serve } from '@promopulse/shared/http/server';
 import type { Wire } from '@promopulse/testing/client';
@@ -91,12 +91,14 @@ describe('health', () => {
   });
 });
 
+/** A public path of the stub of a service. */
+const pathOf = (name: ServiceName): string => (name === 'engagement' ? '/statistics/{id}' : `/${name}/{id}`);
 const keyPaths = ['/api-keys', '/api-keys/{id}', '/api-keys/{id}/rotate'];
 
 describe('the document', () => {
   test('has the public paths of every service, the health of the gateway and the errors that the gateway adds', async () => {
     const document = await readDocument();
-    const ofServices = services.map((name) => `/${name}/{id}`);
+    const ofServices = services.map((name) => pathOf(name));
     expect(Object.keys(document.paths).sort()).toEqual([...keyPaths, '/health', ...ofServices].sort());
     expect(Object.keys(document.components.schemas)).toEqual(
       expect.arrayContaining(['Health', 'Problem', 'Promotions', 'Subscriptions', 'Users']),
@@ -168,7 +170,7 @@ describe('the document', () => {
     const document = await readDocument();
     expect(document.components.responses.NotFound).toMatchObject({ description: 'no' });
     for (const name of services) {
-      expect(responsesOf(document, `/${name}/{id}`)[404]).toEqual({ $ref: '#/components/responses/NotFound' });
+      expect(responsesOf(document, pathOf(name))[404]).toEqual({ $ref: '#/components/responses/NotFound' });
     }
   });
 
@@ -412,7 +414,7 @@ function service(document: object, readyStatus = 200, documentStatus = 200): Req
   };
 }
 
-function documentOf(name: string): object {
+function documentOf(name: ServiceName): object {
   const schema = `${name[0]?.toUpperCase()}${name.slice(1)}`;
   const get = {
     tags: [name],
@@ -432,7 +434,7 @@ function documentOf(name: string): object {
     openapi: '3.1.1',
     info: { title: name, version: '1.0.0' },
     tags: [{ name, description: `About ${name}` }],
-    paths: { [`/${name}/{id}`]: { get }, '/health': { get }, [`/internal/${name}`]: { get } },
+    paths: { [pathOf(name)]: { get }, '/health': { get }, [`/internal/${name}`]: { get } },
     components: { schemas: { [schema]: { type: 'object' } } }, // the gateway's own part has Problem
   };
 }

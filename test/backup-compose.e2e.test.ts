@@ -63,13 +63,14 @@ test('a dump is checked and restored apart; then names are changed, epochs begun
     `${psql('postgres')} drop database if exists promopulse_restoring with (force)`,
     `${psql('postgres')} create database promopulse_restoring template template0`,
     'compose exec -T postgres pg_restore -U promopulse -d promopulse_restoring --exit-on-error',
-    'compose stop gateway users promotions subscriptions',
+    'compose stop gateway users promotions subscriptions engagement',
     expect.stringContaining(`${psql('postgres')} select pg_terminate_backend`),
     `${psql('postgres')} alter database promopulse rename to former; alter database promopulse_restoring rename to promopulse`,
     'compose exec -T postgres bash /docker-entrypoint-initdb.d/10-services.sh',
-    `${afterRestore('users')} --without subscriptions`,
-    `${afterRestore('promotions')} --without subscriptions`,
-    afterRestore('subscriptions'),
+    `${afterRestore('users')} --without subscriptions --without engagement`,
+    `${afterRestore('promotions')} --without subscriptions --without engagement`,
+    `${afterRestore('subscriptions')} --without engagement`,
+    `${afterRestore('engagement')} --without subscriptions`,
     'compose up -d --wait',
   ]);
 }, 60_000);

@@ -98,7 +98,10 @@ test.each(cases)(
     }
     const first = await answer;
     await eventually(() => expect(reached).toContain(requestId));
-    if (first.status === 200) expect(first.statuses).toContain('retry');
+    // An owner that is back in time answers the second question.
+    const mayBeBack = failure === 'die' && service !== 'engagement';
+    if (first.status === 200 && !mayBeBack) expect(first.statuses).toContain('retry');
+    else if (first.status === 200) expect(['accepted', 'retry']).toEqual(expect.arrayContaining(first.statuses));
     else expect([500, 503]).toContain(first.status);
     const statuses = await deliver(events);
     expect(new Set(['accepted', 'duplicate'])).toEqual(new Set([...statuses, 'accepted', 'duplicate']));

@@ -59,6 +59,7 @@ test('a request without an answer says why, and failures open the breaker', asyn
     'users closed': 1,
     'promotions open': 1,
     'subscriptions closed': 1,
+    'engagement closed': 1,
   });
 });
 

@@ -109,10 +109,10 @@ test('the refusal names the scope as RFC 6750 wants it', () => {
   });
 });
 
-test('every service has two scopes', () => {
+test('every service has two scopes, and keys one', () => {
   expect(scopes).toEqual([
     ...['users:read', 'users:write', 'promotions:read', 'promotions:write'],
-    ...['subscriptions:read', 'subscriptions:write', 'keys:manage'],
+    ...['subscriptions:read', 'subscriptions:write', 'events:read', 'events:write', 'keys:manage'],
   ]);
   expect(['users:read', 'users:delete', '', 'toString'].map(isScope)).toEqual([true, false, false, false]);
 });

@@ -1028,6 +1028,9 @@ export interface components {
          *           "at": "2026-06-02T00:00:00Z",
          *           "raw": 0,
          *           "unique": null,
+         *           "duplicate": 0,
+         *           "late": 0,
+         *           "rejected": 0,
          *           "joined": 0,
          *           "left": 0,
          *           "active": 0
@@ -1075,6 +1078,21 @@ export interface components {
                  * @description The users and visitors of these, for one type and days of UTC; else null: sums of them mean nothing.
                  */
                 unique: number | null;
+                /**
+                 * Format: int64
+                 * @description Receipts `duplicate` that were given in it.
+                 */
+                duplicate: number;
+                /**
+                 * Format: int64
+                 * @description Receipts `late` that were given in it.
+                 */
+                late: number;
+                /**
+                 * Format: int64
+                 * @description Receipts `rejected` that were given in it, of this promotion.
+                 */
+                rejected: number;
                 /**
                  * Format: int64
                  * @description How often users have subscribed, or come back.
@@ -3456,6 +3474,9 @@ export interface operations {
                      *           "at": "2026-06-02T00:00:00Z",
                      *           "raw": 0,
                      *           "unique": null,
+                     *           "duplicate": 0,
+                     *           "late": 0,
+                     *           "rejected": 0,
                      *           "joined": 0,
                      *           "left": 0,
                      *           "active": 0

@@ -91,6 +91,40 @@ describe('a series', () => {
     }
   });
 
+  test.each(['15m', 'hour', 'day'])(
+    'by %s has the receipts that are not accepted where they were given',
+    async (step) => {
+      const [yesterday, seen] = [daysFromNow(-1), event({ promotion_id: promotion, occurred_at: daysFromNow(-2) })];
+      const late = event({ promotion_id: promotion, occurred_at: daysFromNow(-200) });
+      const ahead = event({ promotion_id: promotion, occurred_at: daysFromNow(1) });
+      expect(await scene.statuses([seen, seen, seen, late, ahead])).toEqual([
+        ...['accepted', 'duplicate', 'duplicate', 'late', 'rejected'],
+      ]);
+      const given = [promotion, yesterday];
+      await scene.sql(
+        `insert into engagement.receipt_counts (promotion_id, type, bucket, received, accepted, duplicate, late, rejected)
+       values ($1, 'view', date_bin('15 minutes', $2::timestamptz, '2000-01-01T00:00:00Z'), 12, 0, 3, 4, 5)`,
+        given,
+      );
+      const { body } = await scene.statistics({ promotion_id: promotion, granularity: step, from: daysFromNow(-3) });
+      const none = { duplicate: 0, late: 0, rejected: 0 };
+      for (const point of body.series) expect(point).toMatchObject({ duplicate: expect.any(Number) });
+      const points = (body.series as (typeof none & { at: string })[]).map(({ at, duplicate, late, rejected }) => ({
+        ...{ at, duplicate, late, rejected },
+      }));
+      const others = points.filter(({ duplicate, late, rejected }) => duplicate + late + rejected > 0);
+      expect(others).toMatchObject([
+        { duplicate: 3, late: 4, rejected: 5 },
+        { duplicate: 2, late: 1, rejected: 1 },
+      ]);
+      expect([others[0], others[1]].map((point) => String(point?.at).slice(0, 10))).toEqual([
+        yesterday.slice(0, 10),
+        new Date().toISOString().slice(0, 10),
+      ]);
+      expect(body.totals).toMatchObject({ duplicate: 5, late: 5, rejected: 6 });
+    },
+  );
+
   test('is extended to whole points', async () => {
     await count('2026-06-01T00:00:00Z', 1);
     await count('2026-06-02T23:45:00Z', 2);

@@ -66,8 +66,9 @@ function presentSeries({ query, hasUniqueDays }: WantedSeries, points: readonly 
     promotion_id: query.promotion_id,
     from: presentTime(first.at),
     to: presentTime(last.until),
-    series: points.map(({ at, raw, first_of_day, joined, left, active }) => ({
-      ...{ at: presentTime(at), raw, unique: hasUniqueDays ? first_of_day : null, joined, left, active },
+    series: points.map(({ at, raw, first_of_day, duplicate, late, rejected, joined, left, active }) => ({
+      ...{ at: presentTime(at), raw, unique: hasUniqueDays ? first_of_day : null },
+      ...{ duplicate, late, rejected, joined, left, active },
     })),
     totals: {
       raw,

@@ -89,7 +89,17 @@ export function seriesOf(
   };
 }
 
-const examplePoint = { at: '2026-06-02T00:00:00Z', raw: 0, unique: null, joined: 0, left: 0, active: 0 };
+const noReceipts = { duplicate: 0, late: 0, rejected: 0 };
+const examplePoint = {
+  ...{ at: '2026-06-02T00:00:00Z', raw: 0, unique: null, ...noReceipts, joined: 0, left: 0, active: 0 },
+};
+
+/** Receipts that are counted by when they were given, in a point or in the whole range. */
+const receiptsIn = (where: string) => ({
+  duplicate: count.meta({ description: `Receipts \`duplicate\` that were given in ${where}.` }),
+  late: count.meta({ description: `Receipts \`late\` that were given in ${where}.` }),
+  rejected: count.meta({ description: `Receipts \`rejected\` that were given in ${where}, of this promotion.` }),
+});
 
 const point = z.object({
   at: presentedTime.meta({ description: 'When it begins, in UTC.' }),
@@ -97,6 +107,7 @@ const point = z.object({
   unique: count.nullable().meta({
     description: 'The users and visitors of these, for one type and days of UTC; else null: sums of them mean nothing.',
   }),
+  ...receiptsIn('it'),
   joined: count.meta({ description: 'How often users have subscribed, or come back.' }),
   left: count.meta({ description: 'How often users have left.' }),
   active: count.meta({ description: 'The active subscriptions at its end.' }),
@@ -118,9 +129,7 @@ export const statistics = z
         unique: count.nullable().meta({
           description: 'The users and visitors of these, for one type and a range with all of its events; else null.',
         }),
-        duplicate: count.meta({ description: 'Receipts `duplicate` that were given in the range.' }),
-        late: count.meta({ description: 'Receipts `late` that were given in the range.' }),
-        rejected: count.meta({ description: 'Receipts `rejected` that were given in the range, of this promotion.' }),
+        ...receiptsIn('the range'),
       })
       .meta({ description: 'Of the whole range.' }),
   })
@@ -133,7 +142,7 @@ export const statistics = z
         from: '2026-06-02T00:00:00Z',
         to: '2026-06-03T00:00:00Z',
         series: [examplePoint],
-        totals: { raw: 0, unique: null, duplicate: 0, late: 0, rejected: 0 },
+        totals: { raw: 0, unique: null, ...noReceipts },
       },
     ],
   });

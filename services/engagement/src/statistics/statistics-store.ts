@@ -27,6 +27,10 @@ export interface SeriesPoint {
   joined: number;
   left: number;
   active: number;
+  /** Receipts that were given in it. */
+  duplicate: number;
+  late: number;
+  rejected: number;
   /** Of the whole range; in the first point only. */
   totals: Totals | null;
 }
@@ -82,6 +86,12 @@ const points: Record<Granularity, Points> = {
   },
 };
 
+const sums = (columns: readonly string[]): string =>
+  columns.map((column) => `coalesce(sum(${column}), 0)::bigint as ${column}`).join(', ');
+
+/** What a receipt can be beside `accepted`, which the counts of events have. */
+const receipts = ['duplicate', 'late', 'rejected'] as const;
+
 /** How far a point can begin before `from`, or end after `to`. */
 const margin = `interval '2 days'`;
 
@@ -101,30 +111,27 @@ function seriesText(granularity: Granularity): string {
       select ${keyOf('bucket')} as key, sum(joined)::bigint as joined, sum("left")::bigint as "left"
       from subscription_changes, bounds where promotion_id = $1 and bucket < $3::timestamptz + ${margin} group by 1
     ), receipts as materialized (
-      select coalesce(sum(duplicate), 0) as duplicate, coalesce(sum(late), 0) as late, coalesce(sum(rejected), 0) as rejected
-      from receipt_counts where promotion_id = $1 and type = any($5::text[])
-        and bucket >= (select min(at) from shown) and bucket < (select max(until) from shown)
+      select ${keyOf('bucket')} as key, ${sums(receipts)}
+      from receipt_counts, bounds where promotion_id = $1 and type = any($5::text[]) and ${near} group by 1
     ), outside as materialized (
       select not exists (select from event_counts where promotion_id = $1 and type = any($5::text[])
         and (bucket < (select min(at) from shown) or bucket >= (select max(until) from shown))) as is_all
     ), before as materialized (
       select coalesce(sum(joined - "left"), 0) as active from changes, bounds where key < bounds.first
     ), totals as materialized (
-      select in_range.*, outside.*, receipts.*
-      from (select coalesce(sum(raw), 0) as raw, coalesce(sum(first_ever), 0) as first_ever
-        from counts join shown using (key)) as in_range, outside, receipts
+      select in_range.*, outside.*, given.*
+      from (select ${sums(['raw', 'first_ever'])} from counts join shown using (key)) as in_range, outside,
+        (select ${sums(receipts)} from receipts join shown using (key)) as given
     )
     select at, until, coalesce(raw, 0) as raw, coalesce(first_of_day, 0) as first_of_day,
       greatest(coalesce(joined, 0), 0) + greatest(-coalesce("left", 0), 0) as joined,
       greatest(coalesce("left", 0), 0) + greatest(-coalesce(joined, 0), 0) as "left",
       ((select active from before) + sum(coalesce(joined, 0) - coalesce("left", 0)) over (order by key))::bigint as active,
+      ${receipts.map((column) => `coalesce(${column}, 0) as ${column}`).join(', ')},
       case when key = bounds.first then (select to_jsonb(totals) from totals) end as totals
-    from bounds, shown left join counts using (key) left join changes using (key)
+    from bounds, shown left join counts using (key) left join changes using (key) left join receipts using (key)
     order by key`;
 }
-
-const sums = (columns: readonly string[]): string =>
-  columns.map((column) => `coalesce(sum(${column}), 0)::bigint as ${column}`).join(', ');
 
 const statements = {
   series: {

@@ -1,19 +1,10 @@
 // A run with AUTH=required: the gateways ask every caller for an API key, and the services for the gateway's signed header.
+import { scopes } from '@promopulse/shared/http/caller/scopes';
 import { createLogger } from '@promopulse/shared/telemetry/logger';
 import { makeKey } from '../../services/gateway/src/callers/first-key.ts';
 
 /** The shortest that the gateway takes: a gateway without its database accepts known keys for this time. */
 export const staleSeconds = 5;
-
-const scopes = [
-  'users:read',
-  'users:write',
-  'promotions:read',
-  'promotions:write',
-  'subscriptions:read',
-  'subscriptions:write',
-  'keys:manage',
-] as const;
 
 /** The limit counts every request, in the database too, and refuses none. */
 export const gatewayCallerEnvironment = {
@@ -27,7 +18,7 @@ export async function createLoadKey(gatewayDatabaseUrl: string): Promise<string>
   const made = await makeKey(
     { DATABASE_URL: gatewayDatabaseUrl },
     createLogger({ service: 'chaos', level: 'warn' }),
-    { name: 'chaos', scopes: [...scopes], expires_at: null },
+    { name: 'chaos', scopes, expires_at: null },
     { onlyFirst: false },
   );
   if (!made) throw new Error('no key was made');

@@ -176,6 +176,12 @@ export function withoutLostRows(state: DatabaseState): DatabaseState {
   };
 }
 
+/** The state without the projections of engagement: nobody keeps them while it does not run. */
+export function withoutEngagement(state: DatabaseState): DatabaseState {
+  const unreconciled = state.unreconciled.filter((source) => !source.startsWith('engagement'));
+  return { ...state, heldByEngagement: [], unreconciled };
+}
+
 /** Every outbox is published and the projections equal their owners. */
 function isQuiet(state: DatabaseState): boolean {
   return state.events.every(({ published }) => published) && projectionDifferences(state).length === 0;
@@ -183,17 +189,16 @@ function isQuiet(state: DatabaseState): boolean {
 
 /**
  * Call it after the last write. `quietAfterMs` is undefined when the services are not quiet within `timeoutMs`.
- * `isRestored`: owners have lost rows for good, so that rows which are marked as lost are no difference.
+ * `compared` leaves out what is no difference in this run.
  */
 export async function waitForQuiet(
   source: StateSource,
-  { everyMs = 500, timeoutMs = 60_000, isRestored = false } = {},
+  { everyMs = 500, timeoutMs = 60_000, compared = (state: DatabaseState): DatabaseState => state } = {},
 ): Promise<{ databaseState: DatabaseState; quietAfterMs: number | undefined }> {
   const startedAt = Date.now();
   for (;;) {
     const databaseState = await readDatabaseState(source);
-    if (isQuiet(isRestored ? withoutLostRows(databaseState) : databaseState))
-      return { databaseState, quietAfterMs: Date.now() - startedAt };
+    if (isQuiet(compared(databaseState))) return { databaseState, quietAfterMs: Date.now() - startedAt };
     if (Date.now() - startedAt > timeoutMs) return { databaseState, quietAfterMs: undefined };
     await sleep(everyMs);
   }

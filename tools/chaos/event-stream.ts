@@ -32,15 +32,21 @@ export interface EventStream {
   check(): Promise<Check>;
 }
 
+type Target = Pick<Stack, 'url' | 'credential'> & {
+  /** The answers of a client error: the stream sends nothing that is wrong. */
+  refused: Set<string>;
+};
+
 interface StreamOptions {
   load: Load;
   random: Random;
 }
 
 export function startEventStream(
-  target: Pick<Stack, 'url' | 'credential'>,
+  stack: Pick<Stack, 'url' | 'credential'>,
   { load, random }: StreamOptions,
 ): EventStream {
+  const target: Target = { ...stack, refused: new Set() };
   const sent: SentEvent[] = [];
   const readings: EventStream['readings'] = { count: 0, unbalanced: [] };
   let isRunning = true;
@@ -112,19 +118,19 @@ function chooseBatch({ sent, promotions, random, mayBeNew, isOpen }: BatchChoice
 }
 
 /** @returns the status of each receipt; none without an answer */
-async function post(target: Pick<Stack, 'url' | 'credential'>, events: readonly object[]): Promise<string[]> {
+async function post(target: Target, events: readonly object[]): Promise<string[]> {
   if (events.length === 0) return [];
   const body = JSON.stringify(events);
   const answer = await ask<{ receipts: { status: string }[] }>(target, '/events', { method: 'POST', body });
   return answer?.receipts.map(({ status }) => status) ?? [];
 }
 
-function get<Body>(target: Pick<Stack, 'url' | 'credential'>, path: string): Promise<Body | undefined> {
+function get<Body>(target: Target, path: string): Promise<Body | undefined> {
   return ask<Body>(target, path, {});
 }
 
 async function ask<Body>(
-  { url, credential }: Pick<Stack, 'url' | 'credential'>,
+  { url, credential, refused }: Target,
   path: string,
   init: { method?: string; body?: string },
 ): Promise<Body | undefined> {
@@ -135,6 +141,7 @@ async function ask<Body>(
   try {
     const response = await fetch(`${url}${path}`, { ...init, headers, signal: AbortSignal.timeout(responseTimeoutMs) });
     const body = (await response.json()) as Body;
+    if (response.status < 500 && response.status !== 200) refused.add(`${path.split('?')[0]} was ${response.status}`);
     return response.status === 200 ? body : undefined;
   } catch {
     return undefined;
@@ -142,11 +149,11 @@ async function ask<Body>(
 }
 
 async function checkEvents(
-  target: Pick<Stack, 'url' | 'credential'>,
+  target: Target,
   sent: readonly SentEvent[],
   { count, unbalanced }: EventStream['readings'],
 ): Promise<Check> {
-  const breaches = unbalanced.map((sums) => `not balanced: ${sums}`);
+  const breaches = [...unbalanced.map((sums) => `not balanced: ${sums}`), ...target.refused];
   for (const { event, statuses } of sent) {
     const accepted = statuses.filter((status) => status === 'accepted').length;
     const last = statuses.at(-1);

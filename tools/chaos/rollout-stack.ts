@@ -56,6 +56,7 @@ export interface RolloutStack extends StateSource {
   start(part: Part, release: Release): Promise<void>;
   /** Replaces each replica of a part by one of the release. What only one of both releases has is started or ended. */
   rollOut(part: Part, release: Release): Promise<void>;
+  isRunning(part: Part): boolean;
   /** Runs the migration command of a release for every service. @returns the names that it printed as applied */
   migrate(release: Release, command: 'expand' | 'up'): Promise<string[]>;
 }
@@ -118,7 +119,7 @@ function commonEnvironment(balancerOf: Wiring['balancerOf']): Environment {
   };
 }
 
-function replicaSteps(wiring: Wiring, keep: Lifecycle['keep']): Pick<RolloutStack, 'start' | 'rollOut'> {
+function replicaSteps(wiring: Wiring, keep: Lifecycle['keep']): Pick<RolloutStack, 'start' | 'rollOut' | 'isRunning'> {
   const running = new Map<Part, Running[]>(parts.map((part) => [part, []]));
   keep(() => stopInOrder([...running.values()].flat().map(({ replica }) => replica)));
   const of = (part: Part): Running[] => running.get(part) as Running[];
@@ -129,6 +130,7 @@ function replicaSteps(wiring: Wiring, keep: Lifecycle['keep']): Pick<RolloutStac
   };
   return {
     start,
+    isRunning: (part) => of(part).length > 0,
     rollOut: async (part, release) => {
       if (of(part).length === 0) await start(part, release);
       else

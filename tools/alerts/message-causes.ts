@@ -19,11 +19,12 @@ export const publishUnreadable: Cause = async ({ stack }) => {
   };
 };
 
-/** Subscriptions is stopped, and its queue is deleted, as before its first start. */
+/** The consumers are stopped, and their queues are deleted, as before their first start. */
 export const parkEvents: Cause = async ({ stack }) => {
-  const replicas = replicasOf(stack, 'subscriptions');
+  const consumers = ['subscriptions', 'engagement'] as const;
+  const replicas = consumers.flatMap((consumer) => replicasOf(stack, consumer));
   await Promise.all(replicas.map((replica) => replica.stop()));
-  await emptyQueue(stack, 'deleted');
+  for (const consumer of consumers) await emptyQueue(stack, 'deleted', consumer);
   return () => Promise.all(replicas.map((replica) => replica.start()));
 };
 

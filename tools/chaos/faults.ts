@@ -26,6 +26,9 @@ const httpTargets = [
   ...services.map((service) => `gateway→${service}`),
   'subscriptions→users',
   'subscriptions→promotions',
+  'engagement→users',
+  'engagement→promotions',
+  'engagement→subscriptions',
 ];
 /** Connections of one replica, of both replicas of a part, and of all parts. */
 const connectionsTo = (server: string, parts: readonly string[]): string[] => [

@@ -23,8 +23,6 @@ import {
 import { replicasOf, whileStopped } from './replica-faults.ts';
 import type { Stack } from './stack.ts';
 
-const queueName = 'subscriptions.projections';
-
 /** While no replica of the consumer runs, a promotion ends; then the queue is deleted, or all its messages are. */
 export async function loseQueue(stack: Stack, { target, holdMs }: Injection, load: Load): Promise<InjectionResult> {
   const id = await takeKnownPromotion(stack, load);
@@ -40,10 +38,14 @@ export async function loseQueue(stack: Stack, { target, holdMs }: Injection, loa
   return { recoverFrom, note: `${lost} messages were lost; ${await watchEnded(load, end)}` };
 }
 
-/** Deletes the queue of subscriptions, or all messages that wait in it. @returns how many are gone */
-export function emptyQueue(stack: Stack, target: 'deleted' | 'purged'): Promise<number> {
+/** Deletes the queue of a consumer, or all messages that wait in it. @returns how many are gone */
+export function emptyQueue(
+  stack: Stack,
+  target: 'deleted' | 'purged',
+  consumer: 'subscriptions' | 'engagement' = 'subscriptions',
+): Promise<number> {
   return withChannel(stack, async (channel) => {
-    const queue = topologyOf(stack.prefix).queue(queueName);
+    const queue = topologyOf(stack.prefix).queue(`${consumer}.projections`);
     const { messageCount } = await channel.checkQueue(queue);
     await (target === 'deleted' ? channel.deleteQueue(queue) : channel.purgeQueue(queue));
     return messageCount;
@@ -113,7 +115,7 @@ const restarts = 5;
 /** Graceful stops while an event cannot be applied: more of them than RabbitMQ delivers a message that is requeued. */
 export async function restartInHand(stack: Stack, { target }: Injection, load: Load): Promise<InjectionResult> {
   const id = await takeKnownPromotion(stack, load);
-  const pattern = `^${topologyOf(stack.prefix).queue(queueName).replaceAll('.', '[.]')}$`;
+  const pattern = `^${topologyOf(stack.prefix).queue('subscriptions.projections').replaceAll('.', '[.]')}$`;
   const policy = JSON.stringify({ 'delivery-limit': deliveryLimit });
   await stack.rabbit.ctl(['set_policy', policyName, pattern, policy, '--apply-to', 'queues']);
   try {

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { schemaOwners, services } from '@promopulse/shared/contracts/services';
 import { changeDatabaseUrl } from '@promopulse/shared/database/connection-settings';
 import { withClient } from '@promopulse/shared/database/provision';
 import { openKeptPorts } from '../kept-ports.ts';
@@ -37,7 +38,7 @@ describe('a DATABASE_URL that names no database', () => {
     for (const time of ['first', 'again']) {
       const database = await startStackDatabase({ env: { DATABASE_URL: url }, dataDir: folder, print });
       expect([time, await currentDatabase(database.adminUrl)]).toEqual([time, 'promopulse']);
-      for (const service of ['gateway', 'users', 'promotions', 'subscriptions']) {
+      for (const service of schemaOwners) {
         expect(await currentDatabase(String(database.urls[service]))).toBe('promopulse');
       }
     }
@@ -117,7 +118,7 @@ describe('npm run psql', () => {
 
   test('names the services when it knows none of that name', async () => {
     const { code, output } = await psql(['user']);
-    expect([code, output]).toEqual([1, expect.stringContaining('users, promotions, subscriptions')]);
+    expect([code, output]).toEqual([1, expect.stringContaining(services.join(', '))]);
   });
 
   test('hands over to an installed psql, with the password in no argument', async () => {

@@ -9,7 +9,7 @@ import { readClock } from '@promopulse/shared/projections/rows/source-store';
 import { applyAnswers, markLost } from '@promopulse/shared/projections/rows/store';
 import type { JsonFault } from '@promopulse/shared/values/parse-json';
 import { type Consulted, type Item, recordEvents, settleEvents, type Unaccepted } from './queries.ts';
-import { type FinalVerdict, invalidItem, isRejection, rejections, type Verdict } from './rules.ts';
+import { invalidItem, isRejection, rejections, type UnacceptedVerdict, type Verdict } from './rules.ts';
 import { newEvent, type Receipt } from './schemas.ts';
 
 /** The statement, the owners' answers, and the statement again. A promotion that changes meanwhile needs another round. */
@@ -74,6 +74,7 @@ async function recordInRounds(
       const found = await recordEvents(database, open, { client, leaseSeconds, consulted });
       for (const [position, verdict] of found) verdicts.set(position, verdict);
     } catch (error) {
+      // A day was dropped meanwhile, and the statement has changed nothing: what it was about is `retry`.
       if (isMissingPartition(error) || (round > 1 && isDatabaseUnavailable(error))) break;
       throw error;
     }
@@ -144,20 +145,20 @@ interface Settled {
 
 /** Counts what is not accepted. What cannot be counted now is to be sent again. */
 async function settle(database: Database, client: string, { items, verdicts, invalid }: Settled): Promise<void> {
-  const isOpen = (verdict: Verdict | undefined): verdict is FinalVerdict =>
+  const isUncounted = (verdict: Verdict | undefined): verdict is UnacceptedVerdict =>
     verdict !== undefined && (verdict === 'late' || isRejection(verdict));
-  const open = items.filter(({ position }) => isOpen(verdicts.get(position)));
-  if (open.length === 0 && invalid === 0) return;
-  const unaccepted: Unaccepted[] = open.map(({ event, position }) => ({
+  const uncounted = items.filter(({ position }) => isUncounted(verdicts.get(position)));
+  if (uncounted.length === 0 && invalid === 0) return;
+  const unaccepted: Unaccepted[] = uncounted.map(({ event, position }) => ({
     event,
-    verdict: verdicts.get(position) as FinalVerdict,
+    verdict: verdicts.get(position) as UnacceptedVerdict,
   }));
   try {
     const settled = await settleEvents(database, client, { unaccepted, invalid });
-    for (const [index, { position }] of open.entries()) verdicts.set(position, settled[index] ?? 'retry');
+    for (const [index, { position }] of uncounted.entries()) verdicts.set(position, settled[index] ?? 'retry');
   } catch (error) {
-    if (open.length === items.length || !isDatabaseUnavailable(error)) throw error; // nothing is committed
-    for (const { position } of open) verdicts.set(position, 'retry');
+    if (uncounted.length === items.length || !isDatabaseUnavailable(error)) throw error; // nothing is committed
+    for (const { position } of uncounted) verdicts.set(position, 'retry');
   }
 }
 

@@ -1,9 +1,9 @@
 // The statements that count events. Each is one transaction, and all receipts of it are true when it is committed.
-// `record` inserts events and counts them; `settle` counts what is not accepted. Both lock in one order: events, first
-// seen, first seen of the day, each sorted by its key, and counts that nobody else has locked (decision 0035).
+// `record` inserts events and counts them; `settle` counts what is not accepted. `record` locks in one order: events, first
+// seen, first seen of the day, each sorted by its key. Both take only counts that are not locked (decision 0035).
 import type { Database } from '@promopulse/shared/database/database';
 import { joinSource, reliance } from '@promopulse/shared/projections/rows/reliance';
-import { bucketMinutes, type FinalVerdict, lateAfterDays, maxAheadMinutes, type Verdict } from './rules.ts';
+import { bucketMinutes, lateAfterDays, maxAheadMinutes, type UnacceptedVerdict, type Verdict } from './rules.ts';
 
 /** An event as its client has sent it. */
 interface NewEvent {
@@ -22,7 +22,10 @@ export interface Item {
   event: NewEvent;
 }
 
-/** The answers of owners that this request has got: the ids that were asked about, and those of which there is nothing. */
+/**
+ * The answers of owners that this request has got: the ids that were asked about, and those of which there is nothing. Of
+ * users the second is enough: a user that exists counts, whatever was asked.
+ */
 export interface Consulted {
   promotions: readonly number[];
   missingPromotions: readonly number[];
@@ -52,8 +55,10 @@ const readyDays = `ready_days as materialized (
     and to_regclass('first_seen_' || to_char(day, 'YYYYMMDD')) is not null
 )`;
 
-/** $10: lease in seconds. $11 to $13: what was consulted. A "no" that is not final needs the owner's answer. */
-/** The rows of promotion and user are looked up one by one: a plan for all would read their whole tables. */
+/**
+ * $10: lease in seconds. $11 to $13: what was consulted. A "no" that is not final needs the owner's answer. The rows of
+ * promotion and user are looked up one by one: a plan for all would read their whole tables.
+ */
 const judged = `judged as materialized (
   select *, verdict = 'countable' as is_countable from (select item.*, p.promotion_id is not null as is_known, case
     when occurred_at > now() + interval '${maxAheadMinutes} minutes' then 'occurred_in_future'
@@ -237,7 +242,7 @@ export async function recordEvents(
 
 export interface Unaccepted {
   event: NewEvent;
-  verdict: FinalVerdict;
+  verdict: UnacceptedVerdict;
 }
 
 /**
@@ -249,8 +254,8 @@ export async function settleEvents(
   database: Database,
   client: string,
   { unaccepted, invalid }: { unaccepted: readonly Unaccepted[]; invalid: number },
-): Promise<FinalVerdict[]> {
-  const rows = await database.write<{ verdict: FinalVerdict }>(statements.settle, [
+): Promise<UnacceptedVerdict[]> {
+  const rows = await database.write<{ verdict: UnacceptedVerdict }>(statements.settle, [
     client,
     unaccepted.map(({ event }) => event.id),
     unaccepted.map(({ event }) => event.occurred_at.toISOString().slice(0, -14)),

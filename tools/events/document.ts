@@ -7,8 +7,9 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { exampleEvent, senderOf, summaries } from './examples.ts';
 import { dataSchemas, envelopeSchema, eventNames } from './schemas.ts';
 
-const about = `Every committed change is one message: a [CloudEvent](https://cloudevents.io) 1.0 in structured JSON, whose
-\`data\` is the whole public state and its version. It never holds personal data.
+const about = `Every committed change of a user, a promotion or a subscription is one message: a [CloudEvent](https://cloudevents.io) 1.0 in structured JSON, whose
+\`data\` is the whole public state and its version. It never holds personal data. Views, clicks and redemptions are no
+messages of their own: \`engagement.counted\` has the totals of a promotion, at intervals.
 
 **Delivery** is at least once, and events of one thing may come twice or late. Keep the \`version\` of what you have
 applied, and ignore an event with a lower one. Ignore fields and event names that you do not know: a later release adds

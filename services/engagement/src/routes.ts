@@ -15,7 +15,7 @@ export function eventRoutes(options: BatchOptions): Route[] {
       operationId: 'countEvents',
       summary: 'Count what users have done',
       description:
-        'One event, or an array of 1 to 100. Each gets a receipt of its own, in order: one that is rejected does not fail the others, and what is accepted or a duplicate is stored. An event is known by its client, its `id` and the UTC day of `occurred_at`: send it again as it was until it has a receipt other than `retry`. An event counts for a promotion that is active, or was when it occurred; it is late after 7 days, as the one in the example is.',
+        'One event, or an array of 1 to 100. Each gets a receipt of its own, in order: one that is rejected does not fail the others, and what is accepted or a duplicate is stored. An event is known by its client, its `id` and the UTC day of `occurred_at`: send it again as it was until it has a receipt other than `retry`. An event counts if the promotion is active or ended, and it occurred from `start_at` to before `end_at`, and not after the promotion was ended early. It is late after 7 days, as the one in the example is. `Idempotency-Key` is not read.',
       body: newEvents,
       describedBody: describedEvents,
       itemsMayFail: true,

@@ -27,9 +27,9 @@ interface DocumentOptions {
   cacheMs?: number;
 }
 
-const description = `PromoPulse manages promotional campaigns. An operator creates a promotion as a draft, activates it and ends it. Users subscribe to active promotions and can end their subscriptions.
+const description = `PromoPulse manages promotional campaigns. An operator creates a promotion as a draft, activates it and ends it. Users subscribe to active promotions and can end their subscriptions. What they do with a promotion is counted: views, clicks and redemptions.
 
-Errors are problem details (RFC 9457): \`detail\` is for people, \`code\` is for programs, and \`errors\` lists each invalid field with the rule that it breaks. A 503 has \`Retry-After\`, unless its code is \`outcome_unknown\`: the change may or may not have been made, so look before you repeat it. A change that was sent with an \`Idempotency-Key\` can be repeated in any case, with the same key: it is made once.
+Errors are problem details (RFC 9457): \`detail\` is for people, \`code\` is for programs, and \`errors\` lists each invalid field with the rule that it breaks. A 503 has \`Retry-After\`, unless its code is \`outcome_unknown\`: the change may or may not have been made, so look before you repeat it. A change that was sent with an \`Idempotency-Key\` can be repeated in any case, with the same key: it is made once. Events have ids of their own, and need no key.
 
 Every response has an \`X-Request-Id\`. A client may send its own: 1 to 128 characters of \`A-Z a-z 0-9 . _ : -\`. Ids are integers from 1 to 2^53 − 1, which a number in JSON holds exactly. An unknown field or parameter is refused.
 

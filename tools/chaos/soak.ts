@@ -11,6 +11,7 @@ import { allTexts, type Canary, checkCanary, makeCanary, requiredSources } from 
 import type { Check } from './check.ts';
 import { checkSteadyRun, checkTotals } from './checks.ts';
 import { checkContactData } from './contact-data.ts';
+import { startEventStream } from './event-stream.ts';
 import { type FinalState, finishRun } from './final-state.ts';
 import { assessSeries, checkGrowth, type Measure, printMeasures, type Series } from './growth.ts';
 import { isUnanswered } from './history.ts';
@@ -70,16 +71,20 @@ await runLifecycle(async (lifecycle) => {
     credential: stack.credential,
   });
   keep(() => load.stop());
+  const events = startEventStream(stack, { load, random: seededRandom(seed + 4) });
+  keep(() => events.stop());
   const sampling = await startSampling(stack, sampleEveryMs);
   keep(() => sampling.stop());
   await waitWithProgress(load, sampling, lifecycle);
   if (lifecycle.isStopping()) return 130;
   await sampling.stop();
+  await events.stop();
+  const counted = await events.check();
   const finalState = await finishRun(stack, load);
 
   const series = sampling.series();
   const measures = series.map((each) => assessSeries(each, warmUpSeconds));
-  const checks = await checkEverything(stack, load, { canary, finalState, measures });
+  const checks = [...(await checkEverything(stack, load, { canary, finalState, measures })), counted];
   const breaches = countBreaches(checks);
   report(load, { series, measures, checks, breaches }, print);
   if (breaches > 0) lifecycle.keepFolder();

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { internalServiceUrls, type ServiceName, services } from '@promopulse/shared/contracts/services';
+import { internalServiceUrls } from '@promopulse/shared/contracts/services';
 import { withClient } from '@promopulse/shared/database/provision';
 import { type RunningService, type ServiceDefinition, startService } from '@promopulse/shared/service';
 import { childEnvironment } from '@promopulse/testing/child-environment';
@@ -25,16 +25,18 @@ import { subscriptions } from '../services/subscriptions/src/service.ts';
 import { users } from '../services/users/src/service.ts';
 
 const definitions = { users, promotions, subscriptions, engagement };
+type Name = keyof typeof definitions;
+const names = Object.keys(definitions) as Name[];
 
 let database: TestDatabase;
 let prefix: string;
-let ports: Record<ServiceName, { port: number; internalPort: number }>;
-const running = new Map<ServiceName, RunningService>();
+let ports: Record<Name, { port: number; internalPort: number }>;
+const running = new Map<Name, RunningService>();
 
-const urlOf = (name: ServiceName) => `http://127.0.0.1:${ports[name].port}`;
-const internalUrlOf = (name: ServiceName) => `http://127.0.0.1:${ports[name].internalPort}`;
-const api = (name: ServiceName): Client => client(urlOf(name));
-const environment = (name: ServiceName) => ({
+const urlOf = (name: Name) => `http://127.0.0.1:${ports[name].port}`;
+const internalUrlOf = (name: string) => `http://127.0.0.1:${ports[name as Name]?.internalPort ?? 1}`;
+const api = (name: Name): Client => client(urlOf(name));
+const environment = (name: Name) => ({
   HOST: '127.0.0.1',
   PORT: String(ports[name].port),
   INTERNAL_PORT: String(ports[name].internalPort),
@@ -47,17 +49,17 @@ const environment = (name: ServiceName) => ({
   ...internalServiceUrls(internalUrlOf),
 });
 
-async function start(name: ServiceName): Promise<void> {
+async function start(name: Name): Promise<void> {
   running.set(name, await startService(definitions[name] as ServiceDefinition, environment(name)));
 }
-async function stop(name: ServiceName): Promise<void> {
+async function stop(name: Name): Promise<void> {
   await running.get(name)?.close();
   running.delete(name);
 }
 const sql = (text: string): Promise<Wire[]> =>
   withClient(database.adminUrl, async (admin) => (await admin.query(text)).rows);
 
-async function afterRestore(name: ServiceName): Promise<string> {
+async function afterRestore(name: Name): Promise<string> {
   const command = promisify(execFile);
   const { stdout } = await command(process.execPath, ['packages/shared/src/commands/after-restore.ts', name], {
     env: { ...childEnvironment, ...environment(name) },
@@ -71,9 +73,9 @@ beforeEach(async () => {
   const next = portAllocator();
   const pair = async () => ({ port: await next(), internalPort: await next() });
   ports = { users: await pair(), promotions: await pair(), subscriptions: await pair(), engagement: await pair() };
-  for (const name of services) await start(name);
+  for (const name of names) await start(name);
   await eventually(async () => {
-    for (const name of ['subscriptions', 'engagement'] as const) {
+    for (const name of ['subscriptions', 'engagement']) {
       const { projections } = (await client(internalUrlOf(name)).get('/health')).body;
       for (const owner of Object.values(projections) as Wire[]) expect(owner.reconciled).toBe(true);
     }

@@ -85,7 +85,7 @@ async function takeAdvisoryLocks(role: string, service: string): Promise<void> {
 const internalUrlsOf = (stack: Readonly<Partial<Record<ServiceName, RunningService>>>): Record<string, string> =>
   internalServiceUrls((name) => stack[name]?.internalUrl ?? 'http://127.0.0.1:1');
 
-async function startAll(): Promise<Record<ServiceName, RunningService>> {
+async function startAll() {
   const owners = { users: await start(users), promotions: await start(promotions) };
   const own = { ...owners, subscriptions: await start(subscriptions, internalUrlsOf(owners)) };
   return { ...own, engagement: await start(engagement, internalUrlsOf(own)) };

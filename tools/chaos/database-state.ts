@@ -55,6 +55,8 @@ export interface DatabaseState {
   cachedPromotions: ({ id: number; version: number; status: string } & Reliance)[];
   /** Rows that engagement holds otherwise than their owners. */
   heldByEngagement: { line: string; lost: boolean }[];
+  /** What engagement has published last of each promotion. */
+  rollups: { id: number; version: number }[];
   /** Owners that were not read again since their projection was invalidated. */
   unreconciled: string[];
   events: RecordedEvent[];
@@ -132,6 +134,7 @@ async function readDatabaseState({ rabbit, prefix, databaseUrl }: StateSource): 
         `select promotion_id as id, version, status, ${reliance} from subscriptions.cached_promotions order by id`,
       ),
       heldByEngagement: await all(engagementDifferences),
+      rollups: await all('select promotion_id as id, version from engagement.rollups order by id'),
       unreconciled: unreconciled.map(({ service }) => service),
       events,
       histories: await all(historyRows),

@@ -155,10 +155,13 @@ async function checkEvents(
 ): Promise<Check> {
   const breaches = [...unbalanced.map((sums) => `not balanced: ${sums}`), ...target.refused];
   for (const { event, statuses } of sent) {
-    const accepted = statuses.filter((status) => status === 'accepted').length;
-    const last = statuses.at(-1);
+    // "retry" may come again after "accepted": an owner must be asked, and does not answer.
+    const final = statuses.filter((status) => status !== 'retry');
+    const accepted = final.filter((status) => status === 'accepted').length;
     if (accepted > 1) breaches.push(`${event.id} was accepted ${accepted} times`);
-    if (last !== 'accepted' && last !== 'duplicate') breaches.push(`${event.id} ended with ${last ?? 'no receipt'}`);
+    if (final.length === 0) breaches.push(`${event.id} ended with ${statuses.at(-1) ?? 'no receipt'}`);
+    const others = final.filter((status) => status !== 'accepted' && status !== 'duplicate');
+    if (others.length > 0) breaches.push(`${event.id} was ${others.join(', ')}`);
   }
   const byPromotion = Map.groupBy(sent, ({ event }) => event.promotion_id as number);
   for (const [promotion, events] of byPromotion) {

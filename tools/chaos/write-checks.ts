@@ -111,14 +111,17 @@ export function checkRejected(writes: readonly Attempt[], { events }: DatabaseSt
   };
 }
 
-/** Every event belongs to a request, versions have no gap, and the last event of an entity equals its row. */
+/**
+ * Every event but those of engagement belongs to a request, versions have no gap, and the last event of an entity equals its
+ * row.
+ */
 export function checkEventHistory(
   writes: readonly Attempt[],
-  { users, promotions, subscriptions, events }: DatabaseState,
+  { users, promotions, subscriptions, rollups, events }: DatabaseState,
 ): Check {
   const requestIds = new Set(writes.map(({ requestId }) => requestId));
   const breaches = events
-    .filter(({ request_id }) => !requestIds.has(request_id))
+    .filter(({ service, request_id }) => service !== 'engagement' && !requestIds.has(request_id))
     .map(({ service, name, subject }) => `${service} ${name} ${subject}: an event without a request`);
   const eventsByEntity = Map.groupBy(events, ({ service, subject }) => `${service} ${subject}`);
   const compare = (
@@ -141,6 +144,7 @@ export function checkEventHistory(
   compare('users', users, ['version']);
   compare('promotions', promotions, ['version', 'name', 'description', 'status']);
   compare('subscriptions', subscriptions, ['version', 'user_id', 'promotion_id', 'is_active']);
+  compare('engagement', rollups, ['version']);
   for (const entity of eventsByEntity.keys()) breaches.push(`${entity}: events without a row`);
   return {
     promise: 'a change and its event: both or neither, in order',
@@ -156,7 +160,7 @@ export function checkKeptHistory({ events, histories }: DatabaseState): Check {
     const change = `${service} ${subject} by ${request_id}`;
     surplus.set(change, (surplus.get(change) ?? 0) + step);
   };
-  for (const event of events) if (event.service !== 'subscriptions') count(event, -1);
+  for (const event of events) if (event.service === 'users' || event.service === 'promotions') count(event, -1);
   for (const row of histories) count(row, 1);
   return {
     promise: 'a change and its row in the history: both or neither',

@@ -35,7 +35,7 @@ function correctRun() {
   ] as [Attempt, Attempt, Attempt, Attempt, Attempt];
   const promotion = { id: 1, name: 'P', description: null };
   const subscription = { id: 1, version: 1, user_id: 1, promotion_id: 1, is_active: true };
-  const event = (second: number, service: 'users' | 'promotions' | 'subscriptions', name: string, data: object) => ({
+  const event = (second: number, service: DatabaseState['events'][number]['service'], name: string, data: object) => ({
     ...{ service, name, subject: '1', request_id: `r${second}`, published: true },
     ...{ created_at: new Date(epoch + second * 1_000), data: data as DatabaseState['events'][number]['data'] },
   });
@@ -46,6 +46,7 @@ function correctRun() {
     knownUsers: [{ id: 1, version: 1, deleted: false, lost: false, doubted: false }],
     cachedPromotions: [{ id: 1, version: 3, status: 'ended', lost: false, doubted: false }],
     heldByEngagement: [],
+    rollups: [{ id: 1, version: 1 }],
     unreconciled: [],
     events: [
       event(1, 'users', 'user.created', { id: 1, version: 1 }),
@@ -53,10 +54,11 @@ function correctRun() {
       event(3, 'promotions', 'promotion.status_changed', { ...promotion, version: 2, status: 'active' }),
       event(4, 'subscriptions', 'subscription.created', subscription),
       event(5, 'promotions', 'promotion.status_changed', { ...promotion, version: 3, status: 'ended' }),
+      { ...event(6, 'engagement', 'engagement.counted', { id: 1, version: 1 }), request_id: 'rollup' },
     ],
     /** A row for each event, unless a test says otherwise. */
     get histories() {
-      return this.events.filter(({ service }) => service !== 'subscriptions');
+      return this.events.filter(({ service }) => service === 'users' || service === 'promotions');
     },
     migrations: [{ service: 'users', names: ['first'] }],
     deadLetters: [],
@@ -240,6 +242,11 @@ const breaches: [string, RegExp, (run: Run) => void][] = [
     'an event without a request',
     /both or neither/,
     ({ databaseState }) => Object.assign(databaseState.events[0] ?? {}, { request_id: 'x' }),
+  ],
+  [
+    'a rollup without its event',
+    /both or neither/,
+    ({ databaseState }) => Object.assign(databaseState.rollups[0] ?? {}, { version: 2 }),
   ],
   [
     'one email acknowledged for two users',

@@ -9,7 +9,7 @@ import { readClock } from '@promopulse/shared/projections/rows/source-store';
 import { applyAnswers, markLost } from '@promopulse/shared/projections/rows/store';
 import type { JsonFault } from '@promopulse/shared/values/parse-json';
 import { type Consulted, type Item, recordEvents, settleEvents, type Unaccepted } from './queries.ts';
-import { invalidItem, isRejection, rejections, type UnacceptedVerdict, type Verdict } from './rules.ts';
+import { invalidItem, isRejection, rejections, type Verdict } from './rules.ts';
 import { newEvent, type Receipt } from './schemas.ts';
 
 /** The statement, the owners' answers, and the statement again. A promotion that changes meanwhile needs another round. */
@@ -143,16 +143,15 @@ interface Settled {
   invalid: number;
 }
 
-/** Counts what is not accepted. What cannot be counted now is to be sent again. */
+/** Counts what is not accepted, and finds duplicates in it. What cannot be counted now is to be sent again. */
 async function settle(database: Database, client: string, { items, verdicts, invalid }: Settled): Promise<void> {
-  const isUncounted = (verdict: Verdict | undefined): verdict is UnacceptedVerdict =>
-    verdict !== undefined && (verdict === 'late' || isRejection(verdict));
-  const uncounted = items.filter(({ position }) => isUncounted(verdicts.get(position)));
+  const isCommitted = (verdict: Verdict | undefined): boolean => verdict === 'accepted' || verdict === 'duplicate';
+  const uncounted = items.filter(({ position }) => !isCommitted(verdicts.get(position)));
   if (uncounted.length === 0 && invalid === 0) return;
-  const unaccepted: Unaccepted[] = uncounted.map(({ event, position }) => ({
-    event,
-    verdict: verdicts.get(position) as UnacceptedVerdict,
-  }));
+  const unaccepted: Unaccepted[] = uncounted.map(({ event, position }) => {
+    const verdict = verdicts.get(position) ?? 'retry';
+    return { event, verdict: verdict === 'late' || isRejection(verdict) ? verdict : 'retry' };
+  });
   try {
     const settled = await settleEvents(database, client, { unaccepted, invalid });
     for (const [index, { position }] of uncounted.entries()) verdicts.set(position, settled[index] ?? 'retry');

@@ -163,13 +163,13 @@ const eventCounts: Counts = {
 const receiptColumns = ['received', 'accepted', 'duplicate', 'late', 'rejected'];
 const receiptCounts: Counts = { name: 'receipts', table: 'receipt_counts', columns: receiptColumns };
 
-/** What is counted of the items in `outcomes`, whose verdict is final. */
+/** What is counted of the items in `outcomes`. What is to be sent again is counted then. */
 const receipts = `receipts as materialized (
   select case when is_known then promotion_id else 0 end as promotion_id, type, ${bucketSql('now()')} as bucket,
     count(*) as received, count(*) filter (where verdict = 'accepted') as accepted,
     count(*) filter (where verdict = 'duplicate') as duplicate, count(*) filter (where verdict = 'late') as late,
     count(*) filter (where verdict not in ('accepted', 'duplicate', 'late')) as rejected
-  from outcomes group by 1, 2, 3
+  from outcomes where verdict <> 'retry' group by 1, 2, 3
 )`;
 
 const statements = {
@@ -246,7 +246,8 @@ export interface Unaccepted {
 }
 
 /**
- * Counts items that are not accepted, and those that are no events.
+ * Counts items that are not accepted, and those that are no events. An item with the verdict `retry` is counted if it is a
+ * duplicate.
  * @returns the verdict of each: `duplicate` where the id was accepted before
  * @throws the database's error
  */

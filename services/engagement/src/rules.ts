@@ -34,8 +34,8 @@ export const invalidItem = 'validation_failed';
  */
 export type Verdict = 'accepted' | 'duplicate' | 'late' | 'retry' | 'ask_users' | 'ask_promotions' | Rejection;
 
-/** What `settle` counts: the verdict as it is, or `duplicate` if the id was accepted before. */
-export type UnacceptedVerdict = Exclude<Verdict, 'accepted' | 'retry' | 'ask_users' | 'ask_promotions'>;
+/** What `settle` says of an item: the verdict as it is, or `duplicate` if the id was accepted before. */
+export type UnacceptedVerdict = Exclude<Verdict, 'accepted' | 'ask_users' | 'ask_promotions'>;
 
 export function isRejection(verdict: string): verdict is Rejection {
   return Object.hasOwn(rejections, verdict);

@@ -218,6 +218,23 @@ describe('while an owner does not answer', () => {
     }
   });
 
+  test('what was accepted before is a duplicate, whether the owner answers or not', async () => {
+    scene.promotions.states.set(8, promotionState(8, 'active'));
+    const [known, unknown] = [event({ promotion_id: 8 }), event({ promotion_id: 8 })];
+    expect(await scene.statuses(known)).toEqual(['accepted']);
+    await scene.doubt(8);
+    scene.promotions.mood = 'failing';
+    try {
+      const before = await scene.balance();
+      expect(await scene.statuses([unknown, known])).toEqual(['retry', 'duplicate']);
+      expect(await scene.statuses([known])).toEqual(['duplicate']);
+      const after = await scene.balance();
+      expect([after.received - before.received, after.duplicate - before.duplicate]).toEqual([2, 2]);
+    } finally {
+      scene.promotions.mood = 'up';
+    }
+  });
+
   test('a user or a promotion that it has lost is rejected only by its own answer', async () => {
     scene.promotions.states.set(7, promotionState(7, 'active'));
     expect(await scene.statuses(event({ promotion_id: 7 }))).toEqual(['accepted']);

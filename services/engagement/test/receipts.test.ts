@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Database, openDatabase } from '@promopulse/shared/database/database';
 import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
+import { eventually } from '@promopulse/testing/eventually';
 import { type BatchOptions, countEvents } from '../src/batches.ts';
 import { rejections } from '../src/rules.ts';
 import { engagement } from '../src/service.ts';
@@ -257,6 +258,37 @@ describe('while an owner does not answer', () => {
     expect(scene.promotions.asked).toBe(0);
   });
 });
+
+test('while no owner answers, readings of them leave connections for other work, and all end in time', async () => {
+  const apart = await startScene({ OWNER_TIMEOUT_MS: '200' }); // a page may take ten times as long
+  const owners = [apart.users, apart.promotions, apart.subscriptions];
+  const held = async (): Promise<number> => {
+    const [row] = await apart.sql(
+      `select count(*)::int as count from engagement.leases
+       where name like 'reconciliation.%' and expires_at > clock_timestamp()`,
+    );
+    return row?.count;
+  };
+  for (const owner of owners) owner.mood = 'hanging';
+  try {
+    await apart.sql('update engagement.projection_sources set reconciled_at = null');
+    await eventually(async () => expect(await held()).toBeGreaterThanOrEqual(2));
+    for (let reading = 0; reading < 20; reading += 1) {
+      expect(await held()).toBeLessThanOrEqual(2);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  } finally {
+    for (const owner of owners) owner.mood = 'up';
+  }
+  await eventually(
+    async () => {
+      const { projections } = (await apart.internal.get('/health')).body;
+      for (const { reconciled } of Object.values<{ reconciled: boolean }>(projections)) expect(reconciled).toBe(true);
+    },
+    { timeoutMs: 30_000 },
+  );
+  await apart.close();
+}, 60_000);
 
 test('without the partition of its day an event gets "retry", and others their receipts', async () => {
   const day = daysFromNow(-5).slice(0, 10).replaceAll('-', '');

@@ -22,6 +22,8 @@ import {
 } from './snapshot-reader.ts';
 
 const checkEveryMs = 1_000;
+/** A reading holds a connection of the pool. The others are for the relay, for transactions and for other work. */
+const maxReadings = 2;
 const maxLoggedIds = 20;
 
 interface ReconciliationOptions {
@@ -62,6 +64,8 @@ export class Reconciliation {
   readonly #options: ReconciliationOptions;
   readonly #stop = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
+  #readings = 0;
+  readonly #waiting: (() => void)[] = [];
   #wakeUp = new AbortController();
 
   constructor(options: ReconciliationOptions) {
@@ -117,6 +121,20 @@ export class Reconciliation {
     }
   }
 
+  /** At most `maxReadings` at a time, in the order in which they asked. */
+  async #inTurn<Result>(read: () => Promise<Result>): Promise<Result> {
+    if (this.#readings === maxReadings) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#readings += 1;
+    try {
+      this.#stop.signal.throwIfAborted();
+      return await read();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#readings -= 1;
+    }
+  }
+
   async #readIfDue(client: OwnerClient): Promise<void> {
     const { database, intervalMs, log, counts } = this.#options;
     const { owner } = client.projection;
@@ -124,14 +142,18 @@ export class Reconciliation {
     const options = { database, client, stop: this.#stop.signal, epoch: state.epoch };
     const isComparisonDue = (state.compared_seconds_ago ?? Number.POSITIVE_INFINITY) * 1000 > intervalMs;
     if (!state.reconciled || isComparisonDue) {
-      const lease = await tryLease(database, `reconciliation.${owner}`);
-      if (!lease) return; // another replica reconciles
-      try {
-        const stop = AbortSignal.any([options.stop, lease.lost]);
-        await this.#reconcile({ ...options, stop }, state, isComparisonDue);
-      } finally {
-        await lease.release();
-      }
+      const hasRead = await this.#inTurn(async () => {
+        const lease = await tryLease(database, `reconciliation.${owner}`);
+        if (!lease) return false; // another replica reconciles
+        try {
+          const stop = AbortSignal.any([options.stop, lease.lost]);
+          await this.#reconcile({ ...options, stop }, state, isComparisonDue);
+          return true;
+        } finally {
+          await lease.release();
+        }
+      });
+      if (!hasRead) return;
     }
     const doubted = await readDoubted(options);
     if (!doubted) return;

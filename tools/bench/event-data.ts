@@ -27,7 +27,7 @@ async function storeEvents({ sql, sizes: { promotions } }: BenchDatabase, stored
     select '', 'stored-' || n, at::date, 'view', 1 + n % ${promotions}, 'v' || n % 100000, at
     from generate_series(1, ${stored}) as n, lateral (select current_date - interval '1 second' * (n % 500000) as at) as times`);
   await sql(`insert into engagement.first_seen (promotion_id, type, subject)
-    select distinct promotion_id, type, substr(sha256(convert_to('visitor ' || visitor, 'UTF8')), 1, 16) from engagement.events`);
+    select distinct promotion_id, type, substr(sha256(convert_to('visitor ' || visitor, 'UTF8')), 1, 16) from engagement.events on conflict do nothing`);
 }
 
 /** How many events are stored before a round on few of them. */

@@ -34,8 +34,9 @@ export async function measureEvents(servers: Servers, plan: Plan): Promise<Secti
   const bare = await createBenchDatabase(servers, 'bareevents', sizes);
   await fillEvents(bare, fewEvents);
   const endFreshness = await keepFresh(bare.sql, 'engagement');
-  const parts = await startParts(servers, small, ['promotions', 'subscriptions', 'engagement', 'gateway']);
-  const atLarge = await startParts(servers, large, ['engagement']);
+  const parts = await startParts(servers, small, ['users', 'promotions', 'subscriptions', 'engagement', 'gateway']);
+  // With its owners, as the other: without them it would try to read them all the time.
+  const atLarge = await startParts(servers, large, ['users', 'promotions', 'subscriptions', 'engagement']);
   const cases = await casesOf({ servers, small, bare, parts, atLarge });
   const rounds = await interleave(cases, plan);
   await endFreshness();

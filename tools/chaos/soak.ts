@@ -63,13 +63,8 @@ await runLifecycle(async (lifecycle) => {
   });
   say(`two replicas of every part are ready; logs in ${folder}`);
   const canary = makeCanary(seededRandom(seed + 2));
-  const load = startLoad({
-    url: stack.url,
-    random: seededRandom(seed + 1),
-    perSecond,
-    canary,
-    credential: stack.credential,
-  });
+  const { url, credential } = stack;
+  const load = startLoad({ url, random: seededRandom(seed + 1), perSecond, canary, credential });
   keep(() => load.stop());
   const events = startEventStream(stack, { load, random: seededRandom(seed + 4) });
   keep(() => events.stop());

@@ -8,8 +8,8 @@ import type { OwnerClient } from '@promopulse/shared/projections/reading/owner-c
 import { readClock } from '@promopulse/shared/projections/rows/source-store';
 import { applyAnswers, markLost } from '@promopulse/shared/projections/rows/store';
 import type { JsonFault } from '@promopulse/shared/values/parse-json';
-import { type Consulted, type Item, recordEvents, settleEvents, type Unaccepted } from './queries.ts';
-import { invalidItem, isRejection, rejections, type Verdict } from './rules.ts';
+import { type Consulted, type Item, recordEvents, settleEvents } from './queries.ts';
+import { invalidItem, isRejection, rejections, type UnacceptedVerdict, type Verdict } from './rules.ts';
 import { newEvent, type Receipt } from './schemas.ts';
 
 /** The statement, the owners' answers, and the statement again. A promotion that changes meanwhile needs another round. */
@@ -38,9 +38,9 @@ export async function countEvents(options: BatchOptions, batch: SentBatch, cause
   const items = read.flatMap((each) => ('event' in each ? [each] : []));
   const invalid = read.length - items.length;
   const verdicts = await recordInRounds(options, items, batch.client, cause);
-  await settle(options.database, batch.client, { items, verdicts, invalid });
+  const outcomes = await settle(options.database, batch.client, { items, verdicts, invalid });
   return read.map((each) =>
-    'event' in each ? receiptOf(each.event.id, verdicts.get(each.position) ?? 'retry') : each.receipt,
+    'event' in each ? receiptOf(each.event.id, outcomes.get(each.position) as Outcome) : each.receipt,
   );
 }
 
@@ -138,30 +138,45 @@ function merge(one: Consulted, other: Consulted): Consulted {
 
 interface Settled {
   items: readonly Item[];
-  verdicts: Map<number, Verdict>;
+  verdicts: ReadonlyMap<number, Verdict>;
   /** How many items are no events. */
   invalid: number;
 }
 
-/** Counts what is not accepted, and finds duplicates in it. What cannot be counted now is to be sent again. */
-async function settle(database: Database, client: string, { items, verdicts, invalid }: Settled): Promise<void> {
-  const isCommitted = (verdict: Verdict | undefined): boolean => verdict === 'accepted' || verdict === 'duplicate';
-  const uncounted = items.filter(({ position }) => !isCommitted(verdicts.get(position)));
-  if (uncounted.length === 0 && invalid === 0) return;
-  const unaccepted: Unaccepted[] = uncounted.map(({ event, position }) => {
-    const verdict = verdicts.get(position) ?? 'retry';
-    return { event, verdict: verdict === 'late' || isRejection(verdict) ? verdict : 'retry' };
+/** What a receipt says. */
+type Outcome = 'accepted' | UnacceptedVerdict;
+
+/**
+ * Counts what is not accepted, and finds duplicates in it. What cannot be counted now is to be sent again.
+ * @returns the outcomes by position, of every item
+ */
+async function settle(
+  database: Database,
+  client: string,
+  { items, verdicts, invalid }: Settled,
+): Promise<Map<number, Outcome>> {
+  const outcomes = new Map(items.map(({ position }) => [position, outcomeOf(verdicts.get(position))]));
+  const unaccepted = items.flatMap(({ event, position }) => {
+    const verdict = outcomes.get(position) as Outcome;
+    return verdict === 'accepted' || verdict === 'duplicate' ? [] : [{ position, event, verdict }];
   });
+  if (unaccepted.length === 0 && invalid === 0) return outcomes;
   try {
     const settled = await settleEvents(database, client, { unaccepted, invalid });
-    for (const [index, { position }] of uncounted.entries()) verdicts.set(position, settled[index] ?? 'retry');
+    for (const [index, { position }] of unaccepted.entries()) outcomes.set(position, settled[index] ?? 'retry');
   } catch (error) {
-    if (uncounted.length === items.length || !isDatabaseUnavailable(error)) throw error; // nothing is committed
-    for (const { position } of uncounted) verdicts.set(position, 'retry');
+    if (unaccepted.length === items.length || !isDatabaseUnavailable(error)) throw error; // nothing is committed
+    for (const { position } of unaccepted) outcomes.set(position, 'retry');
   }
+  return outcomes;
 }
 
-function receiptOf(id: string, verdict: Verdict): Receipt {
-  if (isRejection(verdict)) return { id, status: 'rejected', code: verdict, ...rejections[verdict] };
-  return { id, status: verdict === 'ask_users' || verdict === 'ask_promotions' ? 'retry' : verdict };
+/** What could not be told is to be sent again. */
+function outcomeOf(verdict: Verdict | undefined): Outcome {
+  return verdict === undefined || verdict === 'ask_users' || verdict === 'ask_promotions' ? 'retry' : verdict;
+}
+
+function receiptOf(id: string, outcome: Outcome): Receipt {
+  if (isRejection(outcome)) return { id, status: 'rejected', code: outcome, ...rejections[outcome] };
+  return { id, status: outcome };
 }

@@ -1,6 +1,7 @@
 // A month of traffic for `npm run seed`: plausible, and the same each time that it is made on one day. Events of the last
 // days go through the API. Older ones would be late there, so they are stored as if they had been accepted in time.
 import { withClient } from '@promopulse/shared/database/provision';
+import { seededRandom } from './random.ts';
 
 export interface DemoEvent {
   id: string;
@@ -20,15 +21,9 @@ const weekdays = [1.5, 0.8, 0.9, 0.9, 1, 1.2, 1.6];
 const clicksPerView = 0.18;
 const redemptionsPerClick = 0.25;
 
-/** Numbers from 0 to 1 (mulberry32), the same for the same text. */
-function randomOf(text: string): () => number {
-  let state = [...text].reduce((hash, character) => Math.imul(hash ^ character.charCodeAt(0), 0x01000193), 0x811c9dc5);
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+/** The same seed for the same text (FNV-1a). */
+function seedOf(text: string): number {
+  return [...text].reduce((hash, character) => Math.imul(hash ^ character.charCodeAt(0), 0x01000193), 0x811c9dc5);
 }
 
 interface Period {
@@ -52,7 +47,7 @@ export function demoEvents(
 
 function eventsOfDay(promotion_id: number, day: number): DemoEvent[] {
   const date = new Date(day).toISOString().slice(0, 10);
-  const random = randomOf(`${promotion_id} ${date}`);
+  const { next: random } = seededRandom(seedOf(`${promotion_id} ${date}`));
   const events: DemoEvent[] = [];
   const add = (type: DemoEvent['type'], visitor: string, at: number): void => {
     const id = `seed-${promotion_id}-${date}-${events.length}`;

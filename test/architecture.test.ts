@@ -197,7 +197,7 @@ describe('the walls that lint draws', () => {
     ['a service from local/', 'services/gateway/src/app.ts', '../../../local/ports.ts'],
     ['a test of a service from another service', 'services/users/test/users.test.ts', '../../promotions/src/rules.ts'],
     ['shared from a service', 'packages/shared/src/process.ts', '../../../services/users/src/service.ts'],
-    ['shared from tools', 'packages/shared/src/process.ts', '../../../tools/chaos/random.ts'],
+    ['shared from tools', 'packages/shared/src/process.ts', '../../../tools/chaos/plan.ts'],
     ['http/ from database/', 'packages/shared/src/http/app.ts', '../database/database.ts'],
     ['database/ from messaging/', 'packages/shared/src/database/database.ts', '../messaging/broker.ts'],
     ['messaging/rabbitmq/ from http/', 'packages/shared/src/messaging/rabbitmq/broker.ts', '../../http/problem.ts'],
@@ -206,7 +206,7 @@ describe('the walls that lint draws', () => {
     ['messaging/ from projections/', 'packages/shared/src/messaging/broker.ts', '../projections/events/consumer.ts'],
     ['rules from a query', 'services/promotions/src/rules.ts', './queries.ts'],
     ['rules from the database', 'services/promotions/src/rules.ts', '@promopulse/shared/database/database'],
-    ['local/ from tools/', 'local/stack.ts', '../tools/chaos/random.ts'],
+    ['local/ from tools/', 'local/stack.ts', '../tools/chaos/plan.ts'],
   ])('%s cannot be imported', (_what, path, specifier) => {
     expect(lint(path, imports(specifier))).toEqual(['lint/style/noRestrictedImports']);
   });

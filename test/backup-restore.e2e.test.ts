@@ -10,6 +10,7 @@ import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
 import { freePort } from '../local/ports.ts';
 import { findLocalPostgres } from '../local/postgres.ts';
+import { seededRandom } from '../local/random.ts';
 import { readApiState } from '../tools/chaos/api-state.ts';
 import { makeCanary } from '../tools/chaos/canary.ts';
 import { checkTotals } from '../tools/chaos/checks.ts';
@@ -21,7 +22,6 @@ import {
 } from '../tools/chaos/database-state.ts';
 import { type Attempt, isSuccess, isWrite } from '../tools/chaos/history.ts';
 import { type Load, startLoad } from '../tools/chaos/load.ts';
-import { seededRandom } from '../tools/chaos/random.ts';
 import { checkAcknowledged, checkEventHistory, checkKeptHistory } from '../tools/chaos/write-checks.ts';
 import {
   processesNaming,

@@ -5,9 +5,9 @@ import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { withClient } from '@promopulse/shared/database/provision';
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
+import type { Random } from '../../local/random.ts';
 import type { Check } from './check.ts';
 import type { Attempt } from './history.ts';
-import type { Random } from './random.ts';
 import type { Stack } from './stack.ts';
 
 export interface Canary {

@@ -2,9 +2,9 @@
 // shuffled into later batches. Some of what has a receipt is sent again, too. The promise: each event is counted once,
 // and the sums of the reconciliation agree whenever they are read.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '../../local/random.ts';
 import type { Check } from './check.ts';
 import type { Load } from './load.ts';
-import type { Random } from './random.ts';
 import type { Stack } from './stack.ts';
 
 const batchSize = 20;

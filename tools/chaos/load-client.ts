@@ -1,8 +1,8 @@
 // The client of the load: sends numbered requests, records each one, and knows which are still in flight. Half of the writes
 // carry an `Idempotency-Key`. Such a write is sent again, with the same key, while it has no answer.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '../../local/random.ts';
 import { type Attempt, isInProgress, isUnanswered, isWrite } from './history.ts';
-import type { Random } from './random.ts';
 import { type ClientRequest, send } from './send.ts';
 
 const shareWithKey = 0.5;

@@ -1,5 +1,5 @@
 // The users, promotions and subscriptions of the load, as responses have acknowledged them.
-import type { Random } from './random.ts';
+import type { Random } from '../../local/random.ts';
 
 interface User {
   id: number;

@@ -1,8 +1,9 @@
 // The mix of the load: how often each operation is sent, and what must exist before.
+
+import type { Random } from '../../local/random.ts';
 import type { RequestKind } from './history.ts';
 import type { LoadEntities } from './load-entities.ts';
 import type { LoadOperations } from './load-operations.ts';
-import type { Random } from './random.ts';
 
 export interface WeightedOperation {
   /** Relative frequency. */

@@ -1,11 +1,11 @@
 // The operations of the load. Each one sends a request (or a few), and records in the entities what was acknowledged.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '../../local/random.ts';
 import { badRequests } from './bad-requests.ts';
 import { type Canary, emailOf, phoneOf } from './canary.ts';
 import { type Attempt, isUnanswered, type RequestKind } from './history.ts';
 import type { LoadClient } from './load-client.ts';
 import type { LoadEntities, Subscription } from './load-entities.ts';
-import type { Random } from './random.ts';
 
 /** Delays after the response to an end, in milliseconds, at which a user tries to subscribe. */
 const lateSubscribesMs = [0, 500, 2_000, 4_500, 7_500, 11_000];

@@ -1,13 +1,13 @@
 // A mixed load through the gateway at a steady rate, whatever the responses are. What is sent next follows from the
 // seed and from what has been acknowledged so far. Every request is in the history.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '../../local/random.ts';
 import type { Canary } from './canary.ts';
 import { type Attempt, isSuccess, type RequestKind } from './history.ts';
 import { LoadClient } from './load-client.ts';
 import { LoadEntities } from './load-entities.ts';
 import { loadMix, pickOperation } from './load-mix.ts';
 import { LoadOperations } from './load-operations.ts';
-import type { Random } from './random.ts';
 
 interface LoadOptions {
   url: string;

@@ -1,7 +1,8 @@
 // The plan of a run: which fault is injected when. The seed decides all of it before the first injection.
+
+import type { Random } from '../../local/random.ts';
 import { type Fault, faults, pairable } from './faults.ts';
 import type { Injection } from './injection.ts';
-import type { Random } from './random.ts';
 
 export interface Plan {
   /** Every fault at least once, shuffled. */

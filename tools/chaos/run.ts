@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
+import { seededRandom } from '../../local/random.ts';
 import { allTexts, type Canary, checkCanary, makeCanary, requiredSources } from './canary.ts';
 import type { Check } from './check.ts';
 import { checkHistory, checkTotals } from './checks.ts';
@@ -20,7 +21,6 @@ import { checkRevocations, mayDisturbKeys, type Revocations, startRevocations } 
 import { type Load, startLoad } from './load.ts';
 import { makePlan, type Plan } from './plan.ts';
 import { checkProcesses } from './process-checks.ts';
-import { seededRandom } from './random.ts';
 import { type CompletedInjection, type Recovery, recoveryOf } from './recovery.ts';
 import { countBreaches, countResponses, printReport, progressLine, type Report } from './report.ts';
 import { mergeRetries } from './retries.ts';

@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type Lifecycle, runLifecycle } from '../../local/lifecycle.ts';
+import { seededRandom } from '../../local/random.ts';
 import { allTexts, type Canary, checkCanary, makeCanary, requiredSources } from './canary.ts';
 import type { Check } from './check.ts';
 import { checkSteadyRun, checkTotals } from './checks.ts';
@@ -17,7 +18,6 @@ import { assessSeries, checkGrowth, type Measure, printMeasures, type Series } f
 import { isUnanswered } from './history.ts';
 import { type Load, startLoad } from './load.ts';
 import { checkBrokerConnections, checkProcesses } from './process-checks.ts';
-import { seededRandom } from './random.ts';
 import { countBreaches, countResponses, printChecks, printResponses, progressLine } from './report.ts';
 import { mergeRetries } from './retries.ts';
 import { type Sampling, startSampling } from './sampling.ts';

@@ -11,6 +11,7 @@ import { withClient } from '@promopulse/shared/database/provision';
 import { openConnection } from '@promopulse/shared/messaging/rabbitmq/connection';
 import { topologyOf } from '@promopulse/shared/messaging/rabbitmq/topology';
 import { amqpUrl, createTestDatabase, deleteTopology, uniquePrefix } from '@promopulse/testing/servers';
+import { seededRandom } from '../../../local/random.ts';
 import {
   checkCanary,
   emailOf,
@@ -23,7 +24,6 @@ import {
   textsInRows,
 } from '../canary.ts';
 import { startLoad } from '../load.ts';
-import { seededRandom } from '../random.ts';
 
 describe('the search for personal data', () => {
   const canary = makeCanary(seededRandom(7));

@@ -1,8 +1,8 @@
 // The promise: the assessment of a soak distinguishes growth from a warm-up and from normal variation.
 import { describe, expect, test } from '@jest/globals';
+import { seededRandom } from '../../../local/random.ts';
 import { assessSeries } from '../growth.ts';
 import type { Sample } from '../linear-trend.ts';
-import { seededRandom } from '../random.ts';
 
 describe('the growth of a measured quantity', () => {
   const { next } = seededRandom(3);

@@ -1,8 +1,8 @@
 // The promise: whatever the seed, a plan leaves no fault out.
 import { expect, test } from '@jest/globals';
+import { seededRandom } from '../../../local/random.ts';
 import { faults } from '../faults.ts';
 import { makePlan } from '../plan.ts';
-import { seededRandom } from '../random.ts';
 
 test('a short plan has every fault once, and a pair of faults on different targets, whatever the seed', () => {
   const names = faults.map(({ name }) => name).sort();

@@ -153,6 +153,13 @@ describe('the answer about several rows', () => {
     expect(await rows(11, 12)).toEqual([row(11, 5), row(12, 5)]);
   });
 
+  test('counts however shortly before the question a row has changed', async () => {
+    for (let id = 31; id <= 70; id += 1) {
+      await applyEvents(bare.database, promotions, [state(id, 1)], epoch);
+      expect(await markLost(bare.database, promotions, [id], await readClock(bare.database))).toEqual([id]);
+    }
+  });
+
   test('marks the rows that the owner does not have by one statement, each once, and no other row', async () => {
     await applyEvents(bare.database, promotions, [state(21, 1), state(22, 1), state(23, 1)], epoch);
     const readAt = await readClock(bare.database);
@@ -164,8 +171,9 @@ describe('the answer about several rows', () => {
   });
 
   test('is no statement when there is nothing to say', async () => {
-    await applyAnswers(counted(), promotions, [], new Date());
-    expect(await markLost(counted(), promotions, [], new Date())).toEqual([]);
+    const readAt = await readClock(bare.database);
+    await applyAnswers(counted(), promotions, [], readAt);
+    expect(await markLost(counted(), promotions, [], readAt)).toEqual([]);
     expect(statements).toBe(0);
   });
 

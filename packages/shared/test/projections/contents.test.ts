@@ -84,11 +84,6 @@ const { owners } = defineProjections({
   },
 });
 
-/** A clock that is past every change so far: Postgres counts microseconds and a Date milliseconds. */
-async function laterClock(): Promise<Date> {
-  return new Date((await readClock(database)).getTime() + 1);
-}
-
 let testDatabase: TestDatabase;
 let database: Database;
 beforeAll(async () => {
@@ -194,7 +189,7 @@ test('contents may be ids and booleans, and digests cover the status only where 
 test('without dependents, the summary has the rows of the projection alone', async () => {
   expect(await summarize(database, owners.promotions)).toEqual({ highest_id: 0, lost: 0, subscriptions_of_lost: 0 });
   await applyEvents(database, owners.promotions, [state(4, 1), state(9, 1)], epoch);
-  await markLost(database, owners.promotions, [4], await laterClock());
+  await markLost(database, owners.promotions, [4], await readClock(database));
   expect(await summarize(database, owners.promotions)).toEqual({ highest_id: 9, lost: 1, subscriptions_of_lost: 0 });
 });
 
@@ -219,7 +214,7 @@ test('a row is believed while its source is reconciled or its owner was asked, a
     { believed: true, fresh: false },
   ]);
   await doubt(database, owners.promotions, 1);
-  await markLost(database, owners.promotions, [2], await laterClock());
+  await markLost(database, owners.promotions, [2], await readClock(database));
   expect([await read(1), await read(2)]).toEqual([neither, neither]);
 });
 

@@ -4,6 +4,7 @@ import type { Cause } from '@promopulse/shared/contracts/cause';
 import type { Database } from '@promopulse/shared/database/database';
 import { outcomeUnknown } from '@promopulse/shared/errors';
 import { type OwnerClients, ownerUnavailable } from '@promopulse/shared/projections/reading/owner-client';
+import type { ClockReading } from '@promopulse/shared/projections/rows/source-store';
 import { applyAnswer, markLost } from '@promopulse/shared/projections/rows/store';
 import { type Consulted, concealDraft, type Decision, factsUnknown } from '../rules.ts';
 import type { ReadFacts } from './facts-store.ts';
@@ -68,7 +69,7 @@ export async function decideByFacts<Result>(
 async function refresh(
   database: Database,
   owners: Owners,
-  { owner, id, readAt }: { owner: Owner; id: number; readAt: Date },
+  { owner, id, readAt }: { owner: Owner; id: number; readAt: ClockReading },
   cause: Cause,
 ): Promise<'none' | 'state'> {
   const state = await owners[owner].get(id, cause);

@@ -2,6 +2,7 @@
 // explain why such a statement wrote nothing.
 import type { Database } from '@promopulse/shared/database/database';
 import { joinSource, reliance } from '@promopulse/shared/projections/rows/reliance';
+import { type ClockReading, clockSql } from '@promopulse/shared/projections/rows/source-store';
 import type { SubscriptionFacts } from '../rules.ts';
 
 /** Joins that give `us` and `ps`: how far the projections of users and of promotions can be relied on. */
@@ -24,7 +25,7 @@ function factsText(asked: string, { userBelieved, promotionBelieved, fresh }: Re
                       when u.deleted then 'deleted' else 'known' end as "user",
                  coalesce(case when ${promotionBelieved} then p.status end, 'unknown') as promotion,
                  coalesce(${fresh}, false) as fresh,
-                 now() as read_at
+                 ${clockSql} as read_at
           from (${asked}) as asked
           left join subscriptions s on s.user_id = asked.user_id and s.promotion_id = asked.promotion_id
           left join known_users u on u.user_id = asked.user_id
@@ -43,8 +44,7 @@ const statements = {
   },
 };
 
-/** `read_at`: the database's clock when they were read. */
-export type ReadFacts = SubscriptionFacts & { read_at: Date };
+export type ReadFacts = SubscriptionFacts & { read_at: ClockReading };
 
 export async function readFacts(
   database: Database,

@@ -5,7 +5,7 @@ import { maxId } from '../../contracts/ids.ts';
 import { type BucketDigest, bucketSize, digestsPerPage, type OwnerPosition } from '../../contracts/snapshot.ts';
 import type { Database } from '../../database/database.ts';
 import { listDigests, readNextBucket } from '../rows/digest-store.ts';
-import { readClock } from '../rows/source-store.ts';
+import { type ClockReading, readClock } from '../rows/source-store.ts';
 import { applyPage, doubt, listDoubted, markLost, markLostInRange } from '../rows/store.ts';
 import type { OwnerClient, PageQuery } from './owner-client.ts';
 
@@ -128,7 +128,7 @@ export async function readDoubted(options: SnapshotOptions): Promise<SnapshotRea
 async function readPages(
   { database, client, stop }: SnapshotOptions,
   query: Omit<PageQuery, 'limit'>,
-  readAt: Date,
+  readAt: ClockReading,
   progress: Progress,
 ): Promise<number[]> {
   const present: number[] = [];

@@ -154,9 +154,17 @@ export async function sourceStates(database: Database): Promise<Map<ServiceName,
   return new Map(rows.map((row) => [row.service, row]));
 }
 
-const clock = { name: 'projection_clock', text: 'select now()' };
+/**
+ * A reading of this database's clock, with its microseconds: a Date has milliseconds, and what has changed in the same one
+ * before the reading would look as if it had changed after it.
+ */
+export type ClockReading = string;
 
-/** The clock of this service's database. */
-export async function readClock(database: Database): Promise<Date> {
-  return ((await database.run<{ now: Date }>(clock, []))[0] as { now: Date }).now;
+/** The expression that reads the clock. */
+export const clockSql = 'now()::text';
+
+const clock = { name: 'projection_clock', text: `select ${clockSql} as reading` };
+
+export async function readClock(database: Database): Promise<ClockReading> {
+  return ((await database.run<{ reading: ClockReading }>(clock, []))[0] as { reading: ClockReading }).reading;
 }

@@ -4,6 +4,7 @@
 import type { Database } from '../../database/database.ts';
 import type { ProjectedState, Projection } from '../definition.ts';
 import { statementsOf } from './row-statements.ts';
+import type { ClockReading } from './source-store.ts';
 
 /**
  * `applied`: the row now equals the event. `superseded`: it does not, and the owner will be asked. `other_epoch`: the
@@ -58,7 +59,7 @@ export async function applyAnswer(
   database: Database,
   projection: Projection,
   state: ProjectedState,
-  readAt: Date,
+  readAt: ClockReading,
 ): Promise<void> {
   await database.run(statementsOf(projection).answer, [...columnsOf(projection, [state]), readAt]);
 }
@@ -68,7 +69,7 @@ export async function applyAnswers(
   database: Database,
   projection: Projection,
   states: readonly ProjectedState[],
-  readAt: Date,
+  readAt: ClockReading,
 ): Promise<void> {
   if (states.length === 0) return;
   await database.run(statementsOf(projection).answers, [...columnsOf(projection, inOrder(states)), readAt]);
@@ -79,7 +80,7 @@ export async function applyPage(
   database: Database,
   projection: Projection,
   states: readonly ProjectedState[],
-  readAt: Date,
+  readAt: ClockReading,
 ): Promise<number> {
   const values = [...columnsOf(projection, states), readAt];
   const rows = await database.run<{ corrected: boolean }>(statementsOf(projection).page, values);
@@ -112,7 +113,7 @@ export async function markLost(
   database: Database,
   projection: Projection,
   ids: readonly number[],
-  readAt: Date,
+  readAt: ClockReading,
 ): Promise<number[]> {
   if (ids.length === 0) return [];
   return newlyLost(await database.run<LostRow>(statementsOf(projection).lost, [ids, readAt]));
@@ -123,7 +124,7 @@ export async function markLostInRange(
   database: Database,
   projection: Projection,
   { from, to, present }: { from: number; to: number; present: readonly number[] },
-  readAt: Date,
+  readAt: ClockReading,
 ): Promise<number[]> {
   return newlyLost(await database.run<LostRow>(statementsOf(projection).lostInRange, [from, to, present, readAt]));
 }

@@ -212,25 +212,30 @@ describe('subscriptions', () => {
 });
 
 test('a subscription that its owner has lost is no longer active, and one that was set back has not left', async () => {
-  const at = daysFromNow(-2);
+  const created = daysFromNow(-2);
   const [lost, back] = [promotion * 10, promotion * 10 + 1];
-  for (const [id, version] of [
-    [lost, 1],
-    [back, 3],
-  ] as const) {
-    const state = { id, version, user_id: 1, promotion_id: promotion, is_active: true, created_at: at };
-    scene.subscriptions.states.set(id, state);
-    await scene.announce('subscription.created', state);
+  const state = (id: number, version: number) => ({
+    ...{ id, version, user_id: 1, promotion_id: promotion },
+    ...{ is_active: version % 2 === 1, created_at: created },
+  });
+  for (const id of [lost, back]) {
+    scene.subscriptions.states.set(id, state(id, 3));
+    await scene.announce('subscription.reactivated', state(id, 3));
   }
   const active = async () => (await scene.statistics({ promotion_id: promotion })).body.series.at(-1).active;
   await eventually(async () => expect(await active()).toBe(2));
-  await scene.sql(`update engagement.known_subscriptions set lost_at = now() where subscription_id = $1`, [lost]);
-  expect(await active()).toBe(1);
-  await scene.sql(`update engagement.known_subscriptions set version = 2 where subscription_id = $1`, [back]);
+
+  // An event that contradicts its row: the owner is asked, and does not have it, or an older version.
+  scene.subscriptions.states.delete(lost);
+  await scene.announce('subscription.deactivated', state(lost, 2));
+  await eventually(async () => expect(await active()).toBe(1));
+  scene.subscriptions.states.set(back, state(back, 2));
+  await scene.announce('subscription.deactivated', state(back, 2));
+  await eventually(async () => expect(await active()).toBe(0));
   const { body } = await scene.statistics({ promotion_id: promotion });
   const sum = (field: string) =>
     body.series.reduce((total: number, point: Record<string, number>) => total + Number(point[field]), 0);
-  expect([sum('active') >= 0, await active(), sum('joined') >= 0, sum('left') >= 0]).toEqual([true, 0, true, true]);
+  expect([sum('active') >= 0, sum('joined') >= 0, sum('left') >= 0]).toEqual([true, true, true]);
 });
 
 describe('a request', () => {

@@ -19,7 +19,7 @@ export type Sql = (text: string, values?: readonly unknown[]) => Promise<unknown
 /** Fills empty tables. The users' own has placeholders, see `fillUsers`; it equals the projection. */
 export async function fillTables(sql: Sql, { users, promotions, subscriptions }: Sizes): Promise<void> {
   await sql(`insert into promotions.promotions (name, description, status, start_at, end_at, version)
-    select 'Promotion ' || n, repeat('Save a tenth of the price. ', 4), 'active', now(), now() + interval '30 days', 2
+    select 'Promotion ' || n, repeat('Save a tenth of the price. ', 4), 'active', now() - interval '1 year', now() + interval '1 year', 2
     from generate_series(1, ${promotions}) as n`);
   await sql(`insert into users.users (first_name, last_name, email_encrypted, email_index)
     select 'Ada', 'Lovelace', 'placeholder', 'placeholder ' || n from generate_series(1, ${users}) as n`);

@@ -4,16 +4,13 @@ import type { BenchDatabase } from './stack.ts';
 
 /** Fills empty tables. */
 export async function fillEvents(database: BenchDatabase, stored: number): Promise<void> {
-  const {
-    sql,
-    sizes: { users, promotions },
-  } = database;
+  const { sql } = database;
   await sql(
     `select engagement.add_event_day(day::date) from generate_series(current_date - 8, current_date + 3, '1 day') as day`,
   );
   await sql(`insert into engagement.cached_promotions (promotion_id, status, start_at, end_at, updated_at, version)
-    select n, 'active', now() - interval '2 years', now() + interval '2 years', now(), 2 from generate_series(1, ${promotions}) as n`);
-  await sql(`insert into engagement.known_users (user_id, version) select n, 1 from generate_series(1, ${users}) as n`);
+    select id, status, start_at, end_at, updated_at, version from promotions.promotions`);
+  await sql('insert into engagement.known_users (user_id, version) select id, 1 from users.users');
   await sql(`insert into engagement.projection_sources (service) values ('promotions'), ('users'), ('subscriptions')`);
   await storeEvents(database, stored);
   await sql(`insert into engagement.event_counts (promotion_id, type, bucket, accepted, first_ever, first_of_day)
@@ -32,6 +29,15 @@ async function storeEvents({ sql, sizes: { promotions } }: BenchDatabase, stored
 
 /** How many events are stored before a round on few of them. */
 export const fewEvents = 10_000;
+
+/** @returns how many events were received and accepted so far */
+export async function countReceipts({ sql }: BenchDatabase): Promise<{ received: number; accepted: number }> {
+  const [row] = await sql(
+    'select sum(received)::float as received, sum(accepted)::float as accepted from engagement.receipt_counts',
+  );
+  const { received, accepted } = row as { received: number | null; accepted: number | null };
+  return { received: received ?? 0, accepted: accepted ?? 0 };
+}
 
 /** Brings the tables that requests write to back to what the fill made with `fewEvents`, and vacuums them. */
 export async function resetEvents(database: BenchDatabase): Promise<void> {

@@ -80,11 +80,12 @@ const store = `with given as (
       row_number() over (partition by promotion_id, type, subject, day order by occurred_at) = 1 as leads_day
     from given join inserted using (event_id, day)
   ), ever as (
-    insert into first_seen (promotion_id, type, subject) select promotion_id, type, subject from accepted where leads
+    insert into first_seen (promotion_id, type, subject, days)
+    select promotion_id, type, subject, array_agg(distinct day) from accepted group by 1, 2, 3
     on conflict do nothing returning promotion_id, type, subject
   ), counted as (
     insert into event_counts (promotion_id, type, bucket, accepted, first_ever, first_of_day)
-    select promotion_id, type, bucket, count(*), count(ever.subject), count(*) filter (where leads_day)
+    select promotion_id, type, bucket, count(*), count(ever.subject) filter (where leads), count(*) filter (where leads_day)
     from accepted left join ever using (promotion_id, type, subject) group by 1, 2, 3
   ), received as (
     insert into receipt_counts (promotion_id, type, bucket, received, accepted, duplicate, late, rejected)

@@ -109,7 +109,7 @@ const cutOwner: Cause = async ({ stack }) => {
 const dropDays: Cause = async ({ sql }) => {
   await sql.query('alter function engagement.add_event_day(date) rename to hidden');
   const { rows } = await sql.query<{ name: string }>(
-    `select oid::regclass::text as name from pg_class where relkind = 'r' and relname ~ '^(events|first_seen)_\\d{8}$'
+    `select oid::regclass::text as name from pg_class where relkind = 'r' and relname ~ '^events_\\d{8}$'
       and to_date(right(relname, 8), 'YYYYMMDD') > current_date`,
   );
   for (const { name } of rows) await sql.query(`drop table ${name}`);

@@ -23,8 +23,9 @@ async function storeEvents({ sql, sizes: { promotions } }: BenchDatabase, stored
   await sql(`insert into engagement.events (client, event_id, day, type, promotion_id, visitor, occurred_at)
     select '', 'stored-' || n, at::date, 'view', 1 + n % ${promotions}, 'v' || n % 100000, at
     from generate_series(1, ${stored}) as n, lateral (select current_date - interval '1 second' * (n % 500000) as at) as times`);
-  await sql(`insert into engagement.first_seen (promotion_id, type, subject)
-    select distinct promotion_id, type, substr(sha256(convert_to('visitor ' || visitor, 'UTF8')), 1, 16) from engagement.events on conflict do nothing`);
+  await sql(`insert into engagement.first_seen (promotion_id, type, subject, days)
+    select promotion_id, type, substr(sha256(convert_to('visitor ' || visitor, 'UTF8')), 1, 16), array_agg(distinct day)
+    from engagement.events group by 1, 2, 3 on conflict do nothing`);
 }
 
 /** How many events are stored before a round on few of them. */
@@ -41,7 +42,7 @@ export async function countReceipts({ sql }: BenchDatabase): Promise<{ received:
 
 /** Brings the tables that requests write to back to what the fill made with `fewEvents`, and vacuums them. */
 export async function resetEvents(database: BenchDatabase): Promise<void> {
-  const tables = ['events', 'first_seen', 'first_seen_by_day', 'receipt_counts', 'outbox'];
+  const tables = ['events', 'first_seen', 'receipt_counts', 'outbox'];
   await database.sql(`truncate ${tables.map((table) => `engagement.${table}`).join(', ')}`);
   await storeEvents(database, fewEvents);
   await database.sql('vacuum engagement.events, engagement.first_seen, engagement.event_counts');

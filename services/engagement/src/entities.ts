@@ -1,5 +1,5 @@
-// The tables of schema "engagement": what is counted, and the projections of other services' state. The partitioned
-// tables `events` and `first_seen_by_day`, and the functions that count, are in the migrations only.
+// The tables of schema "engagement": what is counted, and the projections of other services' state. The partitioned table
+// `events`, `first_seen`, and the functions that count, are in the migrations only.
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { engagementTypes } from '@promopulse/shared/contracts/engagement';
 import { promotionState } from '@promopulse/shared/contracts/promotions';
@@ -17,39 +17,44 @@ import {
 } from '@promopulse/shared/projections/rows/projection-tables';
 import { z } from 'zod';
 
+/** Finds the stripes that are to be merged. */
+function stripesIndex<Bucket extends string>(table: string, bucket: Bucket) {
+  return { name: `${table}_stripes_index`, properties: [bucket], where: 'stripe <> 0' };
+}
+
 /**
- * The accepted events of a promotion and a type, by the quarter of an hour in which they occurred: the sum over its rows.
- * There are several rows because each concurrent writer updates a row that no other writer has locked (decision 0011).
+ * The accepted events of a promotion and a type, by the quarter of an hour in which they occurred: the sum over its stripes.
+ * Each connection that writes has a stripe, so that it does not wait for another. Later they are merged into stripe 0.
  */
 const EventCount = defineEntity({
   name: 'EventCount',
   tableName: 'event_counts',
   properties: {
-    id: p.bigint().primary().autoincrement(),
-    promotion_id: p.bigint('number'),
-    type: p.enum(engagementTypes),
+    promotion_id: p.bigint('number').primary().autoincrement(false),
+    type: p.enum(engagementTypes).primary(),
     /** The beginning of the quarter of an hour. */
-    bucket: p.datetime(),
+    bucket: p.datetime().primary(),
+    stripe: p.smallint().primary().default(0),
     accepted: p.bigint('number'),
     /** Events of users and visitors who were seen for the first time: ever, and on that day of UTC. */
     first_ever: p.bigint('number'),
     first_of_day: p.bigint('number'),
   },
-  indexes: [{ name: 'event_counts_bucket_index', properties: ['promotion_id', 'type', 'bucket'] }],
+  indexes: [stripesIndex('event_counts', 'bucket')],
 });
 
 /**
  * The receipts, by the quarter of an hour in which they were given. Promotion 0: the promotion is not known. An empty type:
- * neither is the type. Several rows, as above.
+ * neither is the type. In stripes, as above.
  */
 const ReceiptCount = defineEntity({
   name: 'ReceiptCount',
   tableName: 'receipt_counts',
   properties: {
-    id: p.bigint().primary().autoincrement(),
-    promotion_id: p.bigint('number'),
-    type: p.string().length(10),
-    bucket: p.datetime(),
+    promotion_id: p.bigint('number').primary().autoincrement(false),
+    type: p.string().length(10).primary(),
+    bucket: p.datetime().primary(),
+    stripe: p.smallint().primary().default(0),
     received: p.bigint('number'),
     accepted: p.bigint('number'),
     duplicate: p.bigint('number'),
@@ -57,12 +62,15 @@ const ReceiptCount = defineEntity({
     rejected: p.bigint('number'),
   },
   indexes: [
-    { name: 'receipt_counts_bucket_index', properties: ['promotion_id', 'type', 'bucket'] },
     { name: 'receipt_counts_recent_index', properties: ['bucket', 'promotion_id'] },
+    stripesIndex('receipt_counts', 'bucket'),
   ],
 });
 
-/** Who joined and who left a promotion, by the quarter of an hour. Several rows, as above. Triggers write it. */
+/**
+ * Who joined and who left a promotion, by the quarter of an hour: the sum over its rows. There are several because each
+ * concurrent writer updates a row that no other writer has locked (decision 0011). Triggers write it.
+ */
 const SubscriptionChange = defineEntity({
   name: 'SubscriptionChange',
   tableName: 'subscription_changes',

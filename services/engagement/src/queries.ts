@@ -1,6 +1,6 @@
 // The statements that count events. Each is one transaction, and all receipts of it are true when it is committed.
-// `record` inserts events and counts them; `settle` counts what is not accepted. `record` locks in one order: events, first
-// seen, first seen of the day, each sorted by its key. Both take only counts that are not locked (decision 0035).
+// `record` inserts events and counts them; `settle` counts what is not accepted. All lock in one order: events, first seen,
+// counts of events, counts of receipts, each sorted by its key (decision 0035).
 import type { Database } from '@promopulse/shared/database/database';
 import { joinSource, reliance } from '@promopulse/shared/projections/rows/reliance';
 import { bucketMinutes, lateAfterDays, maxAheadMinutes, type UnacceptedVerdict, type Verdict } from './rules.ts';
@@ -48,18 +48,20 @@ function bucketSql(time: string): string {
 const user = reliance({ row: 'u', source: 'us', lease: '$10' });
 const promotion = reliance({ row: 'p', source: 'ps', lease: '$10' });
 
-/** The days of the items that have a partition of both tables. */
+/** The days of the items that have a partition. With `offset 0` it is looked up once for each day, and not for each item. */
 const readyDays = `ready_days as materialized (
-  select day from (select distinct day from given) as days
+  select day from (select distinct day from given offset 0) as days
   where to_regclass('events_' || to_char(day, 'YYYYMMDD')) is not null
-    and to_regclass('first_seen_' || to_char(day, 'YYYYMMDD')) is not null
 )`;
 
 /**
  * $10: lease in seconds. $11 to $13: what was consulted. A "no" that is not final needs the owner's answer. The rows of
- * promotion and user are looked up one by one: a plan for all would read their whole tables.
+ * promotions and users are looked up one by one: a plan for all would read their whole tables.
  */
-const judged = `judged as materialized (
+const judged = `promotions as materialized (
+  select p.* from (select distinct promotion_id from given offset 0) as asked
+  cross join lateral (select * from cached_promotions where promotion_id = asked.promotion_id limit 1) as p
+), judged as materialized (
   select *, verdict = 'countable' as is_countable from (select item.*, p.promotion_id is not null as is_known, case
     when occurred_at > now() + interval '${maxAheadMinutes} minutes' then 'occurred_in_future'
     when occurred_at < now() - interval '${lateAfterDays} days'
@@ -78,14 +80,16 @@ const judged = `judged as materialized (
     else 'countable' end as verdict
   from given as item
   left join lateral (select * from known_users where user_id = item.user_id limit 1) as u on true
-  left join lateral (select * from cached_promotions where promotion_id = item.promotion_id limit 1) as p on true
+  left join promotions as p using (promotion_id)
   ${joinSource('users', 'us')} ${joinSource('promotions', 'ps')}
   ) as item
 )`;
 
 /**
- * Of items with one id the first that can be counted is proposed. `accepted` is what was inserted. Each insert has a
- * total order, and begins after the one before it has ended.
+ * Of items with one id the first that can be counted is proposed. `accepted` is what was inserted; `leads` are the first
+ * event of a subject, and the first one of each of its days. Each insert has a total order, and begins after the one before
+ * it has ended. `seen` has the subjects with a new day: `known` are the days before, and null when there was no row. Days
+ * that are late by now are left out, with a margin for the clock.
  */
 const inserted = `proposed as materialized (
   select distinct on (event_id, day) * from judged where is_countable order by event_id, day, position
@@ -94,74 +98,61 @@ const inserted = `proposed as materialized (
   select $1, event_id, day, type, promotion_id, user_id, visitor, occurred_at, source from proposed order by event_id, day
   on conflict do nothing returning event_id, day
 ), accepted as materialized (
-  select proposed.*,
-    row_number() over (partition by promotion_id, type, subject order by occurred_at, position) = 1 as leads_ever,
-    row_number() over (partition by promotion_id, type, subject, day order by occurred_at, position) = 1 as leads_day
+  select proposed.*, lag(day) over of_subject as day_before
   from proposed where ((event_id, day) in (select event_id, day from inserted)) is true
-), ever as (
-  insert into first_seen (promotion_id, type, subject)
-  select promotion_id, type, subject from accepted where leads_ever order by promotion_id, type, subject
-  on conflict do nothing returning promotion_id, type, subject
-), ever_done as materialized (select count(*) as count from ever), of_day as (
-  insert into first_seen_by_day (promotion_id, type, day, subject)
-  select promotion_id, type, day, subject from accepted, ever_done where leads_day
-  order by promotion_id, type, day, subject
-  on conflict do nothing returning promotion_id, type, day, subject
+  window of_subject as (partition by promotion_id, type, subject order by occurred_at, position)
+), seen as (
+  insert into first_seen as held (promotion_id, type, subject, days)
+  select promotion_id, type, subject, array_agg(day) from accepted where day is distinct from day_before
+  group by promotion_id, type, subject order by promotion_id, type, subject
+  on conflict (promotion_id, type, subject) do update set days = excluded.days || array(
+    select day from unnest(held.days) as day
+    where day <> all (excluded.days) and day > (now() at time zone 'UTC')::date - ${lateAfterDays + 3})
+  where not held.days @> excluded.days
+  returning promotion_id, type, subject, old.days as known, days
 )`;
 
 /** `in` as a value, and not as a condition, is looked up in a hash table. The planner would compare all pairs. */
 const counted = `counted as materialized (
-  select promotion_id, type, bucket, count(*) as accepted, count(*) filter (where is_first_ever) as first_ever,
-    count(*) filter (where is_first_of_day) as first_of_day
+  select promotion_id, type, bucket, count(*) as accepted,
+    count(*) filter (where day_before is null and is_new) as first_ever,
+    count(*) filter (where is_new or is_new_day) as first_of_day
   from (
-    select promotion_id, type, bucket,
-      leads_ever and (promotion_id, type, subject) in (select promotion_id, type, subject from ever) as is_first_ever,
-      leads_day and (promotion_id, type, day, subject) in (select promotion_id, type, day, subject from of_day)
-        as is_first_of_day
+    select promotion_id, type, bucket, day_before,
+      day is distinct from day_before
+        and (promotion_id, type, subject) in (select promotion_id, type, subject from seen where known is null) as is_new,
+      day is distinct from day_before and (promotion_id, type, subject, day) in (
+        select promotion_id, type, subject, day from seen, unnest(days) as day where day <> all (known)) as is_new_day
     from accepted
   ) as each group by 1, 2, 3
 )`;
 
-interface Counts {
-  /** Of the common table expression with one row for each group; the count's rows are `<name>_taken` and so on. */
-  name: string;
+export interface Counts {
   table: string;
   columns: readonly string[];
 }
 
-const countKey = ['promotion_id', 'type', 'bucket'];
+export const eventCounts: Counts = { table: 'event_counts', columns: ['accepted', 'first_ever', 'first_of_day'] };
+const receiptColumns = ['received', 'accepted', 'duplicate', 'late', 'rejected'];
+export const receiptCounts: Counts = { table: 'receipt_counts', columns: receiptColumns };
+
+/** Two connections rarely have the same one, and then wait for each other. Stripe 0 has what was merged. */
+const ownStripe = '1 + pg_backend_pid() % 100';
 
 /**
- * Adds to a row of each group that nobody has locked, and makes one where there is none. By the array the rows are found in
- * the index; a join alone would read the whole table.
+ * Adds to the counts, in the order of their keys.
+ * @param from a row for each key: the expression of its stripe, and the name of its table
  */
-function addSql({ name, table, columns }: Counts): string {
-  const key = countKey.join(', ');
-  return `${name}_taken as materialized (
-    select ${name}.*, free.id from ${name} left join lateral (
-      select id from ${table} as held where (${countKey.map((column) => `held.${column}`).join(', ')})
-        = (${countKey.map((column) => `${name}.${column}`).join(', ')})
-      limit 1 for no key update skip locked
-    ) as free on true
-  ), ${name}_updated as (
-    update ${table} as held set ${columns.map((column) => `${column} = held.${column} + taken.${column}`).join(', ')}
-    from ${name}_taken as taken
-    where held.id = any(array(select id from ${name}_taken where id is not null)) and held.id = taken.id
-    returning taken.id
-  ), ${name}_added as (
-    insert into ${table} (${key}, ${columns.join(', ')})
-    select ${key}, ${columns.join(', ')} from ${name}_taken as taken
-    where not exists (select from ${name}_updated as updated where updated.id = taken.id)
-  )`;
+export function addSql({ table, columns }: Counts, from: { stripe: string; rows: string }): string {
+  const key = 'promotion_id, type, bucket';
+  return `insert into ${table} as held (${key}, stripe, ${columns.join(', ')})
+    select ${key}, ${from.stripe}, ${columns.join(', ')} from ${from.rows} order by ${key}
+    on conflict (${key}, stripe) do update
+      set ${columns.map((column) => `${column} = held.${column} + excluded.${column}`).join(', ')}`;
 }
 
-const eventCounts: Counts = {
-  name: 'counted',
-  table: 'event_counts',
-  columns: ['accepted', 'first_ever', 'first_of_day'],
-};
-const receiptColumns = ['received', 'accepted', 'duplicate', 'late', 'rejected'];
-const receiptCounts: Counts = { name: 'receipts', table: 'receipt_counts', columns: receiptColumns };
+const addCounts = `counts_added as (${addSql(eventCounts, { stripe: ownStripe, rows: 'counted' })})`;
+const addReceipts = `receipts_added as (${addSql(receiptCounts, { stripe: ownStripe, rows: 'receipts' })})`;
 
 /** What is counted of the items in `outcomes`. What is to be sent again is counted then. */
 const receipts = `receipts as materialized (
@@ -175,11 +166,11 @@ const receipts = `receipts as materialized (
 const statements = {
   record: {
     name: 'events_record',
-    text: `with ${given}, ${readyDays}, ${judged}, ${inserted}, ${counted}, ${addSql(eventCounts)}, outcomes as materialized (
+    text: `with ${given}, ${readyDays}, ${judged}, ${inserted}, ${counted}, ${addCounts}, outcomes as materialized (
         select position, promotion_id, type, is_known,
           case when position in (select position from accepted) then 'accepted' else 'duplicate' end as verdict
         from judged where is_countable
-      ), ${receipts}, ${addSql(receiptCounts)}
+      ), ${receipts}, ${addReceipts}
       select null as position, 'accepted' as verdict
       union all select position, verdict from outcomes where verdict <> 'accepted'
       union all select position, verdict from judged where not is_countable`,
@@ -197,7 +188,7 @@ const statements = {
             then 'duplicate' else verdict end as verdict
         from given
         union all select null, 0, '', false, 'invalid' from generate_series(1, $7::int)
-      ), ${receipts}, ${addSql(receiptCounts)}
+      ), ${receipts}, ${addReceipts}
       select verdict from outcomes where position is not null order by position`,
   },
 };

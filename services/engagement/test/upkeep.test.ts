@@ -6,6 +6,7 @@ import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition'
 import { eventually } from '@promopulse/testing/eventually';
 import { engagement } from '../src/service.ts';
 import { addDays, countDaysAhead, removeDays } from '../src/upkeep/partition-store.ts';
+import { mergeStripes } from '../src/upkeep/stripe-store.ts';
 import { daysFromNow, event, type Scene, startScene } from './scene.ts';
 
 let scene: Scene;
@@ -39,15 +40,12 @@ async function tables(): Promise<string[]> {
 describe('the days', () => {
   test('are made from 8 days ago to 3 days ahead, once, by any number of processes', async () => {
     await Promise.all(Array.from({ length: 5 }, () => addDays(database)));
-    const expected = ['events', 'first_seen'].flatMap((prefix) =>
-      Array.from({ length: 12 }, (_, index) => nameOf(prefix, index - 8)),
-    );
-    expect((await tables()).sort()).toEqual(expected.sort());
+    expect((await tables()).sort()).toEqual(Array.from({ length: 12 }, (_, index) => nameOf('events', index - 8)));
     expect(await countDaysAhead(database)).toBe(3);
   });
 
   test('ahead are counted to the first one that is missing', async () => {
-    await alter(`drop table engagement.${nameOf('first_seen', 2)}`);
+    await alter(`drop table engagement.${nameOf('events', 2)}`);
     expect(await countDaysAhead(database)).toBe(1);
     await addDays(database);
     expect(await countDaysAhead(database)).toBe(3);
@@ -103,6 +101,75 @@ describe('the days', () => {
   test('that are still needed cannot be dropped', async () => {
     await expect(alter(`select engagement.drop_event_day($1)`, [nameOf('events', -1)])).rejects.toThrow('not closed');
     await expect(alter(`select engagement.drop_event_day('rollups')`)).rejects.toThrow('not the table of a day');
+  });
+});
+
+describe('the stripes of counts', () => {
+  const stripes = async (table: string) =>
+    (
+      await alter(`select count(*)::int as rows, count(distinct (promotion_id, type, bucket))::int as keys,
+        count(*) filter (where stripe <> 0)::int as unmerged from ${table} where bucket < now() - interval '1 hour'`)
+    )[0];
+  const old = () =>
+    Array.from({ length: 50 }, (_, index) =>
+      event({ occurred_at: daysFromNow(-1 - (index % 4)), visitor: `v${index % 7}` }),
+    );
+
+  test('of the past are merged, and every sum stays as it was', async () => {
+    await scene.send(old());
+    await alter(`insert into receipt_counts (promotion_id, type, bucket, stripe, received, accepted, duplicate, late, rejected)
+      select 1, 'view', '2026-01-01T00:00:00Z', stripe, 3, 0, 1, 1, 1 from generate_series(0, 9) as stripe`);
+    await alter(`insert into event_counts (promotion_id, type, bucket, stripe, accepted, first_ever, first_of_day)
+      select 1, 'view', '2026-01-01T00:00:00Z', stripe, 0, 1, 2 from generate_series(1, 10) as stripe`);
+    const [before, statistics] = [await scene.balance(), await scene.statistics({ promotion_id: 1, type: 'view' })];
+    await mergeStripes(database, running);
+    expect(await scene.balance()).toEqual(before);
+    expect((await scene.statistics({ promotion_id: 1, type: 'view' })).body).toEqual(statistics.body);
+    for (const table of ['event_counts', 'receipt_counts']) {
+      const { rows, keys, unmerged } = await stripes(table);
+      expect([table, rows, unmerged]).toEqual([table, keys, 0]);
+    }
+    const sums = await alter(
+      `select first_ever::int, first_of_day::int from event_counts where bucket = '2026-01-01T00:00:00Z'`,
+    );
+    expect(sums).toEqual([{ first_ever: 10, first_of_day: 20 }]);
+  });
+
+  test('are merged while events are counted in them, and no count is lost', async () => {
+    const before = await scene.balance();
+    let isSending = true;
+    const merging = (async () => {
+      while (isSending) await mergeStripes(database, running);
+    })();
+    const senders = Array.from({ length: 4 }, async () => {
+      for (let round = 0; round < 15; round += 1)
+        expect(await scene.statuses(old())).toEqual(Array(50).fill('accepted'));
+    });
+    await Promise.all(senders).finally(() => {
+      isSending = false;
+    });
+    await merging;
+    expect((await scene.balance()).accepted).toBe(before.accepted + 4 * 15 * 50);
+    await mergeStripes(database, running);
+    expect((await stripes('event_counts'))?.unmerged).toBe(0);
+  });
+
+  test('that a statement has locked are merged later', async () => {
+    await alter(`insert into event_counts (promotion_id, type, bucket, stripe, accepted, first_ever, first_of_day)
+      values (1, 'view', '2026-01-02T00:00:00Z', 5, 0, 1, 1)`);
+    const held = await database.connect();
+    try {
+      await held.query({ text: 'begin' });
+      await held.query({ text: 'select from event_counts where stripe = 5 for update' });
+      await mergeStripes(database, running);
+      expect((await stripes('event_counts'))?.unmerged).toBe(1);
+    } finally {
+      held.end();
+    }
+    await eventually(async () => {
+      await mergeStripes(database, running);
+      expect((await stripes('event_counts'))?.unmerged).toBe(0);
+    });
   });
 });
 

@@ -9,8 +9,8 @@ export class Migration20261130121027_initial extends Migration {
     this.addSql(`create index "cached_promotions_doubted_index" on "engagement"."cached_promotions" ("promotion_id") where doubted_at is not null;`);
     this.addSql(`create index "cached_promotions_lost_index" on "engagement"."cached_promotions" ("promotion_id") where lost_at is not null;`);
 
-    this.addSql(`create table "engagement"."event_counts" ("id" bigserial primary key, "promotion_id" bigint not null, "type" text not null, "bucket" timestamptz not null, "accepted" bigint not null, "first_ever" bigint not null, "first_of_day" bigint not null);`);
-    this.addSql(`create index "event_counts_bucket_index" on "engagement"."event_counts" ("promotion_id", "type", "bucket");`);
+    this.addSql(`create table "engagement"."event_counts" ("promotion_id" bigint not null, "type" text not null, "bucket" timestamptz not null, "stripe" smallint not null default 0, "accepted" bigint not null, "first_ever" bigint not null, "first_of_day" bigint not null, primary key ("promotion_id", "type", "bucket", "stripe"));`);
+    this.addSql(`create index "event_counts_stripes_index" on "engagement"."event_counts" ("bucket") where stripe <> 0;`);
 
     this.addSql(`create table "engagement"."event_horizon" ("id" boolean not null default true, "first_day" date not null, primary key ("id"));`);
 
@@ -35,15 +35,15 @@ export class Migration20261130121027_initial extends Migration {
 
     this.addSql(`create table "engagement"."publication" ("id" int not null, "epoch" uuid not null default gen_random_uuid(), "system_identifier" text null, "timeline" text null, primary key ("id"));`);
 
-    this.addSql(`create table "engagement"."receipt_counts" ("id" bigserial primary key, "promotion_id" bigint not null, "type" varchar(10) not null, "bucket" timestamptz not null, "received" bigint not null, "accepted" bigint not null, "duplicate" bigint not null, "late" bigint not null, "rejected" bigint not null);`);
-    this.addSql(`create index "receipt_counts_bucket_index" on "engagement"."receipt_counts" ("promotion_id", "type", "bucket");`);
+    this.addSql(`create table "engagement"."receipt_counts" ("promotion_id" bigint not null, "type" varchar(10) not null, "bucket" timestamptz not null, "stripe" smallint not null default 0, "received" bigint not null, "accepted" bigint not null, "duplicate" bigint not null, "late" bigint not null, "rejected" bigint not null, primary key ("promotion_id", "type", "bucket", "stripe"));`);
     this.addSql(`create index "receipt_counts_recent_index" on "engagement"."receipt_counts" ("bucket", "promotion_id");`);
+    this.addSql(`create index "receipt_counts_stripes_index" on "engagement"."receipt_counts" ("bucket") where stripe <> 0;`);
 
     this.addSql(`create table "engagement"."removed_events" ("promotion_id" bigint not null, "count" bigint not null, primary key ("promotion_id"));`);
 
-    this.addSql(`create table "engagement"."rollup_progress" ("id" boolean not null default true, "read_to" timestamptz not null, primary key ("id"));`);
-
     this.addSql(`create table "engagement"."rollups" ("promotion_id" bigint not null, "version" int not null, "totals" jsonb not null, primary key ("promotion_id"));`);
+
+    this.addSql(`create table "engagement"."rollup_progress" ("id" boolean not null default true, "read_to" timestamptz not null, primary key ("id"));`);
 
     this.addSql(`create table "engagement"."subscription_changes" ("id" bigserial primary key, "promotion_id" bigint not null, "bucket" timestamptz not null, "joined" bigint not null, "left" bigint not null);`);
     this.addSql(`create index "subscription_changes_bucket_index" on "engagement"."subscription_changes" ("promotion_id", "bucket");`);
@@ -58,9 +58,8 @@ export class Migration20261130121027_initial extends Migration {
 
     // An event is identified by its client, its id and its day: a unique index must contain the key of the partitions.
     this.addSql(`create table "engagement"."events" ("client" varchar(150) not null, "event_id" varchar(64) not null, "day" date not null, "type" varchar(10) not null, "promotion_id" bigint not null, "user_id" bigint null, "visitor" varchar(64) null, "occurred_at" timestamptz(3) not null, "source" varchar(64) null, "received_at" timestamptz(3) not null default now(), primary key ("client", "event_id", "day")) partition by range ("day");`);
-    // Who was seen: a digest of a user's id or of a visitor. By day only while events of the day are accepted.
-    this.addSql(`create table "engagement"."first_seen" ("promotion_id" bigint not null, "type" varchar(10) not null, "subject" bytea not null, primary key ("promotion_id", "type", "subject"));`);
-    this.addSql(`create table "engagement"."first_seen_by_day" ("promotion_id" bigint not null, "type" varchar(10) not null, "day" date not null, "subject" bytea not null, primary key ("promotion_id", "type", "day", "subject")) partition by range ("day");`);
+    // Who was seen: a digest of a user's id or of a visitor. Of the days, those on which events are still accepted.
+    this.addSql(`create table "engagement"."first_seen" ("promotion_id" bigint not null, "type" varchar(10) not null, "subject" bytea not null, "days" date[] not null, primary key ("promotion_id", "type", "subject"));`);
 
     // The states of a subscription alternate with its versions: version v is after v/2 joins, rounded up, and v/2 leaves,
     // rounded down; a row that its owner has lost is after none. The first join was when it was created; when the others were applied is the best that is known.
@@ -101,19 +100,14 @@ export class Migration20261130121027_initial extends Migration {
     // The days are made and removed by functions with the rights of the owner: the role of the service may only change rows.
     this.addSql(`create function "engagement"."add_event_day"("day" date) returns void language plpgsql security definer set search_path = "engagement" as $$
       declare
-        parent text;
-        part text;
+        part text := 'events_' || to_char("day", 'YYYYMMDD');
       begin
-        if "day" < (select first_day from event_horizon) or to_regclass('events_' || to_char("day", 'YYYYMMDD')) is not null
-          and to_regclass('first_seen_' || to_char("day", 'YYYYMMDD')) is not null then return; end if;
+        if "day" < (select first_day from event_horizon) or to_regclass(part) is not null then return; end if;
         lock table event_horizon in share update exclusive mode; -- against other processes that make days
-        foreach parent in array array['events', 'first_seen_by_day'] loop
-          part := replace(parent, '_by_day', '') || '_' || to_char("day", 'YYYYMMDD');
-          continue when to_regclass(part) is not null;
-          -- Attached later, it needs no lock that stops readers or writers.
-          execute format('create table %I (like %I including all)', part, parent);
-          execute format('alter table %I attach partition %I for values from (%L) to (%L)', parent, part, "day", "day" + 1);
-        end loop;
+        if to_regclass(part) is not null then return; end if;
+        -- Attached later, it needs no lock that stops readers or writers.
+        execute format('create table %I (like events including all)', part);
+        execute format('alter table events attach partition %I for values from (%L) to (%L)', part, "day", "day" + 1);
       end $$;`);
     // Counts the events of a day as removed, and lets no more in: before it is dropped, which takes a stronger lock.
     this.addSql(`create function "engagement"."close_event_day"("day" date) returns void language plpgsql security definer set search_path = "engagement" as $$
@@ -131,15 +125,14 @@ export class Migration20261130121027_initial extends Migration {
       end $$;`);
     // Its lock of the parent ends all waits behind it after 50 ms; then it is tried again later.
     this.addSql(`create function "engagement"."drop_event_day"("part" text) returns void language plpgsql security definer set search_path = "engagement" set lock_timeout = '50ms' as $$
-      declare
-        parent text;
       begin
-        if part !~ '^(events|first_seen)_\\d{8}$' then raise exception 'not the table of a day'; end if;
-        if part like 'events%' and to_date(right(part, 8), 'YYYYMMDD') >= (select first_day from event_horizon) then
+        if part !~ '^events_\\d{8}$' then raise exception 'not the table of a day'; end if;
+        if to_date(right(part, 8), 'YYYYMMDD') >= (select first_day from event_horizon) then
           raise exception 'the day is not closed';
         end if;
-        select inhparent::regclass::text into parent from pg_inherits where inhrelid = to_regclass(part);
-        if parent is not null then execute format('alter table %s detach partition %I', parent, part); end if;
+        if exists (select from pg_inherits where inhrelid = to_regclass(part)) then
+          execute format('alter table events detach partition %I', part);
+        end if;
         execute format('drop table %I', part);
       end $$;`);
   }
@@ -157,12 +150,11 @@ export class Migration20261130121027_initial extends Migration {
     this.addSql(`drop table if exists "engagement"."publication" cascade;`);
     this.addSql(`drop table if exists "engagement"."receipt_counts" cascade;`);
     this.addSql(`drop table if exists "engagement"."removed_events" cascade;`);
-    this.addSql(`drop table if exists "engagement"."rollup_progress" cascade;`);
     this.addSql(`drop table if exists "engagement"."rollups" cascade;`);
+    this.addSql(`drop table if exists "engagement"."rollup_progress" cascade;`);
     this.addSql(`drop table if exists "engagement"."subscription_changes" cascade;`);
     this.addSql(`drop table if exists "engagement"."events" cascade;`);
     this.addSql(`drop table if exists "engagement"."first_seen" cascade;`);
-    this.addSql(`drop table if exists "engagement"."first_seen_by_day" cascade;`);
     this.addSql(`drop function "engagement"."count_subscription_changes", "engagement"."add_to_subscription_changes", "engagement"."add_event_day", "engagement"."close_event_day", "engagement"."drop_event_day";`);
   }
 

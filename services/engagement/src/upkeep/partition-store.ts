@@ -1,5 +1,5 @@
-// The days of events: one partition for each, of `events` and of `first_seen_by_day`. Functions of the schema make and
-// remove them (the first migration), so that the role of the service needs no right to.
+// The days of events: a partition of `events` for each. Functions of the schema make and remove them (the first migration),
+// so that the role of the service needs no right to.
 import type { Database } from '@promopulse/shared/database/database';
 import { runApart } from '@promopulse/shared/database/own-connection';
 import { lateAfterDays } from '../rules.ts';
@@ -10,10 +10,7 @@ const daysAhead = 3;
 const daysBehind = lateAfterDays + 1;
 
 const today = `(now() at time zone 'UTC')::date`;
-const isReady = (day: string): string =>
-  ['events', 'first_seen']
-    .map((prefix) => `to_regclass('${prefix}_' || to_char(${day}, 'YYYYMMDD')) is not null`)
-    .join(' and ');
+const isReady = (day: string): string => `to_regclass('events_' || to_char(${day}, 'YYYYMMDD')) is not null`;
 
 const statements = {
   add: {
@@ -27,10 +24,9 @@ const statements = {
   },
   /** $1: days that events are kept for. Oldest first, as they must be closed. */
   old: {
-    text: `select relname as name, to_date(right(relname, 8), 'YYYYMMDD')::text as day, relname like 'events%' as has_events
+    text: `select relname as name, to_date(right(relname, 8), 'YYYYMMDD')::text as day
       from pg_class where relnamespace = current_schema()::regnamespace and relkind = 'r'
-        and relname ~ '^(events|first_seen)_\\d{8}$' and to_date(right(relname, 8), 'YYYYMMDD')
-          < ${today} - ${daysBehind} - case when relname like 'events%' then $1::int else 0 end
+        and relname ~ '^events_\\d{8}$' and to_date(right(relname, 8), 'YYYYMMDD') < ${today} - ${daysBehind} - $1::int
       order by day`,
   },
   /** It counts the events of a whole day. */
@@ -54,12 +50,10 @@ export async function countDaysAhead(database: Database): Promise<number> {
  * @throws the database's error, for example SQLSTATE 55P03 while a backup holds the tables
  */
 export async function removeDays(database: Database, retentionDays: number, stop: AbortSignal): Promise<void> {
-  const days = await runApart<{ name: string; day: string; has_events: boolean }>(database, statements.old, [
-    retentionDays,
-  ]);
-  for (const { name, day, has_events } of days) {
+  const days = await runApart<{ name: string; day: string }>(database, statements.old, [retentionDays]);
+  for (const { name, day } of days) {
     if (stop.aborted) return;
-    if (has_events) await runApart(database, statements.close, [day]);
+    await runApart(database, statements.close, [day]);
     await runApart(database, statements.drop, [name]);
   }
 }

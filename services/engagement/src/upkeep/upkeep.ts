@@ -1,5 +1,6 @@
-// What one replica does for all: it makes the days ahead, publishes totals, and removes old days. It is the one that holds
-// a lease, for as long as it can. So totals are published once in an interval, however many replicas there are.
+// What one replica does for all: it makes the days ahead, publishes totals, removes old days, and merges stripes of counts.
+// It is the one that holds a lease, for as long as it can. So totals are published once in an interval, however many
+// replicas there are.
 import { sleep } from '@promopulse/shared/backoff';
 import type { Database } from '@promopulse/shared/database/database';
 import { tryLease } from '@promopulse/shared/database/lease';
@@ -8,8 +9,10 @@ import { type Logger, warnRepeatedly } from '@promopulse/shared/telemetry/logger
 import type { Metrics } from '@promopulse/shared/telemetry/metrics';
 import { addDays, countDaysAhead, removeDays } from './partition-store.ts';
 import { publishChanged } from './rollup-store.ts';
+import { mergeStripes } from './stripe-store.ts';
 
 const daysEveryMs = 60_000;
+const stripesEveryMs = 300_000;
 /** How often a replica without the lease tries to get it. */
 const tryEveryMs = 2_000;
 
@@ -70,6 +73,7 @@ async function doJobs(options: UpkeepOptions, stop: AbortSignal): Promise<void> 
       work: () => publishChanged(database, stop),
     },
     { name: 'old days', everyMs: daysEveryMs, dueAt: 0, work: () => removeDays(database, retentionDays, stop) },
+    { name: 'stripes', everyMs: stripesEveryMs, dueAt: 0, work: () => mergeStripes(database, stop) },
   ];
   while (!stop.aborted) {
     for (const job of jobs) {

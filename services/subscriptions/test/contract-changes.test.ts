@@ -1,13 +1,10 @@
 // Releases that run side by side, and owners whose answers are not their own: what is not understood is never a "no", never
 // a dead letter, and never stops anything else.
-import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openRabbitDeadLetters } from '@promopulse/shared/messaging/rabbitmq/dead-letters';
-import { readMessage } from '@promopulse/shared/projections/events/events';
 import { eventually } from '@promopulse/testing/eventually';
 import { amqpUrl } from '@promopulse/testing/servers';
-import { projections } from '../src/active-check/projections.ts';
 import { promotionState, type Scene, startScene } from './owners.ts';
 
 let scene: Scene;
@@ -17,18 +14,6 @@ beforeAll(async () => {
   await scene.fresh();
 });
 afterAll(() => scene.close());
-
-const goldenFolder = new URL('golden/', import.meta.url);
-const golden = readdirSync(goldenFolder).sort();
-
-describe('an event of every released version', () => {
-  test.each(golden)('is understood: %s', (file) => {
-    const body = readFileSync(new URL(file, goldenFolder), 'utf8');
-    const { source, type } = JSON.parse(body);
-    const read = readMessage({ body, userId: source.split('/').at(-1) }, { projections, ownUser: 'subscriptions' });
-    expect(read.kind).toBe(type === 'promopulse.relay.heartbeat.v1' ? 'heartbeat' : 'state');
-  });
-});
 
 describe('an event of a later release', () => {
   let id = 100;

@@ -86,10 +86,10 @@ const judged = `promotions as materialized (
 )`;
 
 /**
- * Of items with one id the first that can be counted is proposed. `accepted` is what was inserted; `leads` are the first
- * event of a subject, and the first one of each of its days. Each insert has a total order, and begins after the one before
- * it has ended. `seen` has the subjects with a new day: `known` are the days before, and null when there was no row. Days
- * that are late by now are left out, with a margin for the clock.
+ * Of items with one id the first that can be counted is proposed. `accepted` is what was inserted, and `day_before` the day
+ * of the subject's event before: another one, or null, in the first event of each of its days. Each insert has a total order,
+ * and begins after the one before it has ended. `seen` has the subjects with a new day; `known` are their days before, null
+ * when there was no row. Days that are late by now are left out, with a margin for the clock.
  */
 const inserted = `proposed as materialized (
   select distinct on (event_id, day) * from judged where is_countable order by event_id, day, position
@@ -112,7 +112,10 @@ const inserted = `proposed as materialized (
   returning promotion_id, type, subject, old.days as known, days
 )`;
 
-/** `in` as a value, and not as a condition, is looked up in a hash table. The planner would compare all pairs. */
+/**
+ * A subject counts in its first event: of all, and of a day. `in` as a value, and not as a condition, is looked up in a hash
+ * table. The planner would compare all pairs.
+ */
 const counted = `counted as materialized (
   select promotion_id, type, bucket, count(*) as accepted,
     count(*) filter (where day_before is null and is_new) as first_ever,

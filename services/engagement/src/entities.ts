@@ -4,12 +4,12 @@ import { defineEntity, p } from '@mikro-orm/postgresql';
 import { engagementTypes } from '@promopulse/shared/contracts/engagement';
 import { promotionState } from '@promopulse/shared/contracts/promotions';
 import { subscriptionState } from '@promopulse/shared/contracts/subscriptions';
-import { userState } from '@promopulse/shared/contracts/users';
 import { IdempotencyKey } from '@promopulse/shared/database/idempotency/idempotency-keys';
 import { Lease } from '@promopulse/shared/database/lease';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 import { Publication } from '@promopulse/shared/outbox/publication';
 import { defineProjections } from '@promopulse/shared/projections/definition';
+import { KnownUser, knownUsers } from '@promopulse/shared/projections/known-users';
 import {
   ProjectionSource,
   relianceColumns,
@@ -137,18 +137,6 @@ const CachedPromotion = defineEntity({
   indexes: relianceIndexes('cached_promotions', 'promotion_id'),
 });
 
-/** The users known to exist. A deleted user stays as a tombstone, so that a late "created" cannot restore it. */
-const KnownUser = defineEntity({
-  name: 'KnownUser',
-  tableName: 'known_users',
-  properties: {
-    user_id: p.bigint('number').primary().autoincrement(false),
-    deleted: p.boolean().default(false),
-    ...relianceColumns(),
-  },
-  indexes: relianceIndexes('known_users', 'user_id'),
-});
-
 /** The subscriptions, for their series. The states alternate with the versions: an odd version is active. */
 const KnownSubscription = defineEntity({
   name: 'KnownSubscription',
@@ -184,8 +172,6 @@ export const entities = [
 const promotion = promotionState
   .pick({ id: true, version: true, start_at: true, end_at: true, updated_at: true })
   .extend({ status: z.string().min(1) });
-const identity = userState.pick({ id: true, version: true });
-const user = identity.transform((state) => ({ ...state, deleted: false }));
 const subscription = subscriptionState.pick({ id: true, version: true, promotion_id: true, created_at: true });
 
 /** What this service keeps of others: enough to decide whether an event counts, and who has joined and left. */
@@ -206,19 +192,7 @@ export const projections = defineProjections({
         'promotion.status_changed': promotion,
       },
     },
-    users: {
-      table: 'known_users',
-      id: 'user_id',
-      contents: { deleted: 'boolean' },
-      present: 'lost_at is null and not deleted',
-      pageSize: 10_000,
-      state: user,
-      events: {
-        'user.created': user,
-        'user.updated': user,
-        'user.deleted': identity.transform((state) => ({ ...state, deleted: true })),
-      },
-    },
+    users: knownUsers,
     subscriptions: {
       table: 'known_subscriptions',
       id: 'subscription_id',

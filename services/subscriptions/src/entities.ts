@@ -4,6 +4,7 @@ import { IdempotencyKey } from '@promopulse/shared/database/idempotency/idempote
 import { Lease } from '@promopulse/shared/database/lease';
 import { OutboxMessage } from '@promopulse/shared/outbox/outbox';
 import { Publication } from '@promopulse/shared/outbox/publication';
+import { KnownUser } from '@promopulse/shared/projections/known-users';
 import {
   ProjectionSource,
   relianceColumns,
@@ -61,18 +62,6 @@ const CachedPromotion = defineEntity({
     ...relianceColumns(),
   },
   indexes: relianceIndexes('cached_promotions', 'promotion_id'),
-});
-
-/** The users known to exist. A deleted user stays as a tombstone, so that a late "created" cannot restore it. */
-const KnownUser = defineEntity({
-  name: 'KnownUser',
-  tableName: 'known_users',
-  properties: {
-    user_id: p.bigint('number').primary().autoincrement(false),
-    deleted: p.boolean().default(false),
-    ...relianceColumns(),
-  },
-  indexes: relianceIndexes('known_users', 'user_id'),
 });
 
 export const entities = [

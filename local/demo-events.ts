@@ -1,6 +1,7 @@
 // A month of traffic for `npm run seed`: plausible, and the same each time that it is made on one day. Events of the last
 // days go through the API. Older ones would be late there, so they are stored as if they had been accepted in time.
 import { withClient } from '@promopulse/shared/database/provision';
+import { addSql, counted, eventCounts, receiptCounts } from '../services/engagement/src/queries.ts';
 import { seededRandom } from './random.ts';
 
 export interface DemoEvent {
@@ -76,21 +77,13 @@ const store = `with given as (
     select '', event_id, day, type, promotion_id, visitor, occurred_at, 'seed', occurred_at from given
     on conflict do nothing returning event_id, day
   ), accepted as (
-    select given.*, row_number() over (partition by promotion_id, type, subject order by occurred_at) = 1 as leads,
-      row_number() over (partition by promotion_id, type, subject, day order by occurred_at) = 1 as leads_day
+    select given.*, lag(day) over (partition by promotion_id, type, subject order by occurred_at) as day_before
     from given join inserted using (event_id, day)
-  ), ever as (
-    insert into first_seen (promotion_id, type, subject, days)
-    select promotion_id, type, subject, array_agg(distinct day) from accepted group by 1, 2, 3
-    on conflict do nothing returning promotion_id, type, subject
-  ), counted as (
-    insert into event_counts (promotion_id, type, bucket, accepted, first_ever, first_of_day)
-    select promotion_id, type, bucket, count(*), count(ever.subject) filter (where leads), count(*) filter (where leads_day)
-    from accepted left join ever using (promotion_id, type, subject) group by 1, 2, 3
-  ), received as (
-    insert into receipt_counts (promotion_id, type, bucket, received, accepted, duplicate, late, rejected)
-    select promotion_id, type, bucket, count(*), count(*), 0, 0, 0 from accepted group by 1, 2, 3
-  )
+  ), ${counted}, received as (
+    select promotion_id, type, bucket, count(*) as received, count(*) as accepted, 0 as duplicate, 0 as late, 0 as rejected
+    from accepted group by 1, 2, 3
+  ), counts_added as (${addSql(eventCounts, { stripe: '0', rows: 'counted' })}
+  ), receipts_added as (${addSql(receiptCounts, { stripe: '0', rows: 'received' })})
   select count(*)::int as count from inserted`;
 
 /** Stores events with their counts, in the database of engagement. @returns how many were not there */

@@ -136,7 +136,7 @@ const changedTables: Partial<Record<string, string>> = { engagement: 'receipt_co
 async function stateOf(name: string): Promise<Wire> {
   const sql = serviceNamed(name).sql;
   const [rows, events] = await Promise.all([
-    sql(`select * from ${name}.${changedTables[name] ?? name} order by id`),
+    sql(`select * from ${name}.${changedTables[name] ?? name} order by 1, 2, 3, 4`),
     sql(`select id from ${name}.outbox order by id`),
   ]);
   return JSON.stringify({ rows, events });

@@ -1,6 +1,7 @@
 // The statements that count events. Each is one transaction, and all receipts of it are true when it is committed.
 // `record` inserts events and counts them; `settle` counts what is not accepted. All lock in one order: events, first seen,
-// counts of events, counts of receipts, each sorted by its key (decision 0035).
+// counts of events, counts of receipts, each sorted by its key. Each step reads from the one before it, so that it begins
+// later: else PostgreSQL would choose their order (decision 0035).
 import type { Database } from '@promopulse/shared/database/database';
 import { joinSource, reliance } from '@promopulse/shared/projections/rows/reliance';
 import { bucketMinutes, lateAfterDays, maxAheadMinutes, type UnacceptedVerdict, type Verdict } from './rules.ts';
@@ -87,9 +88,7 @@ const judged = `promotions as materialized (
 
 /**
  * Of items with one id the first that can be counted is proposed. `accepted` is what was inserted, and `day_before` the day
- * of the subject's event before: another one, or null, in the first event of each of its days. Each insert has a total order,
- * and begins after the one before it has ended. `seen` has the subjects with a new day; `known` are their days before, null
- * when there was no row. Days that are late by now are left out, with a margin for the clock.
+ * of the subject's event before: another one, or null, in the first event of each of its days.
  */
 const inserted = `proposed as materialized (
   select distinct on (event_id, day) * from judged where is_countable order by event_id, day, position
@@ -101,10 +100,21 @@ const inserted = `proposed as materialized (
   select proposed.*, lag(day) over of_subject as day_before
   from proposed where ((event_id, day) in (select event_id, day from inserted)) is true
   window of_subject as (partition by promotion_id, type, subject order by occurred_at, position)
-), seen as (
+)`;
+
+/**
+ * `seen` has the subjects of `accepted` with a new day; `known` are their days before, null when there was no row. A subject
+ * whose days are known is not touched: a lock of its row would hold up other batches. Days that are late by now are left
+ * out, with a margin for the clock.
+ */
+const seen = `seen as (
   insert into first_seen as held (promotion_id, type, subject, days)
-  select promotion_id, type, subject, array_agg(day) from accepted where day is distinct from day_before
-  group by promotion_id, type, subject order by promotion_id, type, subject
+  select promotion_id, type, subject, days from (
+    select promotion_id, type, subject, array_agg(day) as days from accepted where day is distinct from day_before
+    group by promotion_id, type, subject) as each
+  where ((select known.days from first_seen as known
+    where (known.promotion_id, known.type, known.subject) = (each.promotion_id, each.type, each.subject)) @> each.days) is not true
+  order by promotion_id, type, subject
   on conflict (promotion_id, type, subject) do update set days = excluded.days || array(
     select day from unnest(held.days) as day
     where day <> all (excluded.days) and day > (now() at time zone 'UTC')::date - ${lateAfterDays + 3})
@@ -113,10 +123,10 @@ const inserted = `proposed as materialized (
 )`;
 
 /**
- * A subject counts in its first event: of all, and of a day. `in` as a value, and not as a condition, is looked up in a hash
+ * What is counted of `accepted`. A subject counts in its first event: of all, and of a day. `in` as a value, and not as a condition, is looked up in a hash
  * table. The planner would compare all pairs.
  */
-const counted = `counted as materialized (
+export const counted = `${seen}, counted as materialized (
   select promotion_id, type, bucket, count(*) as accepted,
     count(*) filter (where day_before is null and is_new) as first_ever,
     count(*) filter (where is_new or is_new_day) as first_of_day
@@ -139,8 +149,8 @@ export const eventCounts: Counts = { table: 'event_counts', columns: ['accepted'
 const receiptColumns = ['received', 'accepted', 'duplicate', 'late', 'rejected'];
 export const receiptCounts: Counts = { table: 'receipt_counts', columns: receiptColumns };
 
-/** Two connections rarely have the same one, and then wait for each other. Stripe 0 has what was merged. */
-const ownStripe = '1 + pg_backend_pid() % 100';
+/** Should two connections have the same one, they wait for each other. Stripe 0 has what was merged. */
+const ownStripe = '1 + pg_backend_pid() % 30000';
 
 /**
  * Adds to the counts, in the order of their keys.
@@ -151,19 +161,24 @@ export function addSql({ table, columns }: Counts, from: { stripe: string; rows:
   return `insert into ${table} as held (${key}, stripe, ${columns.join(', ')})
     select ${key}, ${from.stripe}, ${columns.join(', ')} from ${from.rows} order by ${key}
     on conflict (${key}, stripe) do update
-      set ${columns.map((column) => `${column} = held.${column} + excluded.${column}`).join(', ')}`;
+      set ${columns.map((column) => `${column} = held.${column} + excluded.${column}`).join(', ')}
+    returning 1`;
 }
 
-const addCounts = `counts_added as (${addSql(eventCounts, { stripe: ownStripe, rows: 'counted' })})`;
+const addCounts = `counts_added as (${addSql(eventCounts, { stripe: ownStripe, rows: 'counted' })}),
+  counts_done as materialized (select count(*) from counts_added)`;
 const addReceipts = `receipts_added as (${addSql(receiptCounts, { stripe: ownStripe, rows: 'receipts' })})`;
 
-/** What is counted of the items in `outcomes`. What is to be sent again is counted then. */
-const receipts = `receipts as materialized (
+/**
+ * What is counted of the items in `outcomes`. What is to be sent again is counted then.
+ * @param after a common table expression of one row, which is read first
+ */
+const receiptsSql = (after = ''): string => `receipts as materialized (
   select case when is_known then promotion_id else 0 end as promotion_id, type, ${bucketSql('now()')} as bucket,
     count(*) as received, count(*) filter (where verdict = 'accepted') as accepted,
     count(*) filter (where verdict = 'duplicate') as duplicate, count(*) filter (where verdict = 'late') as late,
     count(*) filter (where verdict not in ('accepted', 'duplicate', 'late')) as rejected
-  from outcomes where verdict <> 'retry' group by 1, 2, 3
+  from outcomes${after && `, ${after}`} where verdict <> 'retry' group by 1, 2, 3
 )`;
 
 const statements = {
@@ -173,7 +188,7 @@ const statements = {
         select position, promotion_id, type, is_known,
           case when position in (select position from accepted) then 'accepted' else 'duplicate' end as verdict
         from judged where is_countable
-      ), ${receipts}, ${addReceipts}
+      ), ${receiptsSql('counts_done')}, ${addReceipts}
       select null as position, 'accepted' as verdict
       union all select position, verdict from outcomes where verdict <> 'accepted'
       union all select position, verdict from judged where not is_countable`,
@@ -191,7 +206,7 @@ const statements = {
             then 'duplicate' else verdict end as verdict
         from given
         union all select null, 0, '', false, 'invalid' from generate_series(1, $7::int)
-      ), ${receipts}, ${addReceipts}
+      ), ${receiptsSql()}, ${addReceipts}
       select verdict from outcomes where position is not null order by position`,
   },
 };

@@ -1,14 +1,25 @@
 // The promise: each event is counted once, whatever is repeated, shuffled or sent at once, and every sum agrees.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Database, openDatabase } from '@promopulse/shared/database/database';
+import { withClient } from '@promopulse/shared/database/provision';
+import { databaseOptionsOf } from '@promopulse/shared/service/schema-definition';
 import { fullScale } from '@promopulse/testing/scale';
 import fc from 'fast-check';
+import { recordEvents, settleEvents } from '../src/queries.ts';
+import { engagement } from '../src/service.ts';
+import { mergeStripes } from '../src/upkeep/stripe-store.ts';
 import { at, event, type Scene, startScene } from './scene.ts';
 
 let scene: Scene;
+let service: Database;
 beforeAll(async () => {
   scene = await startScene();
+  service = await openDatabase(databaseOptionsOf(engagement, String(scene.env.DATABASE_URL)));
 });
-afterAll(() => scene.close());
+afterAll(async () => {
+  await service.close();
+  await scene.close();
+});
 
 type Event = ReturnType<typeof event>;
 
@@ -83,7 +94,7 @@ test('many events of the same visitors from several writers at once count each v
         event({
           promotion_id: 1 + Math.floor(Math.random() * 2),
           visitor: `seen-${Math.floor(Math.random() * 40 * (round + 1))}`,
-          occurred_at: at(-5_000_000 - Math.random() * 5 * 86_400_000),
+          occurred_at: at(-5_000_000 - Math.random() * 6.8 * 86_400_000),
         }),
       );
       expect(await deliver(events)).toBe(100);
@@ -92,6 +103,58 @@ test('many events of the same visitors from several writers at once count each v
   await Promise.all([writer(), writer(), writer(), writer(), writer(), writer()]);
   expect(await wrongUniques()).toEqual([]);
 });
+
+test('a visitor who was seen on the day holds up no batch', async () => {
+  const view = () => event({ visitor: 'busy' });
+  expect(await deliver([view()])).toBe(1);
+  const held = await service.connect();
+  try {
+    await held.query({ text: 'begin' });
+    const subject = `substr(sha256('visitor busy'), 1, 16)`;
+    const locked = await held.query({ text: `select 1 from first_seen where subject = ${subject} for update` });
+    expect(locked.length).toBe(1);
+    expect(await scene.statuses([view(), view()])).toEqual(['accepted', 'accepted']);
+  } finally {
+    held.end();
+  }
+});
+
+test('batches and merges in one stripe that wait for each other without a time-out meet in no deadlock', async () => {
+  const before = await scene.balance();
+  const rounds = fullScale ? 60 : 15;
+  const work = (use: (database: Database) => Promise<unknown>): Promise<void> =>
+    withClient(String(scene.env.DATABASE_URL), async (client) => {
+      await client.query('set search_path = engagement');
+      // A connection without lock_timeout: PostgreSQL ends a deadlock after a second, by an error.
+      const run = async ({ text }: { text: string }, values: readonly unknown[]) =>
+        (await client.query(text.replace(/1 \+ pg_backend_pid\(\) % \d+/g, '1'), [...values])).rows;
+      for (let round = 0; round < rounds; round += 1) await use({ write: run, run } as unknown as Database);
+    });
+  const options = {
+    client: 'deadlock',
+    leaseSeconds: 60,
+    consulted: { promotions: [], missingPromotions: [], missingUsers: [] },
+  };
+  const known = many(100);
+  const batch = () =>
+    shuffled([...known, ...many(100)])
+      .slice(0, 100)
+      .map((each, position) => ({ position, event: { ...each, occurred_at: new Date(each.occurred_at) } }));
+  const writers = Array.from({ length: 5 }, () => work((database) => recordEvents(database, batch(), options)));
+  const settlers = Array.from({ length: 2 }, () =>
+    work((database) =>
+      settleEvents(database, 'other', {
+        unaccepted: batch().map(({ event }) => ({ event, verdict: 'late' as const })),
+        invalid: 1,
+      }),
+    ),
+  );
+  const merging = Array.from({ length: rounds }, () => mergeStripes(service, new AbortController().signal));
+  await Promise.all([...writers, ...settlers, ...merging]);
+  const after = await scene.balance();
+  expect(after.late - before.late).toBe(2 * rounds * 100);
+  expect(await wrongUniques()).toEqual([]);
+}, 60_000);
 
 const item = fc.oneof(
   {

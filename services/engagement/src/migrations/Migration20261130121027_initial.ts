@@ -59,7 +59,7 @@ export class Migration20261130121027_initial extends Migration {
     // An event is identified by its client, its id and its day: a unique index must contain the key of the partitions.
     this.addSql(`create table "engagement"."events" ("client" varchar(150) not null, "event_id" varchar(64) not null, "day" date not null, "type" varchar(10) not null, "promotion_id" bigint not null, "user_id" bigint null, "visitor" varchar(64) null, "occurred_at" timestamptz(3) not null, "source" varchar(64) null, "received_at" timestamptz(3) not null default now(), primary key ("client", "event_id", "day")) partition by range ("day");`);
     // Who was seen: a digest of a user's id or of a visitor. Of the days, those on which events are still accepted.
-    this.addSql(`create table "engagement"."first_seen" ("promotion_id" bigint not null, "type" varchar(10) not null, "subject" bytea not null, "days" date[] not null, primary key ("promotion_id", "type", "subject"));`);
+    this.addSql(`create table "engagement"."first_seen" ("promotion_id" bigint not null, "type" varchar(10) not null, "subject" bytea not null, "days" date[] not null, primary key ("promotion_id", "type", "subject")) with (fillfactor = 90);`);
 
     // The states of a subscription alternate with its versions: version v is after v/2 joins, rounded up, and v/2 leaves,
     // rounded down; a row that its owner has lost is after none. The first join was when it was created; when the others were applied is the best that is known.

@@ -4,14 +4,16 @@ import type { Database } from '@promopulse/shared/database/database';
 import { runApart } from '@promopulse/shared/database/own-connection';
 import { addSql, type Counts, eventCounts, receiptCounts } from '../queries.ts';
 
-/** Most events are counted in a bucket that began shortly before. A late one makes a stripe again, which is merged, too. */
+/** Most events are counted in a bucket that began shortly before. An older one makes a stripe again, which is merged, too. */
 const mergedAfter = `interval '1 hour'`;
 /** Of one transaction: a statement that counts in one of the rows waits for its end. */
 const maxRows = 1_000;
+/** Of one pass and table: the other jobs of upkeep wait. */
+const maxTransactions = 50;
 
 /**
- * Takes only rows that nobody has locked, so that it waits for no statement that counts, and such a statement may wait for
- * it. A row that is removed meanwhile is made again by that statement.
+ * Takes only rows that nobody has locked: it waits for no statement that counts. A statement that waits for a row of it
+ * finds the row removed, and makes it again.
  */
 const mergeText = ({ table, columns }: Counts): string => `with free as materialized (
     select promotion_id, type, bucket, stripe from ${table} where stripe <> 0 and bucket < now() - ${mergedAfter}
@@ -28,11 +30,10 @@ const mergeText = ({ table, columns }: Counts): string => `with free as material
 
 const merges = [eventCounts, receiptCounts].map((counts) => ({ text: mergeText(counts), timeoutMs: 20_000 }));
 
-/** Merges the stripes of all buckets of more than an hour ago that are not being written. @throws the database's error */
+/** Merges stripes of buckets that began more than an hour ago, at most 50,000 of each table. @throws the database's error */
 export async function mergeStripes(database: Database, stop: AbortSignal): Promise<void> {
   for (const merge of merges) {
-    let count = maxRows;
-    while (count === maxRows && !stop.aborted) {
+    for (let count = maxRows, done = 0; count === maxRows && done < maxTransactions && !stop.aborted; done += 1) {
       count = (await runApart<{ count: number }>(database, merge, []))[0]?.count ?? 0;
     }
   }

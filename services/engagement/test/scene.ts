@@ -24,6 +24,8 @@ export interface Scene extends TestService {
   statistics(query: Record<string, string | number>): Promise<ClientResponse<Wire>>;
   /** The sums of everything, which must be balanced. */
   balance(promotion?: number): Promise<Wire>;
+  /** Uniques that were counted and differ from the stored events: ever (without a day), and of each day. */
+  wrongUniques(): Promise<Wire[]>;
   /** Sends an event as the relay of its owner would. */
   announce(name: string, data: Readonly<Record<string, unknown> & { id: number }>): Promise<void>;
   /** Makes the service doubt a promotion, so that it asks the owner. */
@@ -74,6 +76,7 @@ export async function startScene(env: Record<string, string> = {}): Promise<Scen
       expect({ status, ...body }).toMatchObject({ status: 200, is_balanced: true });
       return body;
     },
+    wrongUniques: () => service.sql(uniquesText),
     announce: async (name, data) => {
       const service = `${name.split('.')[0]}s`;
       const { publication } = owners[service] as StubOwner;
@@ -95,6 +98,16 @@ export async function startScene(env: Record<string, string> = {}): Promise<Scen
     },
   };
 }
+
+const subject = `coalesce('user ' || user_id, 'visitor ' || visitor)`;
+const uniquesText = `with counted as (
+    select promotion_id, type, null as day, sum(first_ever) from engagement.event_counts group by 1, 2
+    union all select promotion_id, type, (bucket at time zone 'UTC')::date, sum(first_of_day) from engagement.event_counts group by 1, 2, 3
+  ), stored as (
+    select promotion_id, type, null as day, count(distinct ${subject}) from engagement.events group by 1, 2
+    union all select promotion_id, type, day, count(distinct ${subject}) from engagement.events group by 1, 2, 3
+  )
+  (table counted except table stored) union all (table stored except table counted)`;
 
 /** A time, in milliseconds from now. */
 export function at(ms: number): string {
